@@ -1,0 +1,33 @@
+"""Settings that every test shares."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import hypothesis
+import pytest
+
+# "quick" is the same on every run, so that a failure in CI is a failure at home. `make fuzz` looks further:
+# it draws new examples each time and prints how to repeat the one that failed.
+hypothesis.settings.register_profile("quick", derandomize=True, max_examples=25, deadline=None, database=None)
+hypothesis.settings.register_profile(
+    "fuzz",
+    max_examples=2000,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(autouse=True)
+def fresh_default_graph() -> None:
+    """Each test starts with an empty default graph.
+
+    A property test runs all its examples in one test: it makes a `tf.Graph()` for each of them.
+    """
+    # A test that has not imported tahr needs nothing, and does not pay for it.
+    reset = getattr(sys.modules.get("tahr"), "reset_default_graph", None)
+    if reset is not None:
+        reset()
