@@ -1,0 +1,454 @@
+"""The one place where a kind of operation is described.
+
+An `OpDef` is the op's type, signature and attributes, its shape rule, its meaning (a NumPy kernel, or an expansion
+into other ops), its gradient, and what the planner must know. Calling it adds an operation to the default graph.
+
+    MatMul = OpDef("MatMul", "a: T, b: T -> product: T", attrs={"transpose_a": False, "transpose_b": False})
+
+    @MatMul.shape
+    def _matmul_shape(a, b, *, transpose_a, transpose_b): ...
+
+    @MatMul.kernel
+    def _matmul_kernel(a, b, *, transpose_a, transpose_b): ...
+
+    @MatMul.gradient
+    def _matmul_gradient(op, dy): ...
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tahr.core import dtypes, shapes
+from tahr.core.dtypes import DType
+from tahr.core.shapes import Shape, Spec
+from tahr.core.sizes import Size, Unknown
+
+Array = np.ndarray[Any, Any]
+
+
+class _Required:
+    def __repr__(self) -> str:
+        return "REQUIRED"
+
+
+REQUIRED = _Required()
+
+
+# ---------------------------------------------------------------- forms: what backends know instead of ops
+
+
+@dataclass(frozen=True)
+class Form:
+    """What kind of computation an op is."""
+
+
+@dataclass(frozen=True)
+class Elementwise(Form):
+    """Each output element depends on the broadcast inputs' elements at the same place.
+
+    Attributes:
+        ufunc: the NumPy ufunc with exactly this meaning, where there is one: it is the kernel, and can
+            write into the storage of an input that is no longer needed.
+    """
+
+    ufunc: np.ufunc | None = None
+
+
+@dataclass(frozen=True)
+class Reduction(Form):
+    """Elements along some axes are combined into one.
+
+    Attributes:
+        combine: "add", "multiply", "maximum", "minimum", "and" or "or".
+        identity: what an empty reduction gives.
+    """
+
+    combine: str
+    identity: Any
+
+
+@dataclass(frozen=True)
+class Movement(Form):
+    """Every output element is a copy of some input element: no arithmetic."""
+
+
+@dataclass(frozen=True)
+class Contraction(Form):
+    """Sums of products: matrix products and their kin."""
+
+
+@dataclass(frozen=True)
+class Window(Form):
+    """A function of windows that slide over the input: convolution and pooling."""
+
+
+@dataclass(frozen=True)
+class Scan(Form):
+    """Each element depends on those before it along an axis, as in a cumulative sum."""
+
+
+@dataclass(frozen=True)
+class Host(Form):
+    """Anything else; computed by the NumPy kernel, whatever the backend."""
+
+
+ELEMENTWISE = Elementwise()
+MOVEMENT = Movement()
+HOST = Host()
+
+
+# ---------------------------------------------------------------- effects
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What an op does beside computing its outputs.
+
+    Attributes:
+        reads: indices of inputs (handles or references) whose state it reads.
+        writes: indices of inputs whose state it changes.
+        draws: whether it advances a random stream of its own.
+        io: whether it touches the outside world (prints, calls Python, uses a queue), in an order.
+        may_block: whether it may wait for another operation or thread.
+        raises: whether it exists to check something, as `Assert` does.
+    """
+
+    reads: tuple[int, ...] = ()
+    writes: tuple[int, ...] = ()
+    draws: bool = False
+    io: bool = False
+    may_block: bool = False
+    raises: bool = False
+
+    @property
+    def any(self) -> bool:
+        """Whether there is any effect, so that the op is never merged with an equal one."""
+        return bool(self.reads or self.writes or self.draws or self.io or self.may_block or self.raises)
+
+    @property
+    def ordered(self) -> bool:
+        """Whether control dependencies must be kept for it; draws come from streams of their own."""
+        return bool(self.reads or self.writes or self.io or self.may_block or self.raises)
+
+
+PURE = Effects()
+DRAWS = Effects(draws=True)
+IO = Effects(io=True)
+CHECKS = Effects(raises=True)
+
+
+# ---------------------------------------------------------------- signatures
+
+
+@dataclass(frozen=True)
+class Arg:
+    """One argument or result of a signature.
+
+    Attributes:
+        name: TensorFlow's name of it.
+        type: a dtype's name or a type variable.
+        is_ref: whether it stands for a variable itself rather than its value (`&T`).
+        count: None for one tensor; the name of the attribute that counts a list of one type (`N*T`).
+        is_hetero: whether it is a list whose types the attribute `type` lists (`[Tout]`).
+    """
+
+    name: str
+    type: str
+    is_ref: bool = False
+    count: str | None = None
+    is_hetero: bool = False
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it takes a list of tensors."""
+        return self.count is not None or self.is_hetero
+
+
+_ARG = re.compile(r"^(\w+): *(&)?(?:(\w+) *\* *)?(\[)?(\w+)\]?$")
+
+
+def _parse_args(text: str) -> tuple[Arg, ...]:
+    args: list[Arg] = []
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        match = _ARG.match(part)
+        if match is None:
+            raise ValueError(f"bad signature {text!r}")
+        name, ref, count, hetero, type_ = match.groups()
+        args.append(Arg(name, type_, bool(ref), count, bool(hetero)))
+    return tuple(args)
+
+
+_DTYPES = {t.name: t for t in dtypes.ALL}
+
+OPS: dict[str, OpDef] = {}
+"""Every op type that tahr knows, by name."""
+
+# Filled by `core.apply`, which needs graphs and conversion; see `OpDef.__call__`.
+_apply: Callable[..., Any] | None = None
+
+
+def set_apply(function: Callable[..., Any]) -> None:
+    """Fills the hook through which calling an OpDef adds an operation to the graph."""
+    global _apply
+    _apply = function
+
+
+@dataclass(eq=False)
+class OpDef:
+    """One kind of operation.
+
+    Args:
+        name: TensorFlow's op type, e.g. "MatMul".
+        signature: `"a: T, b: T -> product: T"`. A type is a dtype's name or a type variable; `N*T` is a list of N
+            tensors of one type, `[Tin]` a list whose types the attribute Tin names, `&T` a variable's reference.
+            An output's type variable is bound by an input, or is an attribute that holds the dtype.
+        attrs: the attributes with their defaults; `REQUIRED` where there is none. They reach the shape rule, kernel
+            and expansion as keyword arguments.
+        types: the dtypes that each type variable may stand for, where not all.
+        form: what kind of computation it is.
+        effects: what it does beside computing outputs.
+        aliases: indices of inputs of which an output may be a view.
+        shape_math: whether the kernel also works on object arrays of dimensions, so that the values of small integer
+            tensors are known (partly) when the graph is built.
+        register: whether the op belongs to the table `OPS`, whose entries the tests check one by one.
+    """
+
+    name: str
+    signature: str
+    attrs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    types: Mapping[str, frozenset[DType]] = field(default_factory=dict[str, frozenset[DType]])
+    form: Form = HOST
+    effects: Effects = PURE
+    aliases: tuple[int, ...] = ()
+    shape_math: bool = False
+    register: bool = True
+
+    def __post_init__(self) -> None:
+        left, _, right = self.signature.partition("->")
+        self.inputs = _parse_args(left)
+        self.outputs = _parse_args(right)
+        self.shape_rule: Callable[..., Any] | None = None
+        self.value_rule: Callable[..., Any] | None = None
+        self.dtype_rule: Callable[..., Any] | None = None
+        self.compute: Callable[..., Any] | None = None
+        self.takes_context = False
+        self.expand: Callable[..., Any] | None = None
+        self.gradient_rule: Callable[..., Any] | None = None
+        self.gradient_takes_driver = False
+        self.is_differentiable = True
+        self._input_types = _signature_types(self.inputs)
+        if isinstance(self.form, Elementwise):
+            self.shape_rule = _broadcast_rule
+            if self.form.ufunc is not None:
+                ufunc = self.form.ufunc
+                self.compute = lambda *arrays, **_: ufunc(*arrays)
+        if self.register:
+            if self.name in OPS:
+                raise ValueError(f"op {self.name} is defined twice")
+            OPS[self.name] = self
+
+    def __repr__(self) -> str:
+        return f"<OpDef {self.name}>"
+
+    def __call__(self, *inputs: Any, name: str | None = None, **attrs: Any) -> Any:
+        """Adds an operation of this kind to the default graph.
+
+        Args:
+            inputs: one value for each argument of the signature (a list for a list argument); anything that
+                converts to a tensor.
+            name: the operation's name; the op type by default.
+            attrs: attributes that differ from their defaults.
+
+        Returns:
+            The output tensor, a list of tensors for several outputs, or the operation if it has none.
+
+        Raises:
+            ValueError, TypeError: shapes, dtypes or attributes do not fit.
+        """
+        assert _apply is not None
+        return _apply(self, inputs, attrs, name)
+
+    # ------------------------------------------------------------ decorators
+
+    def shape(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Registers the shape rule: `rule(*specs, **attrs)` gives a shape, or a list of them for several outputs.
+
+        It works on concrete, partly known and unknown shapes, and raises ValueError or `Complaint`.
+        """
+        self.shape_rule = rule
+        return rule
+
+    def value(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Registers how the partly known value of the output follows: `rule(*specs, **attrs)`, an array or None."""
+        self.value_rule = rule
+        return rule
+
+    def dtype(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Registers how output dtypes follow where the signature cannot say it: `rule(*specs, **attrs)`, a list."""
+        self.dtype_rule = rule
+        return rule
+
+    def kernel(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Registers the NumPy meaning: `function(*arrays, **attrs)` gives an array, or a tuple for several outputs."""
+        self.compute = function
+        return function
+
+    def stateful_kernel(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Registers a kernel that needs the session's state: `function(context, *arrays, **attrs)`."""
+        self.compute = function
+        self.takes_context = True
+        return function
+
+    def expansion(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Registers the op's meaning in other ops: `function(*tensors, **attrs)` gives a tensor or a list."""
+        self.expand = function
+        return function
+
+    def gradient(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Registers the gradient: `function(op, *dys)` gives, for each input, a tensor, IndexedSlices or None."""
+        self.gradient_rule = function
+        return function
+
+    def gradient_of_region(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Registers the gradient of a higher-order op, which also receives the gradient driver: `(op, dys, driver)`."""
+        self.gradient_takes_driver = True
+        return self.gradient(function)
+
+    def not_differentiable(self) -> OpDef:
+        """Declares that no gradient flows through the op."""
+        self.is_differentiable = False
+        return self
+
+    # ------------------------------------------------------------ inference
+
+    def flat_inputs(self, count: int, attrs: Mapping[str, Any]) -> list[Arg]:
+        """The argument that each of `count` flat input tensors belongs to."""
+        return list(self._flatten(self.inputs, count, attrs))
+
+    def _flatten(self, args: Sequence[Arg], count: int, attrs: Mapping[str, Any]) -> Iterator[Arg]:
+        lists = [a for a in args if a.is_list]
+        for arg in args:
+            if not arg.is_list:
+                yield arg
+                continue
+            if len(lists) == 1:
+                length = count - (len(args) - 1)
+            elif arg.count is not None:
+                length = attrs[arg.count]
+            else:
+                length = len(attrs[arg.type])
+            for _ in range(length):
+                yield arg
+
+    def output_args(self, attrs: Mapping[str, Any]) -> list[Arg]:
+        """The result that each flat output tensor belongs to."""
+        flat: list[Arg] = []
+        for arg in self.outputs:
+            if arg.count is not None:
+                flat += [arg] * attrs[arg.count]
+            elif arg.is_hetero:
+                flat += [arg] * len(attrs[arg.type])
+            else:
+                flat.append(arg)
+        return flat
+
+    def output_dtypes(self, specs: Sequence[Spec], attrs: Mapping[str, Any]) -> list[DType | None]:
+        """The base dtype of each flat output; None where it follows from a placeholder without dtype."""
+        if self.dtype_rule is not None:
+            return self.dtype_rule(*specs, **attrs)
+        result: list[DType | None] = []
+        bound: dict[str, DType | None] | None = None
+        position = 0
+        for arg in self.output_args(attrs):
+            fixed = _DTYPES.get(arg.type)
+            if fixed is not None:
+                result.append(fixed)
+            elif arg.is_hetero:
+                result.append(attrs[arg.type][position])
+                position += 1
+            elif arg.type in attrs:
+                result.append(attrs[arg.type])
+            else:
+                if bound is None:
+                    bound = self.bind_types(specs, attrs)
+                result.append(bound[arg.type])
+        return result
+
+    def bind_types(self, specs: Sequence[Spec], attrs: Mapping[str, Any]) -> dict[str, DType | None]:
+        """The dtype that each type variable of the inputs stands for."""
+        if self._input_types is not None and len(specs) == len(self._input_types):
+            return {t: s.dtype for t, s in zip(self._input_types, specs)}
+        return {
+            arg.type: spec.dtype for arg, spec in zip(self.flat_inputs(len(specs), attrs), specs) if not arg.is_hetero
+        }
+
+    def infer(self, specs: Sequence[Spec], attrs: Mapping[str, Any]) -> tuple[Spec, ...]:
+        """What is known of the outputs, given what is known of the inputs.
+
+        Raises:
+            ValueError: the inputs do not fit together.
+        """
+        types = self.output_dtypes(specs, attrs)
+        if not types:
+            if self.shape_rule is not None:
+                self.shape_rule(*specs, **attrs)
+            return ()
+        if self.shape_rule is None:
+            return tuple(Spec(t, None) for t in types)
+        found = self.shape_rule(*specs, **attrs)
+        if len(types) == 1:
+            shape: Shape = found[0] if isinstance(found, list) else found
+            return (Spec(types[0], shape, self._infer_value(specs, attrs, types[0], shape)),)
+        return tuple(Spec(t, s) for t, s in zip(types, found))
+
+    def _infer_value(
+        self, specs: Sequence[Spec], attrs: Mapping[str, Any], dtype: DType | None, shape: Shape
+    ) -> Array | None:
+        if dtype is not dtypes.int32 and dtype is not dtypes.int64:
+            return None
+        if self.value_rule is not None:
+            value = self.value_rule(*specs, **attrs)
+        elif self.shape_math and all(s.value is not None for s in specs):
+            assert self.compute is not None
+            value = np.asarray(self.compute(*(s.value for s in specs), **attrs), dtype=object)
+        else:
+            return None
+        if value is None or value.size > shapes.MAX_VALUE_SIZE:
+            return None
+        return value if any(not isinstance(d, Unknown) for d in value.flat) or value.size == 0 else None
+
+
+def _signature_types(args: Sequence[Arg]) -> tuple[str, ...] | None:
+    """The type of each flat input where the signature has no lists, so that binding needs no search."""
+    return None if any(a.is_list for a in args) else tuple(a.type for a in args)
+
+
+def _broadcast_rule(*specs: Spec, **_: Any) -> Shape:
+    return shapes.broadcast(*(s.shape for s in specs))
+
+
+def known_value(spec: Spec) -> list[Any] | None:
+    """The elements of a tensor's value (integers and sizes) where every one of them is known, else None."""
+    if spec.value is None or any(isinstance(d, Unknown) for d in spec.value.flat):
+        return None
+    return spec.value.ravel().tolist()
+
+
+def known_int(spec: Spec) -> int | None:
+    """The value of an integer scalar (or one-element vector) where it is known as an integer, else None."""
+    values = known_value(spec)
+    return values[0] if values is not None and len(values) == 1 and isinstance(values[0], int) else None
+
+
+def known_ints(spec: Spec) -> list[int] | None:
+    """The value of an integer vector where every element is known as an integer, else None."""
+    values = known_value(spec)
+    if values is None or any(isinstance(d, Size) for d in values):
+        return None
+    return values
