@@ -28,7 +28,7 @@ def _const_shape(*, value: Array, dtype: DType | None) -> shapes.Shape:
 
 @Const.value
 def _const_value(*, value: Array, dtype: DType | None) -> Array | None:
-    return value.astype(object) if value.size <= shapes.MAX_VALUE_SIZE and value.ndim <= 1 else None
+    return value.astype(object) if value.size <= shapes.MAX_VALUE_SIZE and value.ndim <= 2 else None
 
 
 @Const.kernel
@@ -290,6 +290,8 @@ def constant(
         if verify_shape and wanted != array.shape:
             raise TypeError(f"Expected Tensor's shape: {wanted}, got {array.shape}.")
         count = int(np.prod(wanted, dtype=np.int64))
+        if count == 0:
+            array = array.ravel()[:0]  # nothing of the value is needed
         if array.size > count:
             raise ValueError(f"Too many elements provided. Needed at most {count}, but received {array.size}")
         if array.size < count:
@@ -423,6 +425,9 @@ dtypes_by_name = {t.name: t for t in dtypes.ALL}
 
 
 def _convert_value(definition: OpDef, arg: Arg, value: Any, wanted: DType | None) -> Tensor:
+    if wanted is None and isinstance(value, (list, tuple)) and not value:
+        # An empty list has no type of its own: no axes, a scalar's shape, an empty permutation are integers.
+        wanted = dtypes.int32 if definition.types.get(arg.type) == dtypes.INDICES else None
     try:
         return convert_to_tensor(value, dtype=wanted, name=arg.name, as_ref=arg.is_ref)
     except TypeError as error:

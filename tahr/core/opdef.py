@@ -241,6 +241,7 @@ class OpDef:
         self.expand: Callable[..., Any] | None = None
         self.gradient_rule: Callable[..., Any] | None = None
         self.gradient_takes_driver = False
+        self.gradient_takes_slices = False
         self.is_differentiable = True
         self._input_types = _signature_types(self.inputs)
         if isinstance(self.form, Elementwise):

@@ -1,0 +1,1 @@
+"""Symbolic differentiation: gradients are operations added to the graph."""

@@ -1,0 +1,780 @@
+"""cond and while_loop: operations that run a region of the graph.
+
+A region's operations belong to the graph like all others; the `If` or `While` operation refers to the region. Captures
+are found when the region is complete and become further inputs of the operation, so that everything which walks the
+graph sees what it depends on. The gradient of a loop is a loop that runs backwards: see `While.gradient` below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tahr import errors
+from tahr.core import convert, dtypes, nest, scopes, shapes, source
+from tahr.core.convert import Const, IndexedSlices
+from tahr.core.dtypes import DType
+from tahr.core.graph import Graph, Operation, Region, Tensor
+from tahr.core.opdef import MOVEMENT, REQUIRED, Array, OpDef
+from tahr.core.shapes import Shape, Spec
+from tahr.ops import casts, elementwise, joining, lists, logic, shaping, structural
+
+# ---------------------------------------------------------------- grouping
+
+NoOp = OpDef("NoOp", "->").not_differentiable()
+
+
+@NoOp.kernel
+def _no_op_kernel() -> tuple[()]:
+    return ()
+
+
+def no_op(name: str | None = None) -> Operation:
+    """An operation that does nothing: something to attach control dependencies to."""
+    return NoOp(name=name)
+
+
+def group(*inputs: Any, name: str | None = None) -> Operation:
+    """An operation that runs all the given ones.
+
+    Args:
+        inputs: operations, tensors, variables, or lists of them.
+        name: the operation's name.
+
+    Raises:
+        TypeError: an input is none of these.
+    """
+    items = nest.flatten(list(inputs))
+    graph = scopes.graph_of(items)
+    with scopes.name_scope(name, "group_deps", items) as scope, graph.control_dependencies([_as_op(i, graph) for i in items]):
+        return NoOp(name=scope)
+
+
+def _as_op(item: Any, graph: Graph) -> Operation:
+    if isinstance(item, IndexedSlices):
+        return item.values.op
+    if not hasattr(item, "graph") and not hasattr(item, "_as_graph_element"):
+        raise TypeError(f"Expected Operation, Tensor, or Variable in tf.group, got {type(item).__name__}: {item!r}")
+    return graph.as_operation(item)
+
+
+def with_dependencies(dependencies: Sequence[Any], output_tensor: Any, name: str | None = None) -> Any:
+    """A tensor with the value of `output_tensor` that is there only after `dependencies` ran."""
+    with scopes.name_scope(name, "control_dependency", [*dependencies, output_tensor]) as scope:
+        with scopes.control_dependencies(list(dependencies)):
+            if isinstance(output_tensor, IndexedSlices):
+                return IndexedSlices(
+                    structural.identity(output_tensor.values), output_tensor.indices, output_tensor.dense_shape
+                )
+            return structural.identity(output_tensor, name=scope)
+
+
+def tuple_(tensors: Sequence[Any], name: str | None = None, control_inputs: Sequence[Any] | None = None) -> list[Any]:
+    """The same tensors, none of which is there before all have been computed.
+
+    Raises:
+        ValueError: there is no tensor among them.
+    """
+    with scopes.name_scope(name, "tuple", tensors):
+        gating = [t for t in tensors if t is not None]
+        if not gating:
+            raise ValueError("Must have at least one Tensor: %s" % (list(tensors),))
+        gate = group(*gating, *(control_inputs or ()))
+        return [None if t is None else t if isinstance(t, Operation) else with_dependencies([gate], t) for t in tensors]
+
+
+# ---------------------------------------------------------------- regions
+
+Arg = OpDef("_Arg", "-> output: dtype", attrs={"dtype": REQUIRED, "shape": None}, form=MOVEMENT).not_differentiable()
+
+
+@Arg.shape
+def _arg_shape(*, dtype: DType | None, shape: Shape) -> Shape:
+    return shape
+
+
+@Arg.kernel
+def _arg_kernel(*, dtype: DType | None, shape: Shape) -> Array:
+    raise errors.Complaint("a region's argument has a value only while the region runs")
+
+
+def _add_arg(region: Region, spec: Spec, name: str) -> Tensor:
+    """One more value that is given to the region at each execution."""
+    op = region.graph.add_operation(Arg, (), {"dtype": spec.dtype, "shape": spec.shape}, name)
+    region.inputs.append(op.outputs[0])
+    return op.outputs[0]
+
+
+def _at(region: Region | None, graph: Graph) -> Any:
+    """A context manager that builds in a region that exists already, outside of every control block."""
+    return _Inside(region, graph)
+
+
+class _Inside:
+    def __init__(self, region: Region | None, graph: Graph) -> None:
+        self._region, self._graph = region, graph
+
+    def __enter__(self) -> None:
+        state = self._graph.state
+        self._previous = state.region, state.control_groups
+        state.region, state.control_groups = self._region, []
+
+    def __exit__(self, *exc: object) -> None:
+        self._graph.state.region, self._graph.state.control_groups = self._previous
+
+
+def _static_pred(pred: Any) -> Any:
+    if isinstance(pred, (bool, np.bool_)):
+        raise TypeError("pred must not be a Python bool")
+    return convert.convert_to_tensor(pred, dtype=dtypes.bool_, name="pred")
+
+
+# ---------------------------------------------------------------- cond
+
+If = OpDef(
+    "If",
+    "cond: bool, input: [Tin] -> output: [Tout]",
+    attrs={"then_branch": REQUIRED, "else_branch": REQUIRED, "Tout": REQUIRED},
+)
+
+
+@If.shape
+def _if_shape(*specs: Spec, then_branch: Region, else_branch: Region, Tout: list[DType]) -> list[Shape]:  # noqa: N803
+    return [shapes.join(t.spec.shape, e.spec.shape) for t, e in zip(then_branch.outputs, else_branch.outputs)]
+
+
+@If.stateful_kernel
+def _if_kernel(context: Any, pred: Array, *values: Any, then_branch: Any, else_branch: Any, **_: Any) -> tuple[Any, ...]:
+    """Runs one branch. Here the branches are functions, each with the places of its captures among `values`."""
+    function, places = then_branch if bool(pred) else else_branch
+    return tuple(context.call(function, [values[i] for i in places]))
+
+
+def _conditional(pred: Tensor, then_branch: Region, else_branch: Region, name: str) -> Operation:
+    """The If operation for two complete regions."""
+    captured = dict.fromkeys([*then_branch.captures(), *else_branch.captures()])
+    types = [t.spec.dtype for t in then_branch.outputs]
+    attrs = {"then_branch": then_branch, "else_branch": else_branch, "Tout": types}
+    return pred.graph.add_operation(If, [pred, *captured], attrs, name)
+
+
+def cond(
+    pred: Any,
+    true_fn: Callable[[], Any] | None = None,
+    false_fn: Callable[[], Any] | None = None,
+    strict: bool = False,
+    name: str | None = None,
+    fn1: Callable[[], Any] | None = None,
+    fn2: Callable[[], Any] | None = None,
+) -> Any:
+    """Runs one of two functions' operations, depending on a value.
+
+    Args:
+        pred: a bool scalar tensor.
+        true_fn: builds and returns what to compute if `pred` is true: a tensor, operation, or nested structure.
+        false_fn: the same for false; it must return the same structure and dtypes.
+        strict: whether a list of one tensor is returned as a list.
+        name: the name scope.
+        fn1: old name of `true_fn`.
+        fn2: old name of `false_fn`.
+
+    Returns:
+        What the functions return, as tensors outside of the branches.
+
+    Raises:
+        TypeError: `pred` is a Python bool, or a function is missing or not callable.
+        ValueError: the two results differ in structure or dtype.
+    """
+    true_fn, false_fn = fn1 if true_fn is None else true_fn, fn2 if false_fn is None else false_fn
+    if true_fn is None or not callable(true_fn):
+        raise TypeError("cond(): true_fn must be callable." if true_fn is not None else "cond(): true_fn argument required")
+    if false_fn is None or not callable(false_fn):
+        raise TypeError("cond(): false_fn must be callable." if false_fn is not None else "cond(): false_fn argument required")
+    with scopes.name_scope(name, "cond", [pred]):
+        pred = _static_pred(pred)
+        structural.identity(pred, name="pred_id")
+        then_branch, then_result = _build_branch(pred, true_fn)
+        else_branch, else_result = _build_branch(pred, false_fn)
+        _check_branches(then_result, then_branch, else_result, else_branch)
+        op = _conditional(pred, then_branch, else_branch, "If")
+        merged = [structural.identity(t, name="Merge") for t in op.outputs]
+    if then_result is None:
+        return op
+    result = nest.pack_sequence_as(then_result, _rebuild(nest.flatten(then_result), merged))
+    if not strict and isinstance(result, (list, tuple)) and len(result) == 1 and not hasattr(result, "_fields"):
+        return result[0]
+    return result
+
+
+def _build_branch(pred: Tensor, function: Callable[[], Any]) -> tuple[Region, Any]:
+    region = Region(pred.graph, "cond branch")
+    with region, _no_control(pred.graph):
+        result = function()
+        flat: list[Tensor] = []
+        for item in nest.flatten(result) if result is not None else []:
+            flat += _as_outputs(item)
+        region.outputs = flat
+    return region, result
+
+
+class _no_control:  # noqa: N801
+    """Inside a region the controllers of the blocks around it do not count: they run before the whole operation."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    def __enter__(self) -> None:
+        self._previous = self._graph.state.control_groups
+        self._graph.state.control_groups = []
+
+    def __exit__(self, *exc: object) -> None:
+        self._graph.state.control_groups = self._previous
+
+
+def _as_outputs(item: Any) -> list[Tensor]:
+    """A branch's result as tensors: an operation becomes a constant that is there after it ran."""
+    if isinstance(item, Operation) and not item.outputs:
+        with scopes.control_dependencies([item]):
+            return [structural.identity(convert.constant(True))]
+    if isinstance(item, IndexedSlices):
+        return [item.values, item.indices]
+    if hasattr(item, "flow"):
+        return [item.flow]
+    tensor = convert.convert_to_tensor(item)
+    return [structural.identity(tensor) if tensor.is_ref else tensor]
+
+
+def _rebuild(originals: list[Any], tensors: Sequence[Tensor]) -> list[Any]:
+    """Tensors in the form of the values that they stand for: TensorArrays and IndexedSlices again."""
+    rest = iter(tensors)
+    rebuilt: list[Any] = []
+    for original in originals:
+        if isinstance(original, IndexedSlices):
+            rebuilt.append(IndexedSlices(next(rest), next(rest), original.dense_shape))
+        elif hasattr(original, "flow"):
+            rebuilt.append(original.with_flow(next(rest)))
+        else:
+            rebuilt.append(next(rest))
+    return rebuilt
+
+
+def _check_branches(then_result: Any, then_branch: Region, else_result: Any, else_branch: Region) -> None:
+    if (then_result is None) != (else_result is None):
+        raise ValueError("true_fn and false_fn must both return something, or both None")
+    try:
+        nest.assert_same_structure(then_result, else_result)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"Incompatible return types of true_fn and false_fn: {error}") from None
+    for t, e in zip(then_branch.outputs, else_branch.outputs):
+        if t.spec.dtype is not e.spec.dtype and None not in (t.spec.dtype, e.spec.dtype):
+            raise ValueError(
+                f"Outputs of true_fn and false_fn must have the same type: {t.dtype.name}, {e.dtype.name}"
+            )
+
+
+# ---------------------------------------------------------------- while_loop
+
+While = OpDef(
+    "While",
+    "input: [Tin] -> output: [Tout]",
+    attrs={"cond": REQUIRED, "body": REQUIRED, "Tout": REQUIRED, "back_prop": True},
+)
+
+
+@While.shape
+def _while_shape(*specs: Spec, body: Region, **_: Any) -> list[Shape]:
+    return [t.spec.shape for t in body.inputs]
+
+
+@While.stateful_kernel
+def _while_kernel(context: Any, *values: Any, cond: Any, body: Any, **_: Any) -> tuple[Any, ...]:
+    """Runs the body while the condition holds. Here both are functions of the loop variables and their captures.
+
+    `cond` and `body` come as (function, places of its captures among `values`); the loop variables come first.
+    """
+    test, test_places = cond
+    step, step_places = body
+    count = len(step.inputs) - len(step_places)
+    state = list(values[:count])
+    test_captures = [values[i] for i in test_places]
+    step_captures = [values[i] for i in step_places]
+    del values
+    while bool(context.call(test, state + test_captures)[0]):
+        state = list(context.call(step, state + step_captures))
+    return tuple(state)
+
+
+def while_loop(
+    cond: Callable[..., Any],
+    body: Callable[..., Any],
+    loop_vars: Any,
+    shape_invariants: Any = None,
+    parallel_iterations: int = 10,
+    back_prop: bool = True,
+    swap_memory: bool = False,
+    name: str | None = None,
+    maximum_iterations: Any = None,
+    return_same_structure: bool = False,
+) -> Any:
+    """Repeats `body` while `cond` holds.
+
+    Args:
+        cond: takes the loop variables, returns a bool scalar tensor.
+        body: takes the loop variables, returns new ones of the same structure and dtypes.
+        loop_vars: the initial values: a list or tuple, possibly nested, of tensors and TensorArrays.
+        shape_invariants: the shapes that hold in every iteration, in the structure of `loop_vars`; by default the
+            initial values' static shapes.
+        parallel_iterations: accepted; must be positive.
+        back_prop: whether gradients flow through the loop.
+        swap_memory: accepted.
+        name: the name scope.
+        maximum_iterations: a limit, as an integer or a scalar tensor.
+        return_same_structure: whether a single loop variable is returned in its list.
+
+    Returns:
+        The final loop variables, in the structure of `loop_vars`.
+
+    Raises:
+        TypeError: `cond` or `body` is not callable, or `parallel_iterations` is no positive integer.
+        ValueError: there are no loop variables, or their shapes, dtypes or structure change in the body.
+    """
+    if not loop_vars:
+        raise ValueError("No loop variables provided")
+    if not callable(cond):
+        raise TypeError("cond must be callable.")
+    if not callable(body):
+        raise TypeError("body must be callable.")
+    if parallel_iterations < 1:
+        raise TypeError("parallel_iterations must be a positive integer.")
+    with scopes.name_scope(name, "while", nest.flatten(loop_vars)):
+        wrapped = isinstance(loop_vars, (list, tuple))
+        structure: Any = loop_vars if wrapped else [loop_vars]
+        invariants = shape_invariants if wrapped or shape_invariants is None else [shape_invariants]
+        if maximum_iterations is not None:
+            cond, body, structure, invariants = _limited(cond, body, structure, invariants, maximum_iterations)
+        result = _build_while(cond, body, structure, invariants, back_prop)
+        if maximum_iterations is not None:
+            result = result[1]
+    if not wrapped:
+        return result[0]
+    return result[0] if len(result) == 1 and not return_same_structure and not hasattr(result, "_fields") else result
+
+
+def _limited(
+    cond: Callable[..., Any], body: Callable[..., Any], structure: Any, invariants: Any, limit: Any
+) -> tuple[Callable[..., Any], Callable[..., Any], Any, Any]:
+    """The loop with a counter as one more loop variable."""
+    limit = convert.convert_to_tensor(limit, name="maximum_iterations")
+    if limit.spec.shape not in ((), None):
+        raise ValueError(f"maximum_iterations must be a scalar, saw shape: {limit.shape}")
+    counter = convert.constant(0, dtype=limit.dtype, name="iteration_counter")
+
+    def limited_cond(i: Tensor, inner: Any) -> Tensor:
+        return elementwise.logical_and(elementwise.less(i, limit), cond(*inner))
+
+    def limited_body(i: Tensor, inner: Any) -> Any:
+        result = body(*inner)
+        if not isinstance(result, (list, tuple)):
+            result = [result]
+        return elementwise.add(i, convert.constant(1, dtype=limit.dtype)), nest.pack_sequence_as(inner, nest.flatten(result))
+
+    new_invariants = None if invariants is None else [shapes.scalar(), invariants]
+    return limited_cond, limited_body, [counter, structure], new_invariants
+
+
+def _build_while(
+    cond: Callable[..., Any], body: Callable[..., Any], structure: Any, invariants: Any, back_prop: bool
+) -> Any:
+    leaves = nest.flatten(structure)
+    initial = [_loop_input(v) for v in leaves]
+    graph = scopes.graph_of(initial)
+    specs = _invariant_specs(initial, structure, invariants)
+
+    cond_region = Region(graph, "while loop")
+    with cond_region, _no_control(graph):
+        args = [_add_arg(cond_region, s, "Merge") for s in specs]
+        test = cond(*nest.pack_sequence_as(structure, _rebuild(leaves, args)))
+        test = convert.convert_to_tensor(test)
+        if test.spec.dtype is not dtypes.bool_ and test.spec.dtype is not None:
+            raise TypeError(f"cond must return a bool tensor, got {test}")
+        cond_region.outputs = [test]
+
+    body_region = Region(graph, "while loop")
+    with body_region, _no_control(graph):
+        args = [_add_arg(body_region, s, "Identity") for s in specs]
+        result = body(*nest.pack_sequence_as(structure, _rebuild(leaves, args)))
+        if not isinstance(result, (list, tuple)) or (len(structure) == 1 and not nest.is_sequence(structure[0]) and len(nest.flatten(result)) != 1):
+            result = [result]
+        nest.assert_same_structure(list(structure), list(result), check_types=False)
+        body_region.outputs = [
+            _loop_output(new, arg) for new, arg in zip(nest.flatten(result), args)
+        ]
+    _check_invariants(initial, body_region, invariants is not None)
+
+    op = _loop(graph, initial, cond_region, body_region, back_prop, "While")
+    exits = [structural.identity(t, name="Exit") for t in op.outputs]
+    return nest.pack_sequence_as(structure, _rebuild(leaves, exits))
+
+
+def _loop(
+    graph: Graph, initial: Sequence[Tensor], cond: Region, body: Region, back_prop: bool, name: str
+) -> Operation:
+    """The While operation for two complete regions."""
+    captured = dict.fromkeys([*cond.captures(), *body.captures()])
+    attrs = {"cond": cond, "body": body, "Tout": [t.spec.dtype for t in body.inputs], "back_prop": back_prop}
+    return graph.add_operation(While, [*initial, *captured], attrs, name)
+
+
+def _loop_input(value: Any) -> Tensor:
+    if hasattr(value, "flow"):
+        return value.flow
+    if isinstance(value, IndexedSlices):
+        raise TypeError("IndexedSlices cannot be loop variables; convert them to a tensor first")
+    tensor = convert.convert_to_tensor(value)
+    return structural.identity(tensor) if tensor.is_ref else tensor
+
+
+def _loop_output(value: Any, arg: Tensor) -> Tensor:
+    if hasattr(value, "flow"):
+        return value.flow
+    tensor = convert.convert_to_tensor(value, preferred_dtype=arg.spec.dtype)
+    if tensor.spec.dtype is not arg.spec.dtype and None not in (tensor.spec.dtype, arg.spec.dtype):
+        raise ValueError(
+            f"Input tensor '{arg.name}' enters the loop with type {arg.dtype.name}, but has type "
+            f"{tensor.dtype.name} after 1 iteration."
+        )
+    return structural.identity(tensor) if tensor.is_ref else tensor
+
+
+def _invariant_specs(initial: list[Tensor], structure: Any, invariants: Any) -> list[Spec]:
+    if invariants is None:
+        return [Spec(t.spec.dtype, t.spec.shape) for t in initial]
+    flat = [_as_shape(s) for s in _flatten_shapes(invariants, structure)]
+    if len(flat) != len(initial):
+        raise ValueError(f"shape_invariants has {len(flat)} shapes for {len(initial)} loop variables")
+    for shape, tensor in zip(flat, initial):
+        if not _covers(shape, tensor.spec.shape):
+            raise ValueError(
+                f"The shape invariant specified for {tensor.name} is not compatible with the initial shape of the "
+                f"loop variable. It enters the loop with shape {tensor.shape}, but the specified shape invariant is "
+                f"{shapes.TensorShape(shape)}."
+            )
+    return [Spec(t.spec.dtype, s) for t, s in zip(initial, flat)]
+
+
+def _flatten_shapes(invariants: Any, structure: Any) -> list[Any]:
+    """The shapes in the order of the structure's leaves; a shape may itself be a list of dimensions."""
+    if not nest.is_sequence(structure):
+        return [invariants]
+    if isinstance(structure, dict):
+        return [s for k in sorted(structure) for s in _flatten_shapes(invariants[k], structure[k])]
+    return [s for i, item in zip(invariants, structure) for s in _flatten_shapes(i, item)]
+
+
+def _as_shape(value: Any) -> Shape:
+    return shapes.as_shape(value)
+
+
+def _covers(invariant: Shape, shape: Shape) -> bool:
+    """Whether every value that `shape` describes is described by `invariant`."""
+    if invariant is None:
+        return True
+    if shape is None or len(shape) != len(invariant):
+        return False
+    return all(not isinstance(i, int) or i == d for i, d in zip(invariant, shape))
+
+
+def _check_invariants(initial: Sequence[Tensor], body: Region, given: bool) -> None:
+    for start, arg, new in zip(initial, body.inputs, body.outputs):
+        if not _covers(arg.spec.shape, new.spec.shape):
+            where = source.caller().describe()
+            raise ValueError(
+                errors.describe(
+                    "while_loop",
+                    f"The shape for {arg.name} is not an invariant for the loop. It enters the loop with shape "
+                    f"{start.shape}, but has shape {new.shape} after one iteration.",
+                    [where, new.op.describe()],
+                    "Provide shape invariants using either the `shape_invariants` argument of tf.while_loop or "
+                    "set_shape() on the loop variables.",
+                )
+            )
+
+
+# ---------------------------------------------------------------- gradients: what forward regions give away
+
+
+def _add_hidden_variable(loop: Operation, initial: Tensor, build: Callable[[Tensor], Tensor]) -> Tensor:
+    """Gives a loop one more variable, which its user does not see, and returns its final value.
+
+    Args:
+        loop: the While operation.
+        initial: the first value, outside of the loop.
+        build: from the variable's value at the start of an iteration to its value at the end.
+    """
+    graph, body, test = loop.graph, loop.attrs["body"], loop.attrs["cond"]
+    spec = Spec(initial.spec.dtype, initial.spec.shape)
+    with _at(body, graph):
+        body.outputs.append(build(_add_arg(body, spec, "Hidden")))
+    with _at(test, graph):
+        _add_arg(test, spec, "Hidden")
+    loop.insert_input(len(body.inputs) - 1, initial)
+    loop.attrs["Tout"].append(spec.dtype)
+    graph.touch()
+    return loop.add_output(spec)
+
+
+def _memo(op: Operation) -> dict[Any, Tensor]:
+    """What an operation's gradients have already asked of it: hidden outputs by the tensor they accumulate."""
+    return op.hidden
+
+
+def _trip_count(loop: Operation) -> Tensor:
+    """The number of iterations that the loop ran."""
+    memo = _memo(loop)
+    if "trips" not in memo:
+        with _at(loop.region, loop.graph):
+            zero = convert.constant(0, dtype=dtypes.int32)
+        one = np.int32(1)
+        memo["trips"] = _add_hidden_variable(loop, zero, lambda i: elementwise.add(i, convert.constant(one)))
+    return memo["trips"]
+
+
+def _accumulated(loop: Operation, inner: Tensor) -> Tensor:
+    """The list of the values that a tensor of the loop's body took, one for each iteration."""
+    memo = _memo(loop)
+    if inner not in memo:
+        with _at(loop.region, loop.graph):
+            empty = lists.EmptyTensorList()
+        memo[inner] = _add_hidden_variable(loop, empty, lambda items: lists.TensorListPushBack(items, inner))
+    return memo[inner]
+
+
+def _exposed(branching: Operation, branch: Region, inner: Tensor) -> Tensor:
+    """A list that holds the value of a branch's tensor, empty where the other branch ran."""
+    memo = _memo(branching)
+    if inner not in memo:
+        for region in (branching.attrs["then_branch"], branching.attrs["else_branch"]):
+            with _at(region, branching.graph):
+                items = lists.EmptyTensorList()
+                region.outputs.append(lists.TensorListPushBack(items, inner) if region is branch else items)
+        branching.attrs["Tout"].append(dtypes.variant)
+        memo[inner] = branching.add_output(Spec(dtypes.variant, ()))
+        branching.graph.touch()
+    return memo[inner]
+
+
+class _GradientRegion(Region):
+    """A region that computes gradients of another: it may use that region's tensors as if they were its own."""
+
+    def __init__(self, graph: Graph, what: str, forward: Region, fetch: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(graph, what)
+        self.forward = forward
+        self._fetch = fetch
+        self._adopted: dict[Tensor, Tensor] = {}
+
+    def adopt(self, tensor: Tensor) -> Tensor | None:
+        if tensor.op.region is not self.forward:
+            return super().adopt(tensor)
+        if tensor not in self._adopted:
+            with _at(self, self.graph):
+                if tensor.op.opdef is Const:
+                    value = tensor.op.attrs["value"]
+                    self._adopted[tensor] = self.graph.add_operation(Const, (), dict(tensor.op.attrs, value=value)).outputs[0]
+                else:
+                    self._adopted[tensor] = self._fetch(tensor)
+        return self._adopted[tensor]
+
+
+def _differentiable(tensor: Tensor) -> bool:
+    return tensor.spec.dtype is None or tensor.spec.dtype.is_differentiable
+
+
+def _zeros(tensor: Tensor) -> Tensor:
+    """Zeros of a tensor's dtype and shape."""
+    spec = tensor.spec
+    if spec.dtype is dtypes.variant:
+        return lists.zeros_like_list(tensor)
+    if shapes.is_static(spec.shape) and spec.dtype is not None:
+        return convert.constant(np.zeros(spec.shape, spec.dtype.numpy))  # pyright: ignore[reportArgumentType]
+    return structural.zeros_like(tensor)
+
+
+# ---------------------------------------------------------------- the gradient of cond
+
+Driver = Callable[..., list[Any]]
+
+
+@If.gradient_of_region
+def _if_gradient(op: Operation, dys: Sequence[Any], driver: Driver) -> list[Any]:
+    """The gradient of cond is a cond: in each branch, the gradients of that branch with respect to its captures."""
+    graph, pred = op.graph, op.inputs[0]
+    captured = [t for t in op.inputs[1:] if _differentiable(t)]
+    count = len(dys)
+    branches: list[_GradientRegion] = []
+    found: list[list[Any]] = []
+    for branch in (op.attrs["then_branch"], op.attrs["else_branch"]):
+        region = _GradientRegion(graph, "cond branch", branch, lambda t, b=branch: _branch_value(op, b, t))
+        with region, _no_control(graph):
+            pairs = [(y, dy) for y, dy in zip(branch.outputs[:count], dys) if dy is not None and _differentiable(y)]
+            found.append(driver([y for y, _ in pairs], captured, [dy for _, dy in pairs], captured))
+        branches.append(region)
+    kinds = [_kind(t, e) for t, e in zip(*found)]
+    for region, gradients in zip(branches, found):
+        with _at(region, graph):
+            for tensor, gradient, kind in zip(captured, gradients, kinds):
+                region.outputs += _branch_outputs(tensor, gradient, kind)
+    result: dict[Tensor, Any] = {}
+    if any(kinds):
+        outputs = iter(_conditional(pred, *branches, "If").outputs)
+        for tensor, kind in zip(captured, kinds):
+            if kind == "dense":
+                result[tensor] = next(outputs)
+            elif kind == "sparse":
+                result[tensor] = IndexedSlices(next(outputs), next(outputs), structural.shape(tensor))
+    return [None, *(result.get(t) for t in op.inputs[1:])]
+
+
+def _branch_value(op: Operation, branch: Region, inner: Tensor) -> Tensor:
+    items = _exposed(op, branch, inner)
+    _, value = lists.TensorListPopBack(items, element_dtype=inner.spec.dtype, element_shape=inner.spec.shape)
+    return value
+
+
+def _kind(then_gradient: Any, else_gradient: Any) -> str:
+    """How a capture's gradient leaves the branches: "" where neither has one."""
+    known = [g for g in (then_gradient, else_gradient) if g is not None]
+    if not known:
+        return ""
+    return "sparse" if all(isinstance(g, IndexedSlices) for g in known) else "dense"
+
+
+def _branch_outputs(tensor: Tensor, gradient: Any, kind: str) -> list[Tensor]:
+    if kind == "dense":
+        return [_zeros(tensor) if gradient is None else convert.convert_to_tensor(gradient)]
+    if kind == "sparse" and gradient is None:
+        rows = structural.zeros(joining.concat([[0], structural.shape(tensor)[1:]], 0), dtype=tensor.spec.dtype)
+        return [rows, convert.constant(np.zeros(0, np.int32))]
+    if kind == "sparse":
+        return [gradient.values, elementwise.cast(gradient.indices, dtypes.int32)]
+    return []
+
+
+# ---------------------------------------------------------------- the gradient of while_loop
+
+
+class _BackwardLoop(_GradientRegion):
+    """The body of a loop that runs another loop's iterations backwards.
+
+    Its variables are added as they turn out to be needed: the gradients of the forward loop's variables, sums of the
+    gradients of its captures, and lists of values that the forward loop computed, popped one by one.
+    """
+
+    def __init__(self, forward: Operation) -> None:
+        super().__init__(forward.graph, "while loop", forward.attrs["body"], self._popped)
+        self.loop = forward
+        self.initial: list[Tensor] = []
+        self.next: list[Tensor | None] = []
+
+    def add_variable(self, initial: Tensor, shape: Shape = None) -> tuple[int, Tensor]:
+        """A further loop variable: its place, and its value at the start of an iteration."""
+        with _at(self, self.graph):
+            arg = _add_arg(self, Spec(initial.spec.dtype, shape), "Identity")
+        self.initial.append(initial)
+        self.next.append(None)
+        return len(self.next) - 1, arg
+
+    def _popped(self, inner: Tensor) -> Tensor:
+        """The value that a tensor of the forward body took in the iteration that is being taken back."""
+        place, items = self.add_variable(_accumulated(self.loop, inner), ())
+        rest, value = lists.TensorListPopBack(
+            items, element_dtype=inner.spec.dtype, element_shape=inner.spec.shape
+        )
+        self.next[place] = rest
+        return value
+
+
+@While.gradient_of_region
+def _while_gradient(op: Operation, dys: Sequence[Any], driver: Driver) -> list[Any]:
+    """The gradient of a loop is a loop: it takes the iterations back, last one first.
+
+    In each it asks the driver for the gradients of the body's outputs with respect to the body's inputs and captures.
+    What these need of the forward iteration was pushed on lists by the forward loop and is popped here. Both lists and
+    loops are differentiable again.
+    """
+    if not op.attrs["back_prop"]:
+        raise LookupError(f"No gradient through a loop made with back_prop=False: {op.describe()}")
+    graph, body = op.graph, op.attrs["body"]
+    trips = _trip_count(op)
+    count = len(dys)
+    active = [i for i in range(count) if _differentiable(body.inputs[i])]
+    captured = [t for t in op.inputs[len(body.inputs) :] if _differentiable(t)]
+    starts = [_zeros(op.outputs[i]) if dys[i] is None else convert.convert_to_tensor(dys[i]) for i in active]
+
+    back = _BackwardLoop(op)
+    with back, _no_control(graph):
+        counter, remaining = back.add_variable(trips, ())
+        back.next[counter] = elementwise.subtract(remaining, convert.constant(1))
+        slots = [back.add_variable(s, body.inputs[i].spec.shape) for i, s in zip(active, starts)]
+        inputs = [body.inputs[i] for i in active]
+        sources = [*inputs, *captured]
+        found = driver([body.outputs[i] for i in active], sources, [d for _, d in slots], sources)
+        for (place, _), tensor, gradient in zip(slots, inputs, found):
+            back.next[place] = _zeros(_own(back, tensor)) if gradient is None else convert.convert_to_tensor(gradient)
+        sums = [_accumulate(back, t, g) for t, g in zip(captured, found[len(inputs) :])]
+        back.outputs = [_own(back, t) for t in back.next if t is not None]
+
+    test = Region(graph, "while loop")
+    with test, _no_control(graph):
+        args = [_add_arg(test, Spec(t.spec.dtype, t.spec.shape), "Merge") for t in back.inputs]
+        test.outputs = [elementwise.greater(args[0], convert.constant(0))]
+    outputs = _loop(graph, back.initial, test, back, True, "While").outputs
+
+    of_captures: dict[Tensor, Any] = {}
+    for tensor, places in zip(captured, sums):
+        if len(places) == 1:
+            of_captures[tensor] = outputs[places[0]]
+        elif places:
+            of_captures[tensor] = _concatenated(tensor, *(outputs[p] for p in places))
+    of_variables = {i: outputs[place] for i, (place, _) in zip(active, slots)}
+    variables = len(body.inputs)  # more than `count` where the gradient needed hidden ones
+    return [of_variables.get(i) if i < variables else of_captures.get(t) for i, t in enumerate(op.inputs)]
+
+
+def _own(region: _GradientRegion, tensor: Tensor) -> Tensor:
+    """What stands for a tensor in a gradient region: itself, or the forward value brought there."""
+    if tensor.op.region is None or tensor.op.region.encloses(region):
+        return tensor
+    adopted = region.adopt(tensor)
+    assert adopted is not None
+    return adopted
+
+
+def _accumulate(back: _BackwardLoop, tensor: Tensor, gradient: Any) -> list[int]:
+    """Adds up a capture's gradient over the iterations: as a sum, or as lists of slices. Gives the places."""
+    if gradient is None:
+        return []
+    if not isinstance(gradient, IndexedSlices):
+        with _at(back.parent, back.graph):
+            start = _zeros(tensor)
+        place, total = back.add_variable(start, tensor.spec.shape)
+        is_list = tensor.spec.dtype is dtypes.variant
+        back.next[place] = lists.add_lists([total, gradient]) if is_list else elementwise.add(total, gradient)
+        return [place]
+    places: list[int] = []
+    for part in (gradient.values, elementwise.cast(gradient.indices, dtypes.int32)):
+        with _at(back.parent, back.graph):
+            start = lists.EmptyTensorList()
+        place, items = back.add_variable(start, ())
+        back.next[place] = lists.TensorListPushBack(items, part)
+        places.append(place)
+    return places
+
+
+def _concatenated(tensor: Tensor, values: Tensor, indices: Tensor) -> IndexedSlices:
+    """The slices of all iterations together."""
+    row: Shape = None if tensor.spec.shape is None else (0, *tensor.spec.shape[1:])
+    all_values, _ = lists.TensorListConcat(values, element_dtype=tensor.spec.dtype, element_shape=row)
+    all_indices, _ = lists.TensorListConcat(indices, element_dtype=dtypes.int32, element_shape=(0,))
+    return IndexedSlices(all_values, all_indices, structural.shape(tensor))

@@ -1,0 +1,695 @@
+"""Lists of tensors as values: what loops accumulate, and what a TensorArray is.
+
+A list is immutable, as every value in a graph is, and yet appending to the newest version or changing one of its items
+takes constant time: the newest version owns the items, and older versions remember how to get back (H. G. Baker,
+"Shallow binding makes functional arrays fast", 1991). The ops are closed under differentiation: pushing and popping,
+setting and getting, stacking and unstacking are each other's adjoints. In the gradient of a list an item that is None
+stands for zero.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tahr.core import shapes
+from tahr.core.dtypes import DType
+from tahr.core.graph import Operation, Tensor
+from tahr.core.opdef import MOVEMENT, REQUIRED, Array, OpDef
+from tahr.core.shapes import Shape, Spec
+from tahr.core.sizes import UNKNOWN
+from tahr.errors import Complaint
+
+
+class TensorList:
+    """One version of a persistent list.
+
+    Attributes:
+        shape: (), as every list is a scalar of dtype variant.
+        dtype: object.
+    """
+
+    __slots__ = ("_items", "_lock", "_newer", "_undo")
+
+    shape = ()
+    ndim = 0
+    dtype = np.dtype(object)
+
+    def __init__(self, items: list[Any], lock: threading.Lock | None = None) -> None:
+        self._items: list[Any] | None = items
+        self._newer: TensorList | None = None
+        self._undo: tuple[str, int, Any] = ("", 0, None)
+        self._lock = lock or threading.Lock()
+
+    def _own(self) -> list[Any]:
+        """Makes this version the one that owns the items."""
+        if self._items is None:
+            chain: list[TensorList] = [self]
+            while chain[-1]._items is None:
+                newer = chain[-1]._newer
+                assert newer is not None
+                chain.append(newer)
+            for older, newer in zip(reversed(chain[:-1]), reversed(chain[1:])):
+                items = newer._items
+                assert items is not None
+                newer._undo = _apply_undo(items, older._undo)
+                newer._items, newer._newer = None, older
+                older._items, older._newer = items, None
+        assert self._items is not None
+        return self._items
+
+    def _succeed(self, change: tuple[str, int, Any]) -> TensorList:
+        items = self._own()
+        undo = _apply_undo(items, change)
+        successor = TensorList(items, self._lock)
+        self._items, self._newer, self._undo = None, successor, undo
+        return successor
+
+    def items(self) -> list[Any]:
+        """A copy of the items."""
+        with self._lock:
+            return list(self._own())
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._own())
+
+    def get(self, index: int) -> Any:
+        """One item; None where it was never set."""
+        with self._lock:
+            return self._own()[index]
+
+    def set(self, index: int, item: Any) -> TensorList:
+        """The list with another item."""
+        with self._lock:
+            return self._succeed(("set", index, item))
+
+    def push(self, item: Any) -> TensorList:
+        """The list with one more item."""
+        with self._lock:
+            return self._succeed(("push", 0, item))
+
+    def pop(self) -> tuple[TensorList, Any]:
+        """The list without its last item, and that item."""
+        with self._lock:
+            item = self._own()[-1]
+            return self._succeed(("pop", 0, None)), item
+
+
+def _apply_undo(items: list[Any], change: tuple[str, int, Any]) -> tuple[str, int, Any]:
+    """Changes the items and returns the change that takes it back."""
+    kind, index, item = change
+    if kind == "push":
+        items.append(item)
+        return ("pop", 0, None)
+    if kind == "pop":
+        return ("push", 0, items.pop())
+    old = items[index]
+    items[index] = item
+    return ("set", index, old)
+
+
+def _scalar(*_: Any, **__: Any) -> Shape:
+    return ()
+
+
+def _checked(items: TensorList, index: Array, what: str) -> int:
+    i = int(index)
+    if not 0 <= i < len(items):
+        raise Complaint(f"Tried to {what} index {i} but the array's size is: {len(items)}")
+    return i
+
+
+def _or_zeros(item: Any, like: Any) -> Any:
+    """A gradient's item: None stands for zero, which is never materialised."""
+    if item is not None:
+        return item
+    return zeros_of(like)
+
+
+def zeros_of(value: Any) -> Any:
+    """Zeros like a value; for a list, the list without items set."""
+    if isinstance(value, TensorList):
+        return TensorList([None] * len(value))
+    return np.zeros(value.shape, value.dtype)
+
+
+def _sum(a: Any, b: Any) -> Any:
+    """The sum of two items of gradient lists."""
+    if a is None or b is None:
+        return a if b is None else b
+    if isinstance(a, TensorList):
+        return TensorList([_sum(x, y) for x, y in zip(a.items(), b.items())])
+    return np.add(a, b)
+
+
+# ---------------------------------------------------------------- empty and reserved lists
+
+EmptyTensorList = OpDef("EmptyTensorList", "-> handle: variant", form=MOVEMENT).not_differentiable()
+EmptyTensorList.shape(_scalar)
+
+
+@EmptyTensorList.kernel
+def _empty_kernel() -> TensorList:
+    return TensorList([])
+
+
+TensorListReserve = OpDef(
+    "TensorListReserve", "num_elements: int32 -> handle: variant", form=MOVEMENT
+).not_differentiable()
+TensorListReserve.shape(_scalar)
+
+
+@TensorListReserve.kernel
+def _reserve_kernel(num_elements: Array) -> TensorList:
+    return TensorList([None] * int(num_elements))
+
+
+TensorListLength = OpDef("TensorListLength", "input_handle: variant -> length: int32").not_differentiable()
+TensorListLength.shape(_scalar)
+
+
+@TensorListLength.kernel
+def _length_kernel(items: TensorList) -> Array:
+    return np.asarray(len(items), np.int32)
+
+
+# ---------------------------------------------------------------- gradients of lists
+
+TensorListZerosLike = OpDef(
+    "TensorListZerosLike", "input_handle: variant -> output: variant"
+).not_differentiable()
+TensorListZerosLike.shape(_scalar)
+TensorListZerosLike.kernel(zeros_of)
+
+TensorListAdd = OpDef("TensorListAdd", "a: variant, b: variant -> output: variant", aliases=(0, 1))
+TensorListAdd.shape(_scalar)
+TensorListAdd.kernel(_sum)
+
+
+@TensorListAdd.gradient
+def _list_add_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, Tensor]:
+    return dy, dy
+
+
+def add_lists(values: Sequence[Tensor]) -> Tensor:
+    """The item-wise sum of lists of equal length."""
+    total = values[0]
+    for value in values[1:]:
+        total = TensorListAdd(total, value)
+    return total
+
+
+def zeros_like_list(value: Tensor) -> Tensor:
+    """A list of as many items, all of them zero."""
+    return TensorListZerosLike(value)
+
+
+# ---------------------------------------------------------------- push and pop
+
+TensorListPushBack = OpDef(
+    "TensorListPushBack",
+    "input_handle: variant, tensor: element_dtype -> output_handle: variant",
+    aliases=(0, 1),
+)
+TensorListPushBack.shape(_scalar)
+
+
+@TensorListPushBack.kernel
+def _push_kernel(items: TensorList, tensor: Any) -> TensorList:
+    return items.push(tensor)
+
+
+@TensorListPushBack.gradient
+def _push_gradient(op: Operation, dy: Tensor) -> list[Tensor]:
+    return TensorListPopBackLike(dy, op.inputs[1])
+
+
+def _pop_shapes(items: Spec, *, element_dtype: DType, element_shape: Shape) -> list[Shape]:
+    return [(), element_shape]
+
+
+TensorListPopBack = OpDef(
+    "TensorListPopBack",
+    "input_handle: variant -> output_handle: variant, tensor: element_dtype",
+    attrs={"element_dtype": REQUIRED, "element_shape": REQUIRED},
+    form=MOVEMENT,
+    aliases=(0,),
+)
+TensorListPopBack.shape(_pop_shapes)
+
+
+@TensorListPopBack.kernel
+def _pop_kernel(items: TensorList, *, element_dtype: DType, element_shape: Shape) -> tuple[TensorList, Any]:
+    if not len(items):
+        raise Complaint("Trying to pop from an empty list.")
+    return items.pop()
+
+
+@TensorListPopBack.gradient
+def _pop_gradient(op: Operation, d_rest: Tensor, d_item: Tensor) -> Tensor:
+    return TensorListPushBack(d_rest, d_item)
+
+
+# As TensorListPopBack, from the gradient of a list, whose items may be None; `like` gives an item's shape.
+TensorListPopBackLike = OpDef(
+    "TensorListPopBackLike",
+    "input_handle: variant, like: element_dtype -> output_handle: variant, tensor: element_dtype",
+    aliases=(0,),
+)
+
+
+@TensorListPopBackLike.shape
+def _pop_like_shape(items: Spec, like: Spec) -> list[Shape]:
+    return [(), like.shape]
+
+
+@TensorListPopBackLike.kernel
+def _pop_like_kernel(items: TensorList, like: Any) -> tuple[TensorList, Any]:
+    rest, item = items.pop()
+    return rest, _or_zeros(item, like)
+
+
+@TensorListPopBackLike.gradient
+def _pop_like_gradient(op: Operation, d_rest: Tensor, d_item: Tensor) -> tuple[Tensor, None]:
+    return TensorListPushBack(d_rest, d_item), None
+
+
+# ---------------------------------------------------------------- get and set
+
+TensorListGetItem = OpDef(
+    "TensorListGetItem",
+    "input_handle: variant, index: int32 -> item: element_dtype",
+    attrs={"element_dtype": REQUIRED, "element_shape": None},
+    aliases=(0,),
+)
+
+
+@TensorListGetItem.shape
+def _get_shape(items: Spec, index: Spec, *, element_dtype: DType, element_shape: Shape) -> Shape:
+    return element_shape
+
+
+@TensorListGetItem.kernel
+def _get_kernel(items: TensorList, index: Array, *, element_dtype: DType, element_shape: Shape) -> Any:
+    i = _checked(items, index, "read from")
+    item = items.get(i)
+    if item is None:
+        if shapes.is_static(element_shape):
+            return np.zeros(element_shape, element_dtype.numpy)  # as TensorFlow, where the shape is known
+        raise Complaint(f"Could not read index {i} of the TensorArray: it has not been written to.")
+    return item
+
+
+@TensorListGetItem.gradient
+def _get_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None]:
+    return TensorListOneItem(op.inputs[0], op.inputs[1], dy), None
+
+
+TensorListGetItemLike = OpDef(
+    "TensorListGetItemLike",
+    "input_handle: variant, index: int32, like: element_dtype -> item: element_dtype",
+    aliases=(0,),
+)
+
+
+@TensorListGetItemLike.shape
+def _get_like_shape(items: Spec, index: Spec, like: Spec) -> Shape:
+    return like.shape
+
+
+@TensorListGetItemLike.kernel
+def _get_like_kernel(items: TensorList, index: Array, like: Any) -> Any:
+    return _or_zeros(items.get(int(index)), like)
+
+
+@TensorListGetItemLike.gradient
+def _get_like_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None, None]:
+    return TensorListOneItem(op.inputs[0], op.inputs[1], dy), None, None
+
+
+# A list as long as another, of which one item is set: the adjoint of getting an item.
+TensorListOneItem = OpDef(
+    "TensorListOneItem",
+    "input_handle: variant, index: int32, item: element_dtype -> output_handle: variant",
+    aliases=(2,),
+)
+TensorListOneItem.shape(_scalar)
+
+
+@TensorListOneItem.kernel
+def _one_item_kernel(items: TensorList, index: Array, item: Any) -> TensorList:
+    result: list[Any] = [None] * len(items)
+    result[int(index)] = item
+    return TensorList(result)
+
+
+@TensorListOneItem.gradient
+def _one_item_gradient(op: Operation, dy: Tensor) -> tuple[None, None, Tensor]:
+    return None, None, TensorListGetItemLike(dy, op.inputs[1], op.inputs[2])
+
+
+TensorListSetItem = OpDef(
+    "TensorListSetItem",
+    "input_handle: variant, index: int32, item: element_dtype -> output_handle: variant",
+    attrs={"resize_if_index_out_of_bounds": False, "write_once": False},
+    aliases=(0, 2),
+)
+TensorListSetItem.shape(_scalar)
+
+
+@TensorListSetItem.kernel
+def _set_kernel(
+    items: TensorList, index: Array, item: Any, *, resize_if_index_out_of_bounds: bool, write_once: bool
+) -> TensorList:
+    i = int(index)
+    if resize_if_index_out_of_bounds and i >= 0:
+        while len(items) <= i:
+            items = items.push(None)
+    i = _checked(items, index, "write to")
+    if write_once and items.get(i) is not None:
+        raise Complaint(f"Could not write to TensorArray index {i} because it has already been written to.")
+    return items.set(i, item)
+
+
+@TensorListSetItem.gradient
+def _set_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None, Tensor]:
+    _, index, item = op.inputs
+    return TensorListClearItem(dy, index), None, TensorListGetItemLike(dy, index, item)
+
+
+TensorListClearItem = OpDef(
+    "TensorListClearItem", "input_handle: variant, index: int32 -> output_handle: variant", aliases=(0,)
+)
+TensorListClearItem.shape(_scalar)
+
+
+@TensorListClearItem.kernel
+def _clear_kernel(items: TensorList, index: Array) -> TensorList:
+    return items.set(int(index), None)
+
+
+@TensorListClearItem.gradient
+def _clear_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None]:
+    return TensorListClearItem(dy, op.inputs[1]), None
+
+
+# ---------------------------------------------------------------- stack and unstack, gather and scatter
+
+TensorListFromTensor = OpDef("TensorListFromTensor", "tensor: element_dtype -> output_handle: variant")
+
+
+@TensorListFromTensor.shape
+def _from_tensor_shape(tensor: Spec) -> Shape:
+    if tensor.shape == ():
+        raise ValueError("Shape must be at least rank 1 but is rank 0")
+    return ()
+
+
+@TensorListFromTensor.kernel
+def _from_tensor_kernel(tensor: Array) -> TensorList:
+    return TensorList([np.asarray(row) for row in tensor.copy()])
+
+
+@TensorListFromTensor.gradient
+def _from_tensor_gradient(op: Operation, dy: Tensor) -> Tensor:
+    return TensorListStackLike(dy, op.inputs[0])
+
+
+TensorListStack = OpDef(
+    "TensorListStack",
+    "input_handle: variant -> tensor: element_dtype",
+    attrs={"element_dtype": REQUIRED, "element_shape": None},
+)
+
+
+@TensorListStack.shape
+def _stack_shape(items: Spec, *, element_dtype: DType, element_shape: Shape) -> Shape:
+    return None if element_shape is None else (UNKNOWN, *element_shape)
+
+
+@TensorListStack.kernel
+def _stack_kernel(items: TensorList, *, element_dtype: DType, element_shape: Shape) -> Array:
+    return stacked(items.items(), element_dtype, element_shape)
+
+
+@TensorListStack.gradient
+def _stack_gradient(op: Operation, dy: Tensor) -> Tensor:
+    return TensorListFromTensor(dy)
+
+
+def stacked(items: list[Any], dtype: DType, element_shape: Shape) -> Array:
+    """The items as the rows of one array; items that were never set are zeros."""
+    known = next((i for i in items if i is not None), None)
+    if known is None:
+        if not shapes.is_static(element_shape):
+            raise Complaint(
+                "Tried to stack elements of an empty list with non-fully-defined element_shape: "
+                + shapes.show(element_shape)
+            )
+        return np.zeros((len(items), *element_shape), dtype.numpy)  # pyright: ignore[reportArgumentType, reportGeneralTypeIssues, reportOptionalIterable]
+    for i, item in enumerate(items):
+        if item is not None and item.shape != known.shape:
+            raise Complaint(
+                f"TensorArray has inconsistent shapes. Index 0 has shape: {list(known.shape)} but index {i} "
+                f"has shape: {list(item.shape)}"
+            )
+    result = np.zeros((len(items), *known.shape), dtype.numpy)
+    for row, item in zip(range(len(items)), items):
+        if item is not None:
+            result[row] = item
+    return result
+
+
+TensorListStackLike = OpDef(
+    "TensorListStackLike", "input_handle: variant, like: element_dtype -> tensor: element_dtype"
+)
+
+
+@TensorListStackLike.shape
+def _stack_like_shape(items: Spec, like: Spec) -> Shape:
+    return like.shape
+
+
+@TensorListStackLike.kernel
+def _stack_like_kernel(items: TensorList, like: Array) -> Array:
+    result = np.zeros(like.shape, like.dtype)
+    for row, item in enumerate(items.items()):
+        if item is not None:
+            result[row] = item
+    return result
+
+
+@TensorListStackLike.gradient
+def _stack_like_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None]:
+    return TensorListFromTensor(dy), None
+
+
+TensorListGather = OpDef(
+    "TensorListGather",
+    "input_handle: variant, indices: int32 -> values: element_dtype",
+    attrs={"element_dtype": REQUIRED, "element_shape": None},
+)
+
+
+@TensorListGather.shape
+def _gather_shape(items: Spec, indices: Spec, *, element_dtype: DType, element_shape: Shape) -> Shape:
+    if element_shape is None:
+        return None
+    return (shapes.dims(indices.shape, 1)[0], *element_shape)
+
+
+@TensorListGather.kernel
+def _gather_kernel(items: TensorList, indices: Array, *, element_dtype: DType, element_shape: Shape) -> Array:
+    every = items.items()
+    picked = [every[_checked(items, i, "read from")] for i in indices]
+    if any(p is None for p in picked) and element_shape is None:
+        missing = next(int(i) for i, p in zip(indices, picked) if p is None)
+        raise Complaint(f"Could not read index {missing} of the TensorArray: it has not been written to.")
+    return stacked(picked, element_dtype, element_shape)
+
+
+@TensorListGather.gradient
+def _gather_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None]:
+    return TensorListScatterLike(op.inputs[0], op.inputs[1], dy), None
+
+
+# Rows into the gradient of a list; rows with equal indices add up.
+TensorListScatterLike = OpDef(
+    "TensorListScatterLike",
+    "input_handle: variant, indices: int32, tensor: element_dtype -> output_handle: variant",
+)
+TensorListScatterLike.shape(_scalar)
+
+
+@TensorListScatterLike.kernel
+def _scatter_like_kernel(items: TensorList, indices: Array, tensor: Array) -> TensorList:
+    result: list[Any] = [None] * len(items)
+    for i, row in zip(indices.tolist(), tensor):
+        result[i] = _sum(result[i], np.array(row))
+    return TensorList(result)
+
+
+@TensorListScatterLike.gradient
+def _scatter_like_gradient(op: Operation, dy: Tensor) -> tuple[None, None, Tensor]:
+    return None, None, TensorListGatherLike(dy, op.inputs[1], op.inputs[2])
+
+
+TensorListGatherLike = OpDef(
+    "TensorListGatherLike",
+    "input_handle: variant, indices: int32, like: element_dtype -> values: element_dtype",
+)
+
+
+@TensorListGatherLike.shape
+def _gather_like_shape(items: Spec, indices: Spec, like: Spec) -> Shape:
+    return like.shape
+
+
+@TensorListGatherLike.kernel
+def _gather_like_kernel(items: TensorList, indices: Array, like: Array) -> Array:
+    every = items.items()
+    result = np.zeros(like.shape, like.dtype)
+    for row, i in enumerate(indices.tolist()):
+        if every[i] is not None:
+            result[row] = every[i]
+    return result
+
+
+@TensorListGatherLike.gradient
+def _gather_like_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None, None]:
+    return TensorListScatterLike(op.inputs[0], op.inputs[1], dy), None, None
+
+
+TensorListScatter = OpDef(
+    "TensorListScatterIntoExistingList",
+    "input_handle: variant, tensor: element_dtype, indices: int32 -> output_handle: variant",
+    attrs={"resize_if_index_out_of_bounds": False},
+    aliases=(0,),
+)
+TensorListScatter.shape(_scalar)
+
+
+@TensorListScatter.kernel
+def _scatter_kernel(
+    items: TensorList, tensor: Array, indices: Array, *, resize_if_index_out_of_bounds: bool
+) -> TensorList:
+    if len(indices) != len(tensor):
+        raise Complaint(
+            f"Expected len(indices) == values.shape[0], but saw: {len(indices)} vs. {len(tensor)}"
+        )
+    for i, row in zip(indices, tensor.copy()):
+        items = _set_kernel(
+            items,
+            i,
+            np.asarray(row),
+            resize_if_index_out_of_bounds=resize_if_index_out_of_bounds,
+            write_once=False,
+        )
+    return items
+
+
+@TensorListScatter.gradient
+def _scatter_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, Tensor, None]:
+    _, tensor, indices = op.inputs
+    return TensorListClearItems(dy, indices), TensorListGatherLike(dy, indices, tensor), None
+
+
+TensorListClearItems = OpDef(
+    "TensorListClearItems", "input_handle: variant, indices: int32 -> output_handle: variant", aliases=(0,)
+)
+TensorListClearItems.shape(_scalar)
+
+
+@TensorListClearItems.kernel
+def _clear_items_kernel(items: TensorList, indices: Array) -> TensorList:
+    for i in indices.tolist():
+        items = items.set(i, None)
+    return items
+
+
+@TensorListClearItems.gradient
+def _clear_items_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None]:
+    return TensorListClearItems(dy, op.inputs[1]), None
+
+
+# ---------------------------------------------------------------- concat and split along the first axis
+
+TensorListConcat = OpDef(
+    "TensorListConcat",
+    "input_handle: variant -> tensor: element_dtype, lengths: int64",
+    attrs={"element_dtype": REQUIRED, "element_shape": None},
+)
+
+
+@TensorListConcat.shape
+def _concat_shape(items: Spec, *, element_dtype: DType, element_shape: Shape) -> list[Shape]:
+    return [None if element_shape is None else (UNKNOWN, *element_shape[1:]), (UNKNOWN,)]
+
+
+@TensorListConcat.kernel
+def _concat_kernel(items: TensorList, *, element_dtype: DType, element_shape: Shape) -> tuple[Array, Array]:
+    parts = [p for p in items.items() if p is not None]
+    lengths = np.array([len(p) for p in parts], np.int64)
+    if parts:
+        return np.concatenate(parts), lengths
+    rest = () if element_shape is None else element_shape[1:]
+    if not shapes.is_static(rest):
+        raise Complaint("Tried to concat elements of an empty list with unknown element_shape")
+    return np.zeros((0, *rest), element_dtype.numpy), lengths  # pyright: ignore[reportArgumentType]
+
+
+@TensorListConcat.gradient
+def _concat_gradient(op: Operation, dy: Tensor, d_lengths: Tensor) -> Tensor:
+    return TensorListSplit(dy, op.outputs[1])
+
+
+TensorListSplit = OpDef("TensorListSplit", "tensor: element_dtype, lengths: int64 -> output_handle: variant")
+TensorListSplit.shape(_scalar)
+
+
+@TensorListSplit.kernel
+def _split_kernel(tensor: Array, lengths: Array) -> TensorList:
+    if int(lengths.sum()) != len(tensor):
+        raise Complaint(
+            f"Expected sum of lengths to be equal to values.shape[0], but sum of lengths is {int(lengths.sum())} "
+            f"and value's shape is: {list(tensor.shape)}"
+        )
+    return TensorList(
+        [np.array(part) for part in np.split(tensor, np.cumsum(lengths)[:-1])] if len(lengths) else []
+    )
+
+
+@TensorListSplit.gradient
+def _split_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None]:
+    return TensorListConcatLike(dy, op.inputs[0], op.inputs[1]), None
+
+
+TensorListConcatLike = OpDef(
+    "TensorListConcatLike",
+    "input_handle: variant, like: element_dtype, lengths: int64 -> tensor: element_dtype",
+)
+
+
+@TensorListConcatLike.shape
+def _concat_like_shape(items: Spec, like: Spec, lengths: Spec) -> Shape:
+    return like.shape
+
+
+@TensorListConcatLike.kernel
+def _concat_like_kernel(items: TensorList, like: Array, lengths: Array) -> Array:
+    result = np.zeros(like.shape, like.dtype)
+    start = 0
+    for length, item in zip(lengths.tolist(), items.items()):
+        if item is not None:
+            result[start : start + length] = item
+        start += length
+    return result
+
+
+@TensorListConcatLike.gradient
+def _concat_like_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None, None]:
+    return TensorListSplit(dy, op.inputs[2]), None, None

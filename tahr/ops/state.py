@@ -1,0 +1,316 @@
+"""Variables as the graph sees them: the op that stands for the variable, reads, and writes.
+
+Two kinds share one meaning. `VariableV2` gives a reference (TensorFlow's default variables), `VarHandleOp` a resource
+handle (`use_resource=True`). At run time both give a `Cell` of the session's store. Reads are not kernels: which write a
+read sees is decided when a program is extracted (`program.effects`), so an Identity of a reference and a ReadVariableOp
+become the value of the last write before them, or the value at the start of the run. Every write gives the new value, and
+changes the cell under its lock, so that no update from another thread is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tahr.core import shapes
+from tahr.core.dtypes import DType, NUMBERS, INDICES
+from tahr.core.graph import Operation, Tensor
+from tahr.core.opdef import REQUIRED, Array, Effects, OpDef
+from tahr.core.shapes import Shape, Spec
+from tahr.errors import Complaint, OutOfRangeError
+
+WRITES = Effects(writes=(0,))
+READS = Effects(reads=(0,))
+
+# ---------------------------------------------------------------- the variable itself
+
+
+def _variable_shape(*, dtype: DType, shape: Shape, **_: Any) -> Shape:
+    return shape
+
+
+def _cell_kernel(context: Any, **attrs: Any) -> Any:
+    return context.cell(attrs["container"], attrs["shared_name"])
+
+
+VariableV2 = OpDef(
+    "VariableV2",
+    "-> ref: &dtype",
+    attrs={"shape": REQUIRED, "dtype": REQUIRED, "container": "", "shared_name": ""},
+).not_differentiable()
+VariableV2.shape(_variable_shape)
+VariableV2.stateful_kernel(_cell_kernel)
+
+VarHandleOp = OpDef(
+    "VarHandleOp",
+    "-> resource: resource",
+    attrs={"container": "", "shared_name": "", "dtype": REQUIRED, "shape": REQUIRED},
+).not_differentiable()
+VarHandleOp.shape(lambda **_: ())
+VarHandleOp.stateful_kernel(_cell_kernel)
+
+
+def variable_op(ref: Tensor) -> Operation:
+    """The operation of the variable that a reference or handle leads to."""
+    op = ref.op
+    while op.opdef is not VariableV2 and op.opdef is not VarHandleOp:
+        op = op.inputs[0].op
+    return op
+
+
+# ---------------------------------------------------------------- reads
+
+
+def _read_shape(resource: Spec, **_: Any) -> Shape:
+    return None
+
+
+ReadVariableOp = OpDef(
+    "ReadVariableOp", "resource: resource -> value: dtype", attrs={"dtype": REQUIRED}, effects=READS
+)
+ReadVariableOp.shape(_read_shape)
+
+
+@ReadVariableOp.gradient
+def _read_gradient(op: Operation, dy: Tensor) -> Tensor:
+    return dy
+
+
+ReadVariableOp.gradient_takes_slices = True
+
+# What is left of a read when a program is extracted: the cell's value at the start of the run (or of a loop's
+# iteration), or after everything that the run wrote.
+ReadCell = OpDef(
+    "_ReadCell", "cell: resource -> value: dtype", attrs={"dtype": REQUIRED, "shape": None}, register=False
+)
+ReadCell.shape(lambda cell, *, dtype, shape: shape)
+
+
+@ReadCell.stateful_kernel
+def _read_cell_kernel(context: Any, cell: Any, *, dtype: DType, shape: Shape) -> Array:
+    return cell.read()
+
+
+def _initialized_kernel(context: Any, cell: Any, **_: Any) -> Array:
+    return np.asarray(cell.is_initialized)
+
+
+IsVariableInitialized = OpDef(
+    "IsVariableInitialized", "ref: &dtype -> is_initialized: bool", effects=READS
+).not_differentiable()
+IsVariableInitialized.shape(lambda ref: ())
+IsVariableInitialized.stateful_kernel(_initialized_kernel)
+
+VarIsInitializedOp = OpDef(
+    "VarIsInitializedOp", "resource: resource -> is_initialized: bool", effects=READS
+).not_differentiable()
+VarIsInitializedOp.shape(lambda resource: ())
+VarIsInitializedOp.stateful_kernel(_initialized_kernel)
+
+# ---------------------------------------------------------------- writes
+
+Change = Callable[[Array, Array], Array]
+
+
+def _same_shape(ref: Spec, value: Spec, **_: Any) -> Shape:
+    return shapes.merge(ref.shape, value.shape)
+
+
+def _assign_shape(ref: Spec, value: Spec, *, validate_shape: bool, use_locking: bool) -> Shape:
+    return shapes.merge(ref.shape, value.shape) if validate_shape else value.shape
+
+
+Assign = OpDef(
+    "Assign",
+    "ref: &T, value: T -> output_ref: &T",
+    attrs={"validate_shape": True, "use_locking": True},
+    effects=WRITES,
+).not_differentiable()
+Assign.shape(_assign_shape)
+
+
+@Assign.stateful_kernel
+def _assign_kernel(context: Any, cell: Any, value: Array, *, validate_shape: bool, use_locking: bool) -> Array:
+    return cell.assign(value)
+
+
+def _in_place(ufunc: np.ufunc) -> Callable[..., Array]:
+    """A write that combines the old value with another by a ufunc."""
+
+    def kernel(context: Any, cell: Any, value: Array, **_: Any) -> Array:
+        def change(old: Array) -> Array:
+            if old.shape != value.shape and np.broadcast_shapes(old.shape, value.shape) != old.shape:
+                raise Complaint(f"shapes of variable {list(old.shape)} and value {list(value.shape)} do not match")
+            return ufunc(old, value, out=old)
+
+        return cell.update(change)
+
+    return kernel
+
+
+AssignAdd = OpDef(
+    "AssignAdd", "ref: &T, value: T -> output_ref: &T", attrs={"use_locking": False}, types={"T": NUMBERS}, effects=WRITES
+).not_differentiable()
+AssignAdd.shape(_same_shape)
+AssignAdd.stateful_kernel(_in_place(np.add))
+
+AssignSub = OpDef(
+    "AssignSub", "ref: &T, value: T -> output_ref: &T", attrs={"use_locking": False}, types={"T": NUMBERS}, effects=WRITES
+).not_differentiable()
+AssignSub.shape(_same_shape)
+AssignSub.stateful_kernel(_in_place(np.subtract))
+
+# The same for resource variables; these operations have no output in TensorFlow.
+AssignVariableOp = OpDef(
+    "AssignVariableOp", "resource: resource, value: dtype ->", effects=WRITES
+).not_differentiable()
+
+
+@AssignVariableOp.stateful_kernel
+def _assign_variable_kernel(context: Any, cell: Any, value: Array) -> Array:
+    return cell.assign(value)
+
+
+AssignAddVariableOp = OpDef(
+    "AssignAddVariableOp", "resource: resource, value: dtype ->", effects=WRITES
+).not_differentiable()
+AssignAddVariableOp.stateful_kernel(_in_place(np.add))
+
+AssignSubVariableOp = OpDef(
+    "AssignSubVariableOp", "resource: resource, value: dtype ->", effects=WRITES
+).not_differentiable()
+AssignSubVariableOp.stateful_kernel(_in_place(np.subtract))
+
+# ---------------------------------------------------------------- sparse writes
+
+
+def check_indices(indices: Array, size: int) -> None:
+    """Raises where an index is not in [0, size), with TensorFlow's text."""
+    if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= size):
+        flat = indices.ravel()
+        at = int(np.flatnonzero((flat < 0) | (flat >= size))[0])
+        where = list(map(int, np.unravel_index(at, indices.shape)))
+        raise Complaint(f"indices{where if where else ''} = {int(flat[at])} is not in [0, {size})")
+
+
+def _scatter_shape(ref: Spec, indices: Spec, updates: Spec, **_: Any) -> Shape:
+    if ref.shape is not None and indices.shape is not None and updates.shape:
+        wanted = indices.shape + ref.shape[1:]
+        if not shapes.compatible(updates.shape, wanted):
+            raise ValueError(
+                f"Must have updates.shape = indices.shape + params.shape[1:] or updates.shape = [], got "
+                f"updates.shape {shapes.show(updates.shape)}, indices.shape {shapes.show(indices.shape)}, "
+                f"params.shape {shapes.show(ref.shape)}"
+            )
+    return ref.shape
+
+
+def _scatter(at: Callable[[Array, Array, Array], None]) -> Callable[..., Array]:
+    def kernel(context: Any, cell: Any, indices: Array, updates: Array, **_: Any) -> Array:
+        def change(old: Array) -> Array:
+            check_indices(indices, len(old))
+            at(old, indices, updates)
+            return old
+
+        return cell.update(change)
+
+    return kernel
+
+
+def _scatter_set(old: Array, indices: Array, updates: Array) -> None:
+    old[indices] = updates
+
+
+_SCATTERS: dict[str, Callable[[Array, Array, Array], None]] = {
+    "Update": _scatter_set,
+    "Add": np.add.at,
+    "Sub": np.subtract.at,
+    "Mul": np.multiply.at,
+    "Div": np.divide.at,
+    "Min": np.minimum.at,
+    "Max": np.maximum.at,
+}
+
+
+def _define_scatter(kind: str) -> tuple[OpDef, OpDef]:
+    ref = OpDef(
+        f"Scatter{kind}",
+        "ref: &T, indices: Tindices, updates: T -> output_ref: &T",
+        attrs={"use_locking": kind == "Update"},
+        types={"Tindices": INDICES},
+        effects=WRITES,
+    ).not_differentiable()
+    ref.shape(_scatter_shape)
+    ref.stateful_kernel(_scatter(_SCATTERS[kind]))
+    resource = OpDef(
+        f"ResourceScatter{kind}",
+        "resource: resource, indices: Tindices, updates: dtype ->",
+        types={"Tindices": INDICES},
+        effects=WRITES,
+    ).not_differentiable()
+    resource.stateful_kernel(_scatter(_SCATTERS[kind]))
+    return ref, resource
+
+
+SCATTER = {kind: _define_scatter(kind) for kind in _SCATTERS}
+
+
+def _scatter_nd(combine: np.ufunc | None) -> Callable[..., Array]:
+    def kernel(context: Any, cell: Any, indices: Array, updates: Array, **_: Any) -> Array:
+        def change(old: Array) -> Array:
+            depth = indices.shape[-1]
+            for axis in range(depth):
+                check_indices(indices[..., axis], old.shape[axis])
+            where = tuple(np.moveaxis(indices, -1, 0))
+            if combine is None:
+                old[where] = updates
+            else:
+                combine.at(old, where, updates)
+            return old
+
+        return cell.update(change)
+
+    return kernel
+
+
+def _define_scatter_nd(kind: str, combine: np.ufunc | None) -> OpDef:
+    op = OpDef(
+        f"ScatterNd{kind}",
+        "ref: &T, indices: Tindices, updates: T -> output_ref: &T",
+        attrs={"use_locking": kind == "Update"},
+        types={"Tindices": INDICES},
+        effects=WRITES,
+    ).not_differentiable()
+    op.shape(lambda ref, indices, updates, **_: ref.shape)
+    op.stateful_kernel(_scatter_nd(combine))
+    return op
+
+
+SCATTER_ND = {
+    "Update": _define_scatter_nd("Update", None),
+    "Add": _define_scatter_nd("Add", np.add),
+    "Sub": _define_scatter_nd("Sub", np.subtract),
+}
+
+# ---------------------------------------------------------------- counting
+
+CountUpTo = OpDef(
+    "CountUpTo", "ref: &T -> output: T", attrs={"limit": REQUIRED}, types={"T": INDICES}, effects=WRITES
+).not_differentiable()
+CountUpTo.shape(lambda ref, *, limit: ref.shape)
+
+
+@CountUpTo.stateful_kernel
+def _count_up_to_kernel(context: Any, cell: Any, *, limit: int) -> Array:
+    before: list[Array] = []
+
+    def change(old: Array) -> Array:
+        if int(old) >= limit:
+            raise Complaint(f"Reached limit of {limit}", kind=OutOfRangeError)
+        before.append(old.copy())
+        return np.add(old, 1, out=old)
+
+    cell.update(change)
+    return before[0]

@@ -1,0 +1,126 @@
+"""A Plan: a Program's nodes as steps over numbered places, in order, with what is freed after each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from tahr.core.convert import Const
+from tahr.core.graph import Operation
+from tahr.core.opdef import OpDef
+from tahr.plan import memory, schedule
+from tahr.program.node import Input, Node, Program, Value
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One node, ready to run.
+
+    Attributes:
+        run: the kernel with its attributes bound.
+        inputs: the places of its inputs.
+        outputs: the places of its outputs.
+        frees: the places that nothing needs any more after it.
+        takes_context: whether the kernel's first argument is the run's state.
+        reuses: the index of the input whose storage the output is written to, or None.
+        node: the node, for messages and tools.
+    """
+
+    run: Callable[..., Any]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    frees: tuple[int, ...]
+    takes_context: bool
+    reuses: int | None
+    node: Node
+
+    @property
+    def op(self) -> Operation | None:
+        """The user's operation that it stands for."""
+        return self.node.op
+
+    @property
+    def opdef(self) -> OpDef:
+        """The kind of operation."""
+        return self.node.opdef
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How a Program runs.
+
+    Attributes:
+        steps: in order.
+        template: the places before a run: constants are there, everything else is None.
+        inputs: the places of the inputs.
+        outputs: the places of the outputs.
+        owned: for each output, whether it is the caller's own: no view of an input, constant or variable, and not the
+            same storage as another output.
+        program: what it was made from.
+    """
+
+    steps: tuple[Step, ...]
+    template: tuple[Any, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    owned: tuple[bool, ...]
+    program: Program
+
+
+def make_plan(program: Program) -> Plan:
+    """Orders a Program's nodes, decides what is freed and reused when, and numbers the places."""
+    nodes = schedule.order(program)
+    storage = memory.Storage(nodes)
+    last = memory.last_uses(program, nodes)
+    ends = memory.storage_ends(nodes, storage, last)
+    places: dict[Value, int] = {}
+    template: list[Any] = []
+    for node in nodes:
+        for value in node.outputs:
+            places[value] = len(template)
+            template.append(node.attrs["value"] if node.opdef is Const else None)
+    kept = {places[v] for v in program.outputs}
+    steps: list[Step] = []
+    for i, node in enumerate(nodes):
+        if node.opdef is Const or node.opdef is Input:
+            continue
+        dying = {*node.inputs, *node.outputs}
+        frees = sorted(places[v] for v in dying if last[v] == i and places[v] not in kept and v.node.opdef is not Const)
+        steps.append(
+            Step(
+                _bound(node),
+                tuple(places[v] for v in node.inputs),
+                tuple(places[v] for v in node.outputs),
+                tuple(frees),
+                node.opdef.takes_context,
+                memory.reusable_input(node, i, storage, ends),
+                node,
+            )
+        )
+    return Plan(
+        tuple(steps),
+        tuple(template),
+        tuple(places[v] for v in program.inputs),
+        tuple(places[v] for v in program.outputs),
+        _owned_outputs(program.outputs, storage),
+        program,
+    )
+
+
+def _bound(node: Node) -> Callable[..., Any]:
+    compute = node.opdef.compute
+    if compute is None:
+        raise NotImplementedError(f"{node.opdef.name} has neither a kernel nor an expansion")
+    return partial(compute, **node.attrs) if node.attrs else compute
+
+
+def _owned_outputs(outputs: Sequence[Value], storage: memory.Storage) -> tuple[bool, ...]:
+    taken: set[Value] = set()
+    owned: list[bool] = []
+    for value in outputs:
+        roots = storage.roots[value]
+        owned.append(storage.is_owned(value) and taken.isdisjoint(roots) and not value.node.opdef.aliases)
+        taken |= roots
+    return tuple(owned)

@@ -1,0 +1,162 @@
+"""The chain of stages that a function's runs go through, planned once for each class of input shapes.
+
+A fed dimension is classed 0, 1 or symbolic (broadcasting depends on that), and equal sizes share a symbol. A new batch
+size is the same class, hence the same Program and Plan. Dimensions that the graph knows are integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tahr.core import dtypes, sizes
+from tahr.core.convert import Const
+from tahr.core.graph import Operation, Tensor
+from tahr.core.shapes import Spec
+from tahr.core.sizes import Dim, Size
+from tahr.plan.plan import Plan, make_plan
+from tahr.program.effects import Key, StateRead
+from tahr.program.extract import Stage, extract, result_key
+from tahr.program.function import Function
+from tahr.program.node import Program
+
+# How many exact input shapes a function remembers the plan of; past that the memory starts afresh.
+MAX_EXACT = 4096
+# How many classes of input shapes a function keeps plans for.
+MAX_PLANS = 256
+
+Optimize = Callable[[Program], Program]
+ClassKey = tuple[Any, ...]
+
+
+@dataclass
+class PlannedStage:
+    """One stage of a function, planned.
+
+    Attributes:
+        stage: what was extracted.
+        plan: how it runs.
+        results: for each of the function's results, where it is found: the index among `stage.outputs`, or None.
+        following: the stages that come next, by what is still blocked and by the class of their inputs.
+    """
+
+    stage: Stage
+    plan: Plan
+    results: tuple[int | None, ...]
+    following: dict[ClassKey, PlannedStage] = field(default_factory=dict[ClassKey, "PlannedStage"])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this one stage is all there is to do."""
+        return self.stage.is_last
+
+
+def input_keys(function: Function) -> list[Key]:
+    """What a call of the function gives, in order: its inputs, then the variables that it only reads."""
+    return [*function.inputs, *(StateRead(v, None) for v in function.outline.state_variables)]
+
+
+def first_stage(function: Function, values: Sequence[Any], optimize: Optimize) -> PlannedStage:
+    """The first stage for given input values; planned if their class is new."""
+    exact = tuple([v.shape for v in values])
+    found = function.exact.get(exact)
+    if found is not None and found[1] == [v.dtype for v in values]:
+        return found[0]
+    with function.lock:
+        available = dict(zip(input_keys(function), values))
+        specs, key = classify(available)
+        planned = function.plans.get(key)
+        if planned is None:
+            if len(function.plans) >= MAX_PLANS:
+                function.plans.clear()
+            planned = function.plans[key] = _plan(function, specs, frozenset(), frozenset(), optimize)
+        if len(function.exact) >= MAX_EXACT:
+            function.exact.clear()
+        function.exact[exact] = (planned, [v.dtype for v in values])
+    return planned
+
+
+def next_stage(
+    function: Function,
+    previous: PlannedStage,
+    available: Mapping[Key, Any],
+    done: frozenset[Operation],
+    begun: frozenset[Operation],
+    optimize: Optimize,
+) -> PlannedStage:
+    """The stage that follows, once the values in `available` are there.
+
+    Args:
+        function: what is computed.
+        previous: the stage before.
+        available: the values that later stages may take.
+        done: the operations that have been run.
+        begun: operations that have been started and still block.
+        optimize: the passes.
+    """
+    specs, key = classify(available)
+    key = (done - previous.stage.done, begun, key)
+    with function.lock:
+        planned = previous.following.get(key)
+        if planned is None:
+            if len(previous.following) >= MAX_PLANS:
+                previous.following.clear()
+            planned = previous.following[key] = _plan(function, specs, done, begun, optimize)
+    return planned
+
+
+def _plan(
+    function: Function,
+    specs: Mapping[Key, Spec],
+    done: frozenset[Operation],
+    begun: frozenset[Operation],
+    optimize: Optimize,
+) -> PlannedStage:
+    stage = extract(function, specs, done, begun)
+    stage.program = optimize(stage.program)
+    found = {key: i for i, key in enumerate(stage.outputs)}
+    results = tuple(found.get(result_key(function, i)) for i in range(len(function.outputs)))
+    return PlannedStage(stage, make_plan(stage.program), results)
+
+
+def classify(values: Mapping[Key, Any]) -> tuple[dict[Key, Spec], ClassKey]:
+    """What is known of values whose class alone counts, and that class as a key."""
+    symbols: dict[int, Size] = {}
+    specs: dict[Key, Spec] = {}
+    parts: list[Any] = []
+    for key, value in values.items():
+        dtype, static = _static(key)
+        if dtype is None:
+            dtype = dtypes.of_numpy(value.dtype)
+        shape = tuple(_class(size, known, symbols) for size, known in zip(value.shape, _padded(static, value.shape)))
+        specs[key] = Spec(dtype, shape, _constant_value(key))
+        parts.append((key, dtype, shape))
+    return specs, tuple(parts)
+
+
+def _static(key: Key) -> tuple[dtypes.DType | None, Any]:
+    if isinstance(key, StateRead):
+        return key.variable.attrs["dtype"], key.variable.attrs["shape"]
+    return key.spec.dtype, key.spec.shape
+
+
+def _padded(static: Any, shape: tuple[int, ...]) -> Sequence[Any]:
+    return static if static is not None and len(static) == len(shape) else (None,) * len(shape)
+
+
+def _class(size: int, known: Any, symbols: dict[int, Size]) -> Dim:
+    if isinstance(known, int) or size < 2:
+        return size
+    if size not in symbols:
+        symbols[size] = sizes.symbol(f"s{len(symbols)}")
+    return symbols[size]
+
+
+def _constant_value(key: Key) -> np.ndarray[Any, Any] | None:
+    """A constant that crosses into a later stage keeps its value."""
+    if isinstance(key, Tensor) and key.op.opdef is Const:
+        return key.spec.value
+    return None

@@ -1,0 +1,357 @@
+"""From a function's outline to Programs: one for each stage that can be planned before the run has to look at data.
+
+Within a Program every rank and dtype is concrete, and a dimension is an integer or a symbol. Where an operation's output
+shape depends on data (unique, boolean_mask, py_func) or an operation may block (dequeue), a stage ends: what follows is
+extracted when the shapes are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tahr.core import dtypes
+from tahr.core.convert import Const
+from tahr.core.graph import Operation, Region, Tensor
+from tahr.core.shapes import Spec
+from tahr.core.sizes import Unknown
+from tahr.ops import casts, control_flow, state
+from tahr.program.effects import Key, StateRead, is_variable, slot_of
+from tahr.program.function import Function, body_function, branch_function, live_variables, test_function
+from tahr.program.node import Builder, Input, Node, Program, Value
+
+
+@dataclass
+class Stage:
+    """One Program of a function, and what is left to do after it.
+
+    Attributes:
+        program: computes `outputs` from `inputs`.
+        inputs: the keys of the values it takes.
+        outputs: the keys of the values it gives, for later stages or as the function's results.
+        done: the operations that it (and earlier stages) ran.
+        blocking: operations that may block, whose inputs are ready once it ran: the run itself starts them.
+        is_last: whether nothing is left.
+    """
+
+    program: Program
+    inputs: list[Key]
+    outputs: list[Key]
+    done: frozenset[Operation]
+    blocking: list[Operation] = field(default_factory=list[Operation])
+    is_last: bool = True
+
+
+def extract(
+    function: Function, specs: Mapping[Key, Spec], done: frozenset[Operation], begun: frozenset[Operation]
+) -> Stage:
+    """The next stage of a function.
+
+    Args:
+        function: what is computed.
+        specs: for each value that is available what is known of it: concrete rank and dtype, integers and symbols.
+        done: the operations that earlier stages ran.
+        begun: operations that may block and have been started, but have not ended.
+
+    Returns:
+        The stage; it runs at least one operation, unless all that is left waits for those in `begun`.
+    """
+    return _Extraction(function, specs, done, begun).stage()
+
+
+class _Extraction:
+    def __init__(
+        self, function: Function, specs: Mapping[Key, Spec], done: frozenset[Operation], begun: frozenset[Operation]
+    ) -> None:
+        self.function = function
+        self.outline = function.outline
+        self.builder = Builder()
+        self.done = done
+        self.begun = begun
+        self.given = {
+            key: self.builder.add(Input, (), {"place": i}, [spec]).outputs[0]
+            for i, (key, spec) in enumerate(specs.items())
+        }
+        # Values whose dtype, rank and sizes are known, so that others can be built on them.
+        self.values: dict[Key, Value] = dict(self.given)
+        # For each operation built here its node, and a value (or None) for each of its outputs.
+        self.nodes: dict[Operation, Node] = {}
+        self.outputs: dict[Operation, Sequence[Value | None]] = {}
+        self.deferred: list[Operation] = []
+        self.roots: list[Node] = []
+        self.results = [result_key(function, i) for i in range(len(function.outputs))]
+        self.needed: set[Key] = set(self.results)
+        for op in self.outline.order:
+            self.needed.update(self._keys(op))
+
+    # ------------------------------------------------------------ the stage as a whole
+
+    def stage(self) -> Stage:
+        for op in self.outline.order:
+            if op not in self.done and op not in self.begun:
+                self._visit(op)
+        outputs: dict[Key, Value] = {}
+        for key in [*self.results, *self._crossing()]:
+            value = self._available(key)
+            if value is not None and (key not in self.given or key in self.results):
+                outputs[key] = value
+        return Stage(
+            Program(self.builder, list(self.given.values()), list(outputs.values()), self.roots),
+            list(self.given),
+            list(outputs),
+            self.done.union(self.nodes),
+            [op for op in self.deferred if op.opdef.effects.may_block and self._is_ready(op)],
+            not self.deferred and not self.begun,
+        )
+
+    def _visit(self, op: Operation) -> None:
+        """Makes the operation's node, or puts it off."""
+        if op.opdef.effects.may_block or not self._is_ready(op):
+            self.deferred.append(op)
+            return
+        node, outputs = self._build(op)
+        self.nodes[op] = node
+        self.outputs[op] = outputs
+        if node.has_effects and node.op is op:
+            self.roots.append(node)
+        if all(v is None or _is_known(v.spec) for v in outputs):
+            self._note(op, outputs)
+
+    def _note(self, op: Operation, outputs: Sequence[Value | None]) -> None:
+        for tensor, value in zip(op.outputs, outputs):
+            if value is not None and tensor not in self.given:
+                self.values[tensor] = value
+
+    def _is_ready(self, op: Operation) -> bool:
+        """Whether what the operation depends on is done or is built in this stage, with known shapes."""
+        tokens = self.outline.tokens.get(op, ())
+        return all(t in self.done or t in self.nodes for t in tokens) and all(map(self._is_available, self._keys(op)))
+
+    def _is_available(self, key: Key) -> bool:
+        if key in self.values:
+            return True
+        if isinstance(key, StateRead):
+            return key.after is None or key.after in self.done or key.after in self.nodes
+        return key.op in self.done and _can_rebuild(key)
+
+    def _keys(self, op: Operation) -> Iterable[Key]:
+        """The values that the operation takes; variables themselves are not among them."""
+        for i, tensor in enumerate(op.inputs):
+            if _takes_variable(op, i):
+                continue
+            read = self.outline.reads.get((op, i))
+            if tensor in self.given or read is None:
+                yield tensor
+            else:
+                yield read
+        yield from self.outline.region_reads.get(op, ())
+
+    def _crossing(self) -> list[Key]:
+        """What later stages take from this one or earlier ones; what is cheap and known in part they compute again."""
+        crossing: dict[Key, None] = {}
+        seen: set[Key] = set()
+        waiting = [*self.deferred, *(op for op in self.outline.order if op in self.begun)]
+        stack = [key for op in waiting for key in self._keys(op)]
+        while stack:
+            key = stack.pop()
+            if key in seen:
+                continue
+            seen.add(key)
+            if isinstance(key, Tensor) and key not in self.given and _can_rebuild(key) and self._is_cheap(key):
+                stack.extend(self._keys(key.op))
+            else:
+                crossing[key] = None
+        return list(crossing)
+
+    def _is_cheap(self, tensor: Tensor) -> bool:
+        value = self.values.get(tensor)
+        return tensor.op.opdef is Const or (value is not None and value.spec.value is not None)
+
+    # ------------------------------------------------------------ values
+
+    def _available(self, key: Key) -> Value | None:
+        """The value named by a key, made now if it can be; None if it belongs to a later stage."""
+        found = self.values.get(key)
+        if found is not None:
+            return found
+        if isinstance(key, StateRead):
+            if not self._is_available(key):
+                return None
+            self.values[key] = self._read(key)
+            return self.values[key]
+        if key.op in self.outputs:
+            return self.outputs[key.op][key.value_index]  # its shape depends on data
+        if key.op in self.done and _can_rebuild(key):
+            self._note(key.op, self._build(key.op)[1])
+            return self.values[key]
+        return None
+
+    def _value(self, key: Key) -> Value:
+        found = self._available(key)
+        assert found is not None, key
+        return found
+
+    def _cell(self, variable: Operation) -> Value:
+        """The variable itself, as the operations that write it take it."""
+        attrs = dict(variable.attrs, shared_name=slot_of(variable).name)
+        return self.builder.node(variable.opdef, (), attrs, variable).outputs[0]
+
+    def _read(self, key: StateRead) -> Value:
+        """A read of a variable, after the write that it sees."""
+        variable = key.variable
+        attrs = {"dtype": variable.attrs["dtype"], "shape": variable.attrs["shape"]}
+        tokens = [self.nodes[key.after]] if key.after in self.nodes else []
+        spec = Spec(attrs["dtype"], attrs["shape"])
+        return self.builder.add(state.ReadCell, [self._cell(variable)], attrs, [spec], variable, tokens).outputs[0]
+
+    # ------------------------------------------------------------ nodes
+
+    def _build(self, op: Operation) -> tuple[Node, Sequence[Value | None]]:
+        tokens = [self.nodes[t] for t in self.outline.tokens.get(op, ()) if t in self.nodes]
+        tokens += self._reads_before(op)
+        if op.opdef is control_flow.While:
+            return self._loop(op, tokens)
+        if op.opdef is control_flow.If:
+            return self._branching(op, tokens)
+        inputs: list[Value] = []
+        for i, tensor in enumerate(op.inputs):
+            if _takes_variable(op, i):
+                inputs.append(self._cell(state.variable_op(tensor)))
+            else:
+                read = self.outline.reads.get((op, i))
+                inputs.append(self._value(tensor if tensor in self.given or read is None else read))
+        if op.opdef is state.ReadVariableOp:
+            return inputs[0].node, inputs
+        node = self.builder.node(op.opdef, self._promoted(op, inputs), _attrs(op), op, tokens)
+        return node, node.outputs
+
+    def _reads_before(self, op: Operation) -> list[Node]:
+        """The reads that see an earlier state than the operation leaves: they must be over when it writes."""
+        nodes: list[Node] = []
+        for slot, chain in self.outline.writers.items():
+            if op not in chain:
+                continue
+            earlier = {None, *chain[: chain.index(op)]}
+            for key in self.needed:
+                if isinstance(key, StateRead) and key.after in earlier and slot_of(key.variable) == slot:
+                    value = self._available(key)
+                    if value is not None and value.node.opdef is state.ReadCell:
+                        nodes.append(value.node)
+        return nodes
+
+    def _promoted(self, op: Operation, inputs: list[Value]) -> list[Value]:
+        """The inputs with one dtype for each type variable, by NumPy's promotion, below placeholders without dtype."""
+        if all(t.spec.dtype is not None for t in op.inputs):
+            return inputs
+        groups: dict[str, list[int]] = {}
+        for i, arg in enumerate(op.opdef.flat_inputs(len(inputs), op.attrs)):
+            if not arg.is_hetero:
+                groups.setdefault(arg.type, []).append(i)
+        result = list(inputs)
+        for places in groups.values():
+            dtype = dtypes.of_numpy(np.result_type(*(_promotable(op.inputs[i], inputs[i]) for i in places)))
+            for i in places:
+                if inputs[i].dtype is not dtype:
+                    result[i] = self._cast(inputs[i], dtype)
+        return result
+
+    def _cast(self, value: Value, dtype: dtypes.DType) -> Value:
+        if value.constant is not None:
+            return self.builder.constant(value.constant.astype(dtype.numpy))
+        return self.builder.value(casts.Cast, value, DstT=dtype)
+
+    # ------------------------------------------------------------ regions
+
+    def _branching(self, op: Operation, tokens: Sequence[Node]) -> tuple[Node, Sequence[Value | None]]:
+        wanted = self._wanted(op)
+        captures: dict[Value, int] = {}
+        attrs = {
+            branch: self._placed(op, branch_function(op.attrs[branch], wanted), captures, 0)
+            for branch in ("then_branch", "else_branch")
+        }
+        inputs = [self._value(op.inputs[0]), *captures]
+        return self._higher_order(op, inputs, attrs, [op.outputs[i] for i in wanted], wanted, tokens)
+
+    def _loop(self, op: Operation, tokens: Sequence[Node]) -> tuple[Node, Sequence[Value | None]]:
+        body = op.attrs["body"]
+        live = live_variables(op, self._wanted(op))
+        captures: dict[Value, int] = {}
+        attrs = {
+            "cond": self._placed(op, test_function(op.attrs["cond"], live), captures, len(live)),
+            "body": self._placed(op, body_function(body, live), captures, len(live)),
+        }
+        inputs = [*(self._value(op.inputs[i]) for i in live), *captures]
+        return self._higher_order(op, inputs, attrs, [body.inputs[i] for i in live], live, tokens)
+
+    def _higher_order(
+        self,
+        op: Operation,
+        inputs: Sequence[Value],
+        attrs: Mapping[str, Any],
+        results: Sequence[Tensor],
+        places: Sequence[int],
+        tokens: Sequence[Node],
+    ) -> tuple[Node, Sequence[Value | None]]:
+        """A node that runs regions. It gives only what is wanted: the outputs of the operation at `places`."""
+        specs = [Spec(t.spec.dtype, t.spec.shape) for t in results]
+        node = self.builder.add(op.opdef, inputs, attrs, specs, op, tokens)
+        by_place = dict(zip(places, node.outputs))
+        return node, [by_place.get(i) for i in range(len(op.outputs))]
+
+    def _wanted(self, op: Operation) -> list[int]:
+        """The outputs of an operation that something needed takes."""
+        return [i for i, t in enumerate(op.outputs) if t in self.needed]
+
+    def _placed(
+        self, op: Operation, function: Function, captures: dict[Value, int], offset: int
+    ) -> tuple[Function, tuple[int, ...]]:
+        """A region's function, and where its captures and states are among the node's inputs."""
+        states = {slot_of(r.variable): r for r in self.outline.region_reads.get(op, ())}
+        keys: list[Key] = [*function.captures, *(states[s] for s in function.outline.states)]
+        return function, tuple(captures.setdefault(self._value(k), offset + len(captures)) for k in keys)
+
+
+def result_key(function: Function, index: int) -> Key:
+    """What names one of a function's results."""
+    return function.outline.reads.get((None, index)) or function.outputs[index]
+
+
+def _takes_variable(op: Operation, index: int) -> bool:
+    """Whether an operation takes at this place a variable itself rather than its value."""
+    if not is_variable(op.inputs[index]) or op.opdef is state.ReadVariableOp:
+        return False
+    if op.opdef is control_flow.While or op.opdef is control_flow.If:
+        return True
+    effects = op.opdef.effects
+    return index in effects.writes or index in effects.reads
+
+
+def _can_rebuild(tensor: Tensor) -> bool:
+    """Whether an operation may be computed again in a later stage: it is pure and has no regions."""
+    op = tensor.op
+    return not op.opdef.effects.any and not any(isinstance(v, Region) for v in op.attrs.values())
+
+
+def _is_known(spec: Spec) -> bool:
+    if spec.dtype is None or spec.shape is None:
+        return False
+    return not any(isinstance(d, Unknown) for d in spec.shape)
+
+
+def _promotable(tensor: Tensor, value: Value) -> Any:
+    """What NumPy's promotion sees: a Python number where the constant is weak, else the dtype."""
+    if tensor.spec.dtype is None and value.constant is not None and value.constant.ndim == 0:
+        return value.constant.item()
+    assert value.dtype is not None
+    return value.dtype.numpy
+
+
+def _attrs(op: Operation) -> dict[str, Any]:
+    """An operation's attributes for its node; a weak constant gets the dtype of its array."""
+    if op.opdef is Const and op.attrs["dtype"] is None:
+        value = op.attrs["value"]
+        return {"value": value, "dtype": dtypes.of_numpy(value.dtype)}
+    return op.attrs

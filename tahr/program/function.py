@@ -1,0 +1,129 @@
+"""What is to be computed, as a function of some of the graph's tensors: a run's signature, or a region."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from tahr.core.graph import Graph, Operation, Region, Tensor
+from tahr.program.effects import Outline, SlotKey
+
+
+class Function:
+    """Outputs (and effects) as a function of inputs, all of them tensors of one graph.
+
+    Attributes:
+        inputs: the tensors whose values are given: fed tensors, or a region's arguments and then its captures.
+        captures: the last of `inputs`: what a region takes from outside.
+        outputs: the tensors wanted. A reference stands for the variable's value: at the end of the run, if it is the
+            variable's own, else after the write that gave it.
+        targets: operations to run for their effects.
+        outline: the operations needed, their order, and which write each read sees. The values of the variables that
+            a region only reads (`outline.states`) are given behind `inputs`.
+        plans, exact: the planner's caches, filled as the function is run.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        inputs: Sequence[Tensor],
+        outputs: Sequence[Tensor],
+        targets: Sequence[Operation] = (),
+        region: Region | None = None,
+    ) -> None:
+        self.graph = graph
+        self.captures: tuple[Tensor, ...] = ()
+        if region is not None:
+            self.captures = _outline(region, outputs).captures
+        self.inputs = (*inputs, *self.captures)
+        self.outputs = tuple(outputs)
+        self.targets = tuple(targets)
+        self.what = region.what if region is not None else "run"
+        self.outline = Outline(self.inputs, outputs, targets, region is not None, _inner_outlines, region)
+        self.lock = threading.RLock()
+        self.plans: dict[Any, Any] = {}
+        self.exact: dict[Any, Any] = {}
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether running it does more than compute its outputs."""
+        return self.outline.has_effects
+
+    @property
+    def writes(self) -> frozenset[SlotKey]:
+        """The variables that it may write."""
+        return self.outline.writes
+
+    def __repr__(self) -> str:
+        return f"<Function {self.what}: {len(self.inputs)} inputs, {len(self.outputs)} outputs>"
+
+
+def branch_function(branch: Region, live: Sequence[int]) -> Function:
+    """The function of a branch's captures that gives the outputs in `live`."""
+    return _cached(branch, ("branch", *live), [], [branch.outputs[i] for i in live])
+
+
+def body_function(body: Region, live: Sequence[int]) -> Function:
+    """One iteration of a loop, as a function of its live variables (and captures)."""
+    return _cached(body, ("body", *live), [body.inputs[i] for i in live], [body.outputs[i] for i in live])
+
+
+def test_function(test: Region, live: Sequence[int]) -> Function:
+    """A loop's condition, as a function of its live variables (and captures)."""
+    return _cached(test, ("test", *live), [test.inputs[i] for i in live], test.outputs)
+
+
+def _cached(region: Region, key: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Function:
+    functions: dict[Any, Function] = region.functions
+    key = (key, len(region.operations), region.graph.changes)
+    if key not in functions:
+        functions[key] = Function(region.graph, inputs, outputs, (), region)
+    return functions[key]
+
+
+def live_variables(loop: Operation, wanted: Sequence[int]) -> list[int]:
+    """The loop variables that matter: the wanted ones, and what they or the loop's test depend on.
+
+    Dropping the others is what frees a forward run from the lists that only gradients need. Where the body has effects
+    in an order, all of it runs.
+    """
+    body, test = loop.attrs["body"], loop.attrs["cond"]
+    if _outline(body, body.outputs).has_ordered_effects:
+        return list(range(len(body.inputs)))
+    places = {t: i for i, t in enumerate(body.inputs)}
+    test_places = {t: i for i, t in enumerate(test.inputs)}
+    live = {*wanted, *(test_places[t] for t in _arguments(test, test.outputs))}
+    todo = list(live)
+    while todo:
+        for tensor in _arguments(body, [body.outputs[todo.pop()]]):
+            if places[tensor] not in live:
+                live.add(places[tensor])
+                todo.append(places[tensor])
+    return sorted(live)
+
+
+def _arguments(region: Region, outputs: Sequence[Tensor]) -> list[Tensor]:
+    """The region's arguments that some of its tensors depend on."""
+    own = set(region.inputs)
+    seen: set[Operation] = set()
+    found: list[Tensor] = []
+    stack = [t.op for t in outputs]
+    while stack:
+        op = stack.pop()
+        if op in seen or not region.encloses(op.region):
+            continue
+        seen.add(op)
+        found += [t for t in op.outputs if t in own]
+        stack += [t.op for t in op.inputs]
+        stack += op.control_inputs
+    return found
+
+
+def _outline(region: Region, outputs: Sequence[Tensor]) -> Outline:
+    return Outline((), outputs, (), True, _inner_outlines, region)
+
+
+def _inner_outlines(op: Operation) -> list[Outline]:
+    """Outlines of all that the regions of an operation may do, for the analysis of effects."""
+    return [_outline(value, value.outputs) for value in op.attrs.values() if isinstance(value, Region)]

@@ -1,0 +1,1 @@
+"""The rewriting of Programs: one ordered list of passes, in `pipeline`."""

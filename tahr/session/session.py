@@ -1,0 +1,363 @@
+"""Sessions run graphs: `run` parses fetches and feeds, finds the planned function, and hands it to a backend."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tahr import errors
+from tahr.backends import numpy as numpy_backend
+from tahr.backends.base import Run
+from tahr.core import scopes
+from tahr.core.graph import Graph, Operation, Tensor, hooks
+from tahr.program.function import Function
+from tahr.session import denormals
+from tahr.session.fetches import Fetches, feed_tensors, feed_value, fetched, missing_feeds
+from tahr.session.store import Store
+
+# How many run signatures a graph remembers; past that the memory starts afresh.
+MAX_ROUTINES = 1024
+
+_PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
+
+
+class _Stack(threading.local):
+    """The default sessions of one thread, innermost last."""
+
+    def __init__(self) -> None:
+        self.sessions: list[BaseSession] = []
+
+
+_stack = _Stack()
+_shared_stores: dict[str, Store] = {}
+
+
+def shared_store(target: str) -> Store:
+    """The state of a server: sessions on one target share their variables."""
+    return _shared_stores.setdefault(target, Store())
+
+
+def get_default_session() -> Any:
+    """The innermost default session of this thread, or None."""
+    return _stack.sessions[-1] if _stack.sessions else None
+
+
+class _Routine:
+    """A run signature: what is fetched and fed, parsed, and the function that computes it.
+
+    Attributes:
+        feeds: the fed tensors, in the order in which their values are given.
+        fetches: the parsed fetches.
+        function: computes those fetched tensors that are not fed themselves.
+    """
+
+    def __init__(self, graph: Graph, fetches: Fetches, feeds: Sequence[Tensor]) -> None:
+        self.changes = graph.changes
+        self.fetches = fetches
+        self.feeds = tuple(feeds)
+        places = {t: i for i, t in enumerate(feeds)}
+        self.computed = [t for t in fetches.tensors if t not in places]
+        # For each fetched tensor where it is found: a computed result, or (counted from -1 down) a feed.
+        found = {t: i for i, t in enumerate(self.computed)}
+        self._places = [found[t] if t in found else -1 - places[t] for t in fetches.tensors]
+        self.function = Function(graph, feeds, self.computed, fetches.operations)
+        self._check_fed()
+
+    def _check_fed(self) -> None:
+        missing = [op for op in self.function.outline.order if op.type in _PLACEHOLDERS]
+        if missing:
+            wanted = [*(t.op for t in self.computed), *self.fetches.operations]
+            raise missing_feeds(missing, wanted)
+
+    def results(self, values: Sequence[Any], owned: Sequence[bool], feeds: Sequence[Any]) -> Any:
+        """The user's structure of results."""
+        own = [fetched(v, o) for v, o in zip(values, owned)]
+        return self.fetches.build([own[i] if i >= 0 else feeds[-1 - i] for i in self._places])
+
+
+class BaseSession:
+    """Runs a graph and keeps its variables.
+
+    Args:
+        target: "" for a session of its own; sessions with the same other target share their state.
+        graph: the graph to run; the default graph by default.
+        config: a ConfigProto; devices and thread counts are accepted.
+
+    Raises:
+        TypeError: `graph` is no Graph, or `target` no string.
+    """
+
+    def __init__(self, target: str = "", graph: Graph | None = None, config: Any = None) -> None:
+        if graph is not None and not isinstance(graph, Graph):
+            raise TypeError(f"graph must be a tf.Graph, but got {type(graph)}")
+        if isinstance(target, bytes):
+            target = target.decode()
+        if not isinstance(target, str):
+            raise TypeError(f"target must be a string, but got {type(target)}")
+        self._graph = scopes.get_default_graph() if graph is None else graph
+        self._target = target
+        self._config = config
+        self._store = shared_store(target) if target else Store()
+        self._executor = numpy_backend.executor()
+        self._closed = False
+        self._runs: set[Run] = set()
+        self._default: list[Any] = []
+
+    @property
+    def graph(self) -> Graph:
+        """The graph that it runs."""
+        return self._graph
+
+    @property
+    def graph_def(self) -> Any:
+        """The graph's GraphDef."""
+        return self._graph.as_graph_def()  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def sess_str(self) -> str:
+        """The target."""
+        return self._target
+
+    # ------------------------------------------------------------ running
+
+    def run(self, fetches: Any, feed_dict: Any = None, options: Any = None, run_metadata: Any = None) -> Any:
+        """Computes tensors and runs operations.
+
+        Args:
+            fetches: a tensor, operation, variable, name, or nested structure (list, tuple, named tuple, dict) of them.
+            feed_dict: values for tensors: placeholders, or any other tensor, whose own computation is then left out.
+            options: RunOptions; `timeout_in_ms` is obeyed.
+            run_metadata: accepted.
+
+        Returns:
+            The structure of `fetches` with arrays for tensors and None for operations. The arrays are the caller's own.
+
+        Raises:
+            RuntimeError: the session is closed, or the graph is empty.
+            TypeError, ValueError: a fetch or feed does not fit.
+            tf.errors.OpError: an operation failed.
+        """
+        if feed_dict:
+            keys, given = self._parse_feeds(feed_dict)
+        else:
+            keys, given = (), ()
+        routine = self._routine(fetches, keys)
+        values = [feed_value(t, v) for t, v in zip(routine.feeds, given)]
+        return self._run_routine(routine, values, getattr(options, "timeout_in_ms", 0) or 0)
+
+    def _run_routine(self, routine: _Routine, values: list[Any], timeout_in_ms: int = 0) -> Any:
+        if self._closed:
+            raise RuntimeError("Attempted to use a closed Session.")
+        run = Run(self._store, time.monotonic() + timeout_in_ms / 1000 if timeout_in_ms > 0 else None)
+        self._runs.add(run)
+        try:
+            with np.errstate(all="ignore"), denormals.FLUSHED:
+                found, owned = self._executor.call(routine.function, values, run)
+        finally:
+            self._runs.discard(run)
+        return routine.results(found, owned, values)
+
+    def _parse_feeds(self, feed_dict: Any) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
+        if not isinstance(feed_dict, Mapping):
+            raise TypeError(f"feed_dict must be a dictionary, got {type(feed_dict).__name__}")
+        tensors: list[Tensor] = []
+        values: list[Any] = []
+        for key, value in feed_dict.items():
+            if type(key) is Tensor and key.op.graph is self._graph and key.op.region is None and key not in self._graph.unfeedable:
+                tensors.append(key)
+                values.append(value)
+                continue
+            expand = getattr(key, "feed_components", None)
+            if expand is not None:
+                for tensor, part in expand(value):
+                    tensors.append(tensor)
+                    values.append(part)
+                continue
+            flat = feed_tensors(self._graph, key)
+            tensors += flat
+            values += [value] if len(flat) == 1 and not isinstance(key, (list, tuple)) else _flatten_like(key, value)
+        return tuple(tensors), tuple(values)
+
+    def _routine(self, fetches: Any, feeds: tuple[Tensor, ...]) -> _Routine:
+        graph = self._graph
+        try:
+            kind = type(fetches)
+            key = (kind, tuple(fetches) if kind is list or kind is tuple else fetches, feeds)
+            routine = graph.routines.get(key)
+        except TypeError:  # a nested structure, which cannot be hashed
+            key, routine = None, None
+        if routine is not None and routine.changes == graph.changes:
+            return routine
+        if self._closed:
+            raise RuntimeError("Attempted to use a closed Session.")
+        if not graph.version:
+            raise RuntimeError("The Session graph is empty. Add operations to the graph before calling run().")
+        parsed = Fetches(graph, fetches)
+        # Nested fetches share the function of the same flat ones, so that nothing is planned twice.
+        flat_key = ("flat", tuple(parsed.tensors), tuple(parsed.operations), feeds)
+        routine = graph.routines.get(flat_key)
+        if routine is not None and routine.changes == graph.changes:
+            routine = _with_fetches(routine, parsed)
+        else:
+            routine = _Routine(graph, parsed, feeds)
+        if len(graph.routines) >= MAX_ROUTINES:
+            graph.routines.clear()
+        graph.routines[flat_key] = routine
+        if key is not None:
+            graph.routines[key] = routine
+        return routine
+
+    def make_callable(self, fetches: Any, feed_list: Sequence[Any] | None = None, accept_options: bool = False) -> Callable[..., Any]:
+        """A function that runs `fetches`; its arguments are the values of the tensors in `feed_list`.
+
+        Args:
+            fetches: as in `run`.
+            feed_list: the tensors that are fed.
+            accept_options: whether the function also takes `options` and `run_metadata`.
+
+        Raises:
+            TypeError: `feed_list` is no list.
+        """
+        if feed_list is not None and not isinstance(feed_list, (list, tuple)):
+            raise TypeError("`feed_list` must be a list or tuple.")
+        feeds = tuple(t for key in feed_list or () for t in feed_tensors(self._graph, key))
+        routine = self._routine(fetches, feeds)
+
+        def call(*args: Any, options: Any = None, run_metadata: Any = None) -> Any:
+            if len(args) != len(feeds):
+                raise ValueError(f"Expected {len(feeds)} feed values, got {len(args)}")
+            values = [feed_value(t, v) for t, v in zip(feeds, args)]
+            return self._run_routine(routine, values, getattr(options, "timeout_in_ms", 0) or 0)
+
+        return call
+
+    def list_devices(self) -> list[Any]:
+        """The devices: none are told apart."""
+        return []
+
+    # ------------------------------------------------------------ life
+
+    def close(self) -> None:
+        """Ends the session: runs that wait are cancelled, further runs raise RuntimeError."""
+        self._closed = True
+        for run in list(self._runs):
+            run.cancelled.set()
+        if not self._target:
+            self._store.close()
+
+    def as_default(self) -> _AsDefault:
+        """A context manager that makes this the default session (and leaves the default graph as it is)."""
+        return _AsDefault(self)
+
+    def __enter__(self) -> Any:
+        managers = (self._graph.as_default(), self.as_default())
+        for manager in managers:
+            manager.__enter__()
+        self._default.append(managers)
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        for manager in reversed(self._default.pop()):
+            manager.__exit__(*exc)
+        self.close()
+
+
+class Session(BaseSession):
+    """Runs a graph and keeps its variables; as a context manager it is the default session, and closes at the end."""
+
+    @staticmethod
+    def reset(target: str, containers: Any = None, config: Any = None) -> None:
+        """Forgets the state that sessions on `target` share."""
+        _shared_stores.pop(target, None)
+
+
+class InteractiveSession(BaseSession):
+    """A session that is the default one from its making until it is closed.
+
+    Args:
+        target: as for Session.
+        graph: as for Session.
+        config: as for Session.
+    """
+
+    def __init__(self, target: str = "", graph: Graph | None = None, config: Any = None) -> None:
+        super().__init__(target, graph, config)
+        self._is_default = True
+        self._graph_manager = graph.as_default() if graph is not None else None
+        if self._graph_manager is not None:
+            self._graph_manager.__enter__()
+        _stack.sessions.append(self)
+
+    def close(self) -> None:
+        """Ends the session; it is the default one no longer."""
+        super().close()
+        if self._is_default:
+            self._is_default = False
+            if self in _stack.sessions:
+                _stack.sessions.remove(self)
+            if self._graph_manager is not None:
+                self._graph_manager.__exit__(None, None, None)
+
+
+class _AsDefault:
+    def __init__(self, session: BaseSession) -> None:
+        self._session = session
+
+    def __enter__(self) -> BaseSession:
+        _stack.sessions.append(self._session)
+        return self._session
+
+    def __exit__(self, *exc: object) -> None:
+        if not _stack.sessions or _stack.sessions[-1] is not self._session:
+            raise AssertionError(f"Nesting violated for default stack of {type(self._session)} objects")
+        _stack.sessions.pop()
+
+
+def _with_fetches(routine: _Routine, fetches: Fetches) -> _Routine:
+    """The same function, for another structure of the same fetches."""
+    other = object.__new__(_Routine)
+    other.__dict__.update(routine.__dict__)
+    other.fetches = fetches
+    return other
+
+
+def _flatten_like(key: Any, value: Any) -> list[Any]:
+    """The parts of a fed value that belong to the tensors of a nested key."""
+    if not isinstance(key, (list, tuple)):
+        return [value]
+    if len(key) != len(value):
+        raise ValueError(f"a feed for {len(key)} tensors has {len(value)} values")
+    return [part for k, v in zip(key, value) for part in _flatten_like(k, v)]
+
+
+def _run_in_default(fetch: Any, feed_dict: Mapping[Any, Any] | None, session: Any) -> Any:
+    """What `Tensor.eval` and `Operation.run` do."""
+    what = "execute operation using `run()`" if type(fetch) is Operation else "evaluate tensor using `eval()`"
+    if session is None:
+        session = get_default_session()
+        if session is None:
+            call = "run" if type(fetch) is Operation else "eval"
+            raise ValueError(
+                f"Cannot {what}: No default session is registered. Use `with sess.as_default()` or pass an explicit "
+                f"session to `{call}(session=sess)`"
+            )
+        if session.graph is not fetch.graph:
+            raise ValueError(
+                f"Cannot use the default session to {what.split(' using')[0]}: the {'operation' if type(fetch) is Operation else 'tensor'}'s graph is different "
+                "from the session's graph. Pass an explicit session to `eval(session=sess)`."
+            )
+    elif session.graph is not fetch.graph:
+        raise ValueError(
+            f"Cannot use the given session to {what.split(' using')[0]}: the {'operation' if type(fetch) is Operation else 'tensor'}'s graph is different from "
+            "the session's graph."
+        )
+    return session.run(fetch, feed_dict)
+
+
+hooks.run = _run_in_default
+
+__all__ = ["BaseSession", "InteractiveSession", "Session", "errors", "get_default_session", "shared_store"]

@@ -1,0 +1,161 @@
+"""A session's state: variables, random streams, and resources such as queues."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+
+from tahr import errors
+from tahr.core import scopes
+from tahr.core.graph import Operation
+from tahr.core.opdef import Array
+from tahr.ops.philox import Stream
+from tahr.program.effects import SlotKey
+
+# References to a cell's array that are not somebody reading it: the cell's own, and the argument of getrefcount.
+_OWN_REFERENCES = 2
+# Without a global lock reference counts of other threads' objects are not exact, so nothing is changed in place there.
+_COUNTS_ARE_EXACT = getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
+class Cell:
+    """One variable's value.
+
+    A reader gets the array itself. A writer changes it in place where no reader holds it, and otherwise a copy which
+    then takes its place; so readers see whole arrays, and no update is lost.
+
+    Args:
+        key: its name, for messages.
+        variable: the operation of the variable.
+    """
+
+    def __init__(self, key: SlotKey, variable: Operation) -> None:
+        self.key = key
+        self.lock = threading.RLock()
+        self._variable = variable
+        self._array: Array | None = None
+
+    @property
+    def is_initialized(self) -> bool:
+        """Whether it has a value."""
+        return self._array is not None
+
+    def read(self) -> Array:
+        """The value, which must not be written.
+
+        Raises:
+            FailedPreconditionError: it is not initialized.
+        """
+        array = self._array
+        return self._needed() if array is None else array
+
+    def _needed(self) -> Array:
+        """The value; in tutorial behaviour an initial value that is an array is taken now."""
+        with self.lock:
+            if self._array is None:
+                lazy = self._variable.lazy_value
+                if lazy is None or scopes.is_strict():
+                    raise errors.FailedPreconditionError(None, None, _uninitialized(self._variable))
+                self._array = np.array(lazy)
+            return self._array
+
+    def assign(self, value: Array) -> Array:
+        """Replaces the value by a copy of another."""
+        with self.lock:
+            old = self._array
+            dtype = self._variable.attrs["dtype"].numpy
+            if (
+                old is not None
+                and old.shape == value.shape
+                and _COUNTS_ARE_EXACT
+                and sys.getrefcount(old) <= _OWN_REFERENCES + 1  # and the name `old`
+            ):
+                np.copyto(old, value)
+            else:
+                self._array = np.array(value, dtype=dtype)
+            assert self._array is not None
+            return self._array
+
+    def writable(self) -> Array:
+        """The value, to be changed in place: nobody else holds it. The caller holds the lock."""
+        self._needed()
+        if not _COUNTS_ARE_EXACT or sys.getrefcount(self._array) > _OWN_REFERENCES:
+            self._array = np.array(self._array)
+        assert self._array is not None
+        return self._array
+
+    def update(self, change: Callable[[Array], Array]) -> Array:
+        """Changes the value in place: `change(array)` returns the array."""
+        with self.lock:
+            self._array = change(self.writable())
+            return self._array
+
+
+def _uninitialized(variable: Operation) -> str:
+    return errors.describe(
+        "",
+        f"Attempting to use uninitialized value {variable.name}",
+        [variable.describe()],
+        "run tf.global_variables_initializer() first",
+    )
+
+
+class Store:
+    """The state of one session, or of several that share a server."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._cells: dict[SlotKey, Cell] = {}
+        self._streams: dict[Operation, tuple[threading.RLock, Stream]] = {}
+        self._resources: dict[tuple[str, str], Any] = {}
+
+    def cell(self, key: SlotKey, op: Operation) -> Cell:
+        """The variable of a key, made when first asked for."""
+        found = self._cells.get(key)
+        if found is None:
+            with self._lock:
+                found = self._cells.setdefault(key, Cell(key, op))
+        return found
+
+    @contextmanager
+    def _locked(self, entry: tuple[threading.RLock, Stream]) -> Iterator[Stream]:
+        lock, stream = entry
+        with lock:
+            yield stream
+
+    def stream(self, op: Operation, seed: int, seed2: int) -> Any:
+        """An operation's random stream, locked while the context manager is open."""
+        entry = self._streams.get(op)
+        if entry is None:
+            with self._lock:
+                entry = self._streams.setdefault(op, (threading.RLock(), Stream(seed, seed2)))
+        return self._locked(entry)
+
+    def resource(self, container: str, name: str, make: Callable[[], Any]) -> Any:
+        """A queue, table or iterator, made when first asked for."""
+        key = (container, name)
+        with self._lock:
+            if key not in self._resources:
+                self._resources[key] = make()
+            return self._resources[key]
+
+    def update(self, cells: Sequence[Cell], change: Callable[..., None]) -> None:
+        """Changes several variables in place at once: `change(*arrays)`, under all their locks."""
+        with ExitStack() as stack:
+            for cell in sorted(set(cells), key=id):  # one order for all threads, so that none waits for another
+                stack.enter_context(cell.lock)
+            change(*[cell.writable() for cell in cells])
+
+    def close(self) -> None:
+        """Tells every resource that its session is gone."""
+        with self._lock:
+            resources = list(self._resources.values())
+        for resource in resources:
+            closing = getattr(resource, "session_closed", None)
+            if closing is not None:
+                closing()

@@ -1,0 +1,612 @@
+"""Variables: named state that lives in a session and that operations read and write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tahr.core import convert, dtypes, scopes, shapes
+from tahr.core.convert import IndexedSlices
+from tahr.core.dtypes import DType
+from tahr.core.graph import Graph, Operation, Tensor, install_operators
+from tahr.core.opdef import Array
+from tahr.core.scopes import GraphKeys
+from tahr.core.shapes import TensorShape
+from tahr.ops import control_flow, elementwise, indexing, joining, state, structural
+
+
+class VariableSynchronization:
+    """When copies of a distributed variable are brought together; tahr has one copy, so all mean the same."""
+
+    AUTO, NONE, ON_WRITE, ON_READ = range(4)
+
+
+class VariableAggregation:
+    """How copies of a distributed variable are brought together; tahr has one copy, so all mean the same."""
+
+    NONE, SUM, MEAN, ONLY_FIRST_REPLICA = range(4)
+
+
+class Variable:
+    """A value that a session keeps from run to run.
+
+    Args:
+        initial_value: the initial value: a tensor, a value that converts to one, or a function of no arguments that
+            gives one (it is called outside of every loop and branch).
+        trainable: whether optimizers change it by default.
+        collections: the graph collections it is added to; `GLOBAL_VARIABLES` by default.
+        validate_shape: whether its shape is fixed by the initial value.
+        caching_device: accepted.
+        name: its name; "Variable" by default.
+        variable_def: not supported: importing is done by the graph importers.
+        dtype: its dtype; that of the initial value by default.
+        expected_shape: old name of `shape`.
+        import_scope: not supported.
+        constraint: a function from the new value to the value to keep, applied by optimizers.
+        use_resource: whether it is a resource variable, whose reads are ordered by control dependencies alone; False
+            is TensorFlow 1's default.
+        synchronization: accepted.
+        aggregation: accepted.
+        shape: its shape, if it is to be less precise than the initial value's.
+
+    Raises:
+        ValueError: there is no initial value, or its shape is unknown while `validate_shape` is set.
+    """
+
+    __array_priority__ = 100
+
+    def __init__(
+        self,
+        initial_value: Any = None,
+        trainable: bool | None = None,
+        collections: Sequence[Any] | None = None,
+        validate_shape: bool = True,
+        caching_device: Any = None,
+        name: str | None = None,
+        variable_def: Any = None,
+        dtype: Any = None,
+        expected_shape: Any = None,
+        import_scope: str | None = None,
+        constraint: Callable[[Tensor], Any] | None = None,
+        use_resource: bool | None = None,
+        synchronization: Any = VariableSynchronization.AUTO,
+        aggregation: Any = VariableAggregation.NONE,
+        shape: Any = None,
+    ) -> None:
+        if initial_value is None:
+            raise ValueError("initial_value must be specified.")
+        if constraint is not None and not callable(constraint):
+            raise ValueError("The `constraint` argument must be a callable.")
+        if collections is None:
+            collections = [GraphKeys.GLOBAL_VARIABLES]
+        if not isinstance(collections, (list, tuple, set)):
+            raise ValueError(
+                f"collections argument to Variable constructor must be a list, tuple, or set. Got {collections} of "
+                f"type {type(collections)}"
+            )
+        self._trainable = True if trainable is None else trainable
+        self._constraint = constraint
+        self._use_resource = bool(use_resource)
+        self._caching_device = caching_device
+        self._save_slice_info: Any = None
+        self._synchronization, self._aggregation = synchronization, aggregation
+        wanted = None if dtype is None else dtypes.as_dtype(dtype).base_dtype
+        shape = expected_shape if shape is None else shape
+        with scopes.init_scope():
+            self._build(initial_value, wanted, name, validate_shape, None if shape is None else TensorShape(shape))
+        graph = self.graph
+        graph.add_to_collections(list(collections), self)
+        if self._trainable and GraphKeys.TRAINABLE_VARIABLES not in collections:
+            graph.add_to_collection(GraphKeys.TRAINABLE_VARIABLES, self)
+
+    def _build(
+        self, initial_value: Any, dtype: DType | None, name: str | None, validate_shape: bool, shape: TensorShape | None
+    ) -> None:
+        """Adds the variable's operations: initial value, the variable, its initializer, a read."""
+        given = callable(initial_value)
+        with scopes.name_scope(name, "Variable", [] if given else [initial_value]) as scope:
+            if given:
+                with scopes.name_scope("Initializer"):
+                    self._initial_value = convert.convert_to_tensor(initial_value(), dtype=dtype, name="initial_value")
+            else:
+                self._initial_value = convert.convert_to_tensor(initial_value, dtype=dtype, name="initial_value")
+            if shape is None:
+                shape = self._initial_value.shape if validate_shape else TensorShape(None)
+                if validate_shape and shape.ndims is None:
+                    raise ValueError("initial_value must have a shape specified: " + str(self._initial_value))
+            self._dtype: DType = self._initial_value.dtype.base_dtype
+            attrs = {"dtype": self._dtype, "shape": shape.raw}
+            if self._use_resource:
+                self._handle: Tensor = state.VarHandleOp(**attrs, shared_name=scope[:-1], name=scope)
+                with scopes.name_scope("IsInitialized"):
+                    self._is_initialized: Any = state.VarIsInitializedOp(self._handle)
+                self._initializer: Operation = state.AssignVariableOp(self._handle, self._initial_value, name="Assign")
+                with scopes.name_scope("Read"):
+                    self._snapshot: Tensor = self._read()
+            else:
+                self._handle = state.VariableV2(**attrs, name=scope)
+                assign = state.Assign(self._handle, self._initial_value, validate_shape=validate_shape, name="Assign")
+                self._initializer = assign.op
+                self._snapshot = structural.identity(self._handle, name="read")
+            if not isinstance(initial_value, Tensor) and not given and self._initial_value.op.opdef is convert.Const:
+                # Tutorial behaviour: a session takes this value when the variable is first needed.
+                self._handle.op.lazy_value = self._initial_value.op.attrs["value"]
+
+    # ------------------------------------------------------------ what it is
+
+    @property
+    def handle_or_ref(self) -> Tensor:
+        """The tensor that stands for the variable itself."""
+        return self._handle
+
+    @property
+    def handle(self) -> Tensor:
+        """The resource handle. Raises AttributeError for a reference variable."""
+        if not self._use_resource:
+            raise AttributeError("a reference variable has no handle; make it with use_resource=True")
+        return self._handle
+
+    def _ref(self) -> Tensor:
+        return self._handle
+
+    @property
+    def _variable(self) -> Tensor:
+        return self._handle
+
+    def _as_graph_element(self) -> Tensor:
+        return self._snapshot if self._use_resource else self._handle
+
+    @property
+    def name(self) -> str:
+        """`variable_name:0`."""
+        return f"{self._handle.op.name}:0"
+
+    @property
+    def _shared_name(self) -> str:
+        return self._handle.op.name
+
+    @property
+    def op(self) -> Operation:
+        """The operation of the variable."""
+        return self._handle.op
+
+    @property
+    def graph(self) -> Graph:
+        """The graph that it belongs to."""
+        return self._handle.graph
+
+    @property
+    def device(self) -> str:
+        """The device noted on it."""
+        return self._handle.device
+
+    @property
+    def dtype(self) -> DType:
+        """Its dtype; a `_ref` one for a reference variable."""
+        return self._dtype if self._use_resource else self._dtype.ref_dtype
+
+    @property
+    def shape(self) -> TensorShape:
+        """Its static shape."""
+        return TensorShape(self._handle.op.attrs["shape"])
+
+    def get_shape(self) -> TensorShape:
+        """Its static shape."""
+        return self.shape
+
+    def set_shape(self, shape: Any) -> None:
+        """Adds to what is known of the shape of its value."""
+        self._snapshot.set_shape(shape)
+        if not self._use_resource:
+            self._handle.set_shape(shape)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether optimizers change it by default."""
+        return self._trainable
+
+    @property
+    def constraint(self) -> Callable[[Tensor], Any] | None:
+        """The function that optimizers apply to new values."""
+        return self._constraint
+
+    @property
+    def synchronization(self) -> Any:
+        """As given."""
+        return self._synchronization
+
+    @property
+    def aggregation(self) -> Any:
+        """As given."""
+        return self._aggregation
+
+    @property
+    def initializer(self) -> Operation:
+        """The operation that gives it its initial value."""
+        return self._initializer
+
+    @property
+    def initial_value(self) -> Tensor:
+        """The initial value, as a tensor."""
+        return self._initial_value
+
+    # ------------------------------------------------------------ reading
+
+    def _read(self) -> Tensor:
+        value = state.ReadVariableOp(self._handle, dtype=self._dtype)
+        value.set_shape(self.shape)
+        return value
+
+    def value(self) -> Tensor:
+        """Its value: for a reference variable the one read that was made with it, else a new read."""
+        return self._read() if self._use_resource else self._snapshot
+
+    def read_value(self) -> Tensor:
+        """A new read, which control dependencies order."""
+        return self._read() if self._use_resource else structural.identity(self._handle, name="read")
+
+    def sparse_read(self, indices: Any, name: str | None = None) -> Tensor:
+        """The rows at `indices`."""
+        return indexing.gather(self, indices, name=name)
+
+    def eval(self, session: Any = None) -> Array:
+        """Its value in `session` or the default session."""
+        return self._snapshot.eval(session=session)
+
+    def initialized_value(self) -> Tensor:
+        """Its value if it is initialized, else its initial value."""
+        with scopes.init_scope():
+            return control_flow.cond(is_variable_initialized(self), self.read_value, lambda: self.initial_value)
+
+    # ------------------------------------------------------------ writing
+
+    def assign(self, value: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Any:
+        """Gives it a new value.
+
+        Args:
+            value: a tensor of its dtype and shape.
+            use_locking: accepted; a write is always whole.
+            name: the operation's name.
+            read_value: whether to return the new value rather than the operation.
+        """
+        result = assign(self, value, use_locking=use_locking, name=name)
+        return result if read_value else self._write_op(result)
+
+    def assign_add(self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Any:
+        """Adds `delta` to it; as `assign`."""
+        result = assign_add(self, delta, use_locking=use_locking, name=name)
+        return result if read_value else self._write_op(result)
+
+    def assign_sub(self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Any:
+        """Subtracts `delta` from it; as `assign`."""
+        result = assign_sub(self, delta, use_locking=use_locking, name=name)
+        return result if read_value else self._write_op(result)
+
+    def _write_op(self, result: Tensor) -> Operation:
+        return result.op.control_inputs[0] if self._use_resource else result.op
+
+    def scatter_sub(self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None) -> Any:
+        """Subtracts rows."""
+        return scatter_sub(self, sparse_delta.indices, sparse_delta.values, use_locking, name)
+
+    def scatter_add(self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None) -> Any:
+        """Adds rows."""
+        return scatter_add(self, sparse_delta.indices, sparse_delta.values, use_locking, name)
+
+    def scatter_update(self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None) -> Any:
+        """Sets rows."""
+        return scatter_update(self, sparse_delta.indices, sparse_delta.values, use_locking, name)
+
+    def count_up_to(self, limit: int) -> Tensor:
+        """Adds one unless that would pass `limit`, which raises OutOfRangeError; gives the value before."""
+        return count_up_to(self, limit)
+
+    def load(self, value: Any, session: Any = None) -> None:
+        """Gives it a value in `session` or the default session at once.
+
+        Raises:
+            ValueError: there is no session, or the value's shape is another.
+        """
+        self._initializer.run({self._initializer.inputs[1]: value}, session)
+
+    # ------------------------------------------------------------ being a tensor
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return self.value()[key]
+
+    def __iter__(self) -> Any:
+        raise TypeError("'Variable' object is not iterable.")
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __bool__(self) -> bool:
+        return bool(self.value())
+
+    def __array_ufunc__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.value().__array_ufunc__(*(_value_of(a) for a in args), **kwargs)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return self.value().__array_function__(func, types, tuple(_value_of(a) for a in args), kwargs)
+
+    def __repr__(self) -> str:
+        return f"<tf.Variable {self.name!r} shape={self.shape} dtype={self.dtype.name}>"
+
+    class SaveSliceInfo:
+        """Where a part of a partitioned variable lies in the whole.
+
+        Args:
+            full_name: the name of the whole.
+            full_shape: the shape of the whole.
+            var_offset: the first index of the part, in each dimension.
+            var_shape: the shape of the part.
+        """
+
+        def __init__(
+            self,
+            full_name: str | None = None,
+            full_shape: Sequence[int] | None = None,
+            var_offset: Sequence[int] | None = None,
+            var_shape: Sequence[int] | None = None,
+        ) -> None:
+            self.full_name = full_name
+            self.full_shape = full_shape
+            self.var_offset = var_offset
+            self.var_shape = var_shape
+
+        @property
+        def spec(self) -> str:
+            """The form in which checkpoints write it: `full_shape offset,length:offset,length`."""
+            full = " ".join(map(str, self.full_shape or ()))
+            parts = ":".join(f"{o},{s}" for o, s in zip(self.var_offset or (), self.var_shape or ()))
+            return f"{full} {parts}"
+
+    def _set_save_slice_info(self, save_slice_info: Any) -> None:
+        self._save_slice_info = save_slice_info
+
+    def _get_save_slice_info(self) -> Any:
+        return self._save_slice_info
+
+
+install_operators(Variable)
+
+
+def _value_of(item: Any) -> Any:
+    if isinstance(item, tuple):
+        return tuple(_value_of(i) for i in item)
+    return item.value() if isinstance(item, Variable) else item
+
+
+def _convert_variable(value: Variable, dtype: DType | None, name: str | None, as_ref: bool) -> Any:
+    found = value.dtype.base_dtype
+    if dtype is not None and found is not dtype:
+        raise ValueError(
+            f"Incompatible type conversion requested to type {dtype.name!r} for variable of type {found.name!r}"
+        )
+    return value.handle_or_ref if as_ref and not value.handle_or_ref.spec.dtype is dtypes.resource else value.value()
+
+
+convert.register_tensor_conversion_function(Variable, _convert_variable, priority=10)
+
+
+# ---------------------------------------------------------------- writing, as functions
+
+
+def _is_resource(ref: Any) -> bool:
+    return isinstance(ref, Variable) and ref.handle_or_ref.spec.dtype is dtypes.resource
+
+
+def _after(ref: Variable, op: Operation) -> Tensor:
+    """A resource variable's value after a write."""
+    with scopes.control_dependencies([op]):
+        return ref.read_value()
+
+
+def _resource_value(ref: Variable, value: Any) -> Tensor:
+    tensor = convert.convert_to_tensor(value, dtype=ref.dtype.base_dtype)
+    if not shapes.compatible(tensor.spec.shape, ref.shape.raw):
+        raise ValueError(f"Shapes {ref.shape} and {tensor.shape} are incompatible")
+    return tensor
+
+
+def assign(
+    ref: Any, value: Any, validate_shape: bool | None = None, use_locking: bool | None = None, name: str | None = None
+) -> Tensor:
+    """Gives a variable a new value.
+
+    Args:
+        ref: the variable.
+        value: a tensor of its dtype.
+        validate_shape: whether the value must have the variable's shape.
+        use_locking: accepted; a write is always whole.
+        name: the operation's name.
+
+    Returns:
+        The variable's value after the write.
+    """
+    if _is_resource(ref):
+        return _after(ref, state.AssignVariableOp(ref.handle, _resource_value(ref, value), name=name))
+    return state.Assign(ref, value, validate_shape=validate_shape is not False, name=name)
+
+
+def assign_add(ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None) -> Tensor:
+    """Adds a value to a variable and returns the sum; as `assign`."""
+    if _is_resource(ref):
+        return _after(ref, state.AssignAddVariableOp(ref.handle, _resource_value(ref, value), name=name))
+    return state.AssignAdd(ref, value, use_locking=bool(use_locking), name=name)
+
+
+def assign_sub(ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None) -> Tensor:
+    """Subtracts a value from a variable and returns the difference; as `assign`."""
+    if _is_resource(ref):
+        return _after(ref, state.AssignSubVariableOp(ref.handle, _resource_value(ref, value), name=name))
+    return state.AssignSub(ref, value, use_locking=bool(use_locking), name=name)
+
+
+def _scatter(kind: str, ref: Any, indices: Any, updates: Any, use_locking: bool, name: str | None) -> Tensor:
+    by_ref, by_handle = state.SCATTER[kind]
+    if _is_resource(ref):
+        updates = convert.convert_to_tensor(updates, dtype=ref.dtype.base_dtype)
+        return _after(ref, by_handle(ref.handle, indices, updates, name=name))
+    return by_ref(ref, indices, updates, use_locking=use_locking, name=name)
+
+
+def scatter_update(ref: Any, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None) -> Tensor:
+    """Sets rows of a variable: `ref[indices] = updates`; returns the new value.
+
+    Args:
+        ref: the variable, [n, ...].
+        indices: int32 or int64, of any shape.
+        updates: of shape `indices.shape + ref.shape[1:]`, or a scalar.
+        use_locking: accepted.
+        name: the operation's name.
+
+    Raises:
+        InvalidArgumentError: at run time, for an index out of range.
+    """
+    return _scatter("Update", ref, indices, updates, use_locking, name)
+
+
+def scatter_add(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+    """Adds to rows of a variable; rows with equal indices add up. As `scatter_update`."""
+    return _scatter("Add", ref, indices, updates, use_locking, name)
+
+
+def scatter_sub(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+    """Subtracts from rows of a variable. As `scatter_update`."""
+    return _scatter("Sub", ref, indices, updates, use_locking, name)
+
+
+def scatter_mul(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+    """Multiplies rows of a variable. As `scatter_update`."""
+    return _scatter("Mul", ref, indices, updates, use_locking, name)
+
+
+def scatter_div(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+    """Divides rows of a variable. As `scatter_update`."""
+    return _scatter("Div", ref, indices, updates, use_locking, name)
+
+
+def scatter_min(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+    """Takes the minimum with rows of a variable. As `scatter_update`."""
+    return _scatter("Min", ref, indices, updates, use_locking, name)
+
+
+def scatter_max(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+    """Takes the maximum with rows of a variable. As `scatter_update`."""
+    return _scatter("Max", ref, indices, updates, use_locking, name)
+
+
+def scatter_nd_update(ref: Any, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None) -> Tensor:
+    """Sets elements or slices of a variable: `indices` [..., depth] holds index tuples."""
+    return state.SCATTER_ND["Update"](ref, indices, updates, use_locking=use_locking, name=name)
+
+
+def scatter_nd_add(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+    """Adds to elements or slices of a variable. As `scatter_nd_update`."""
+    return state.SCATTER_ND["Add"](ref, indices, updates, use_locking=use_locking, name=name)
+
+
+def scatter_nd_sub(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+    """Subtracts from elements or slices of a variable. As `scatter_nd_update`."""
+    return state.SCATTER_ND["Sub"](ref, indices, updates, use_locking=use_locking, name=name)
+
+
+def count_up_to(ref: Any, limit: int, name: str | None = None) -> Tensor:
+    """Adds one to an integer variable unless that would pass `limit`; gives the value before.
+
+    Raises:
+        OutOfRangeError: at run time, when the limit is reached.
+    """
+    return state.CountUpTo(ref, limit=limit, name=name)
+
+
+# ---------------------------------------------------------------- all variables of a graph
+
+
+def global_variables(scope: str | None = None) -> list[Any]:
+    """The default graph's variables; with `scope` those whose name matches that regular expression."""
+    return scopes.get_collection(GraphKeys.GLOBAL_VARIABLES, scope)
+
+
+all_variables = global_variables
+
+
+def local_variables(scope: str | None = None) -> list[Any]:
+    """The variables that belong to one process and are not saved."""
+    return scopes.get_collection(GraphKeys.LOCAL_VARIABLES, scope)
+
+
+def model_variables(scope: str | None = None) -> list[Any]:
+    """The variables in the collection MODEL_VARIABLES."""
+    return scopes.get_collection(GraphKeys.MODEL_VARIABLES, scope)
+
+
+def trainable_variables(scope: str | None = None) -> list[Any]:
+    """The variables that optimizers change by default."""
+    return scopes.get_collection(GraphKeys.TRAINABLE_VARIABLES, scope)
+
+
+def moving_average_variables(scope: str | None = None) -> list[Any]:
+    """The variables of which an `ExponentialMovingAverage` keeps an average."""
+    return scopes.get_collection(GraphKeys.MOVING_AVERAGE_VARIABLES, scope)
+
+
+def variables_initializer(var_list: Sequence[Any], name: str = "init") -> Operation:
+    """An operation that initializes variables."""
+    if var_list:
+        return control_flow.group(*[v.initializer for v in var_list], name=name)
+    return control_flow.no_op(name=name)
+
+
+def global_variables_initializer() -> Operation:
+    """An operation that initializes all global variables."""
+    return variables_initializer(global_variables())
+
+
+def local_variables_initializer() -> Operation:
+    """An operation that initializes all local variables."""
+    return variables_initializer(local_variables())
+
+
+initialize_all_variables = global_variables_initializer
+initialize_local_variables = local_variables_initializer
+initialize_variables = variables_initializer
+
+
+def is_variable_initialized(ref: Any, name: str | None = None) -> Tensor:
+    """Whether a variable has been initialized in the session, as a bool scalar."""
+    if _is_resource(ref):
+        return state.VarIsInitializedOp(ref.handle, name=name)
+    return state.IsVariableInitialized(ref, name=name)
+
+
+def report_uninitialized_variables(
+    var_list: Sequence[Any] | None = None, name: str = "report_uninitialized_variables"
+) -> Tensor:
+    """The names of the variables that are not initialized: a string vector, empty if all are.
+
+    Args:
+        var_list: the variables to look at; all global and local ones by default.
+        name: the name scope.
+    """
+    if var_list is None:
+        var_list = global_variables() + local_variables()
+    with scopes.name_scope(name), scopes.control_dependencies(None):
+        if not var_list:
+            return convert.constant(np.empty(0, dtype=object), dtype=dtypes.string)
+        from_all = joining.stack([is_variable_initialized(v) for v in var_list])
+        names = convert.constant([v.op.name for v in var_list])
+        return indexing.boolean_mask(names, elementwise.logical_not(from_all))
+
+
+def assert_variables_initialized(var_list: Sequence[Any] | None = None) -> Any:
+    """An operation that fails unless all variables are initialized; deprecated in TensorFlow, too."""
+    if var_list is None:
+        var_list = global_variables() + local_variables()
+    return joining.stack([is_variable_initialized(v) for v in var_list]) if var_list else None
