@@ -7,6 +7,7 @@ turn comes when all of its consumers in between have had theirs, so each rule is
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Union
 
@@ -109,9 +110,10 @@ def backpropagate(
     stopped = set(stops)
     wanted = set(xs)
     result: dict[Tensor, Gradient] = {}
-    ready = [op for op in between if pending[op] == 0]
+    # First in, first out: partial gradients are added (and sparse ones joined) in TensorFlow's order.
+    ready = deque(op for op in between if pending[op] == 0)
     while ready:
-        op = ready.pop()
+        op = ready.popleft()
         outputs = [_add_up(partials.pop(t)) if t in partials else None for t in op.outputs]
         for tensor, dy in zip(op.outputs, outputs):
             if tensor in wanted:
@@ -221,7 +223,7 @@ def _through_expansion(op: Operation, dys: list[Gradient]) -> Sequence[Gradient]
 
 def _fit(op: Operation, x: Tensor, dx: Any) -> Gradient:
     """A rule's answer as a gradient of x: summed over the axes along which x was broadcast."""
-    if isinstance(dx, IndexedSlices):
+    if isinstance(dx, IndexedSlices) or x.spec.dtype is dtypes.resource:  # of a handle: that of its variable's value
         return dx
     dx = convert.convert_to_tensor(dx, dtype=x.spec.dtype)
     if isinstance(op.opdef.form, Elementwise):

@@ -12,7 +12,7 @@ from tahr import errors
 from tahr.core.graph import Operation
 from tahr.core.opdef import Array
 from tahr.plan.plan import Plan
-from tahr.plan.stages import Optimize, PlannedStage, first_stage, input_keys, next_stage
+from tahr.plan.stages import Optimize, PlannedStage, first_stage, next_stage
 from tahr.program.effects import Key, SlotKey, is_variable
 from tahr.program.extract import result_key
 from tahr.program.function import Function
@@ -72,11 +72,11 @@ class Run:
     def __init__(self, store: Store, deadline: float | None = None) -> None:
         self.store = store
         self.deadline = deadline
-        self.cancelled = threading.Event()
+        self.cancelled = False
 
     def check(self) -> None:
         """Raises where the run was cancelled or is over its time."""
-        if self.cancelled.is_set():
+        if self.cancelled:
             raise errors.CancelledError(None, None, "Run call was cancelled")
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise errors.DeadlineExceededError(None, None, "Timed out waiting for notification")
@@ -201,7 +201,7 @@ class _Walk:
         self.executor = executor
         self.function = function
         self.run = run
-        self.available: dict[Key, Any] = dict(zip(input_keys(function), values))
+        self.available: dict[Key, Any] = dict(zip(function.keys, values))
         self.owned: dict[Key, bool] = {}
         self.done: frozenset[Operation] = frozenset()
         self.waiting: dict[Operation, _Blocked | None] = {}

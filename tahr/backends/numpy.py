@@ -31,14 +31,14 @@ def execute(plan: Plan, values: Sequence[Any], executor: Executor, run: Run) -> 
             inputs = [places[i] for i in step.inputs]
             if step.takes_context:
                 result = step.run(executor.context(run, step.op), *inputs)
-            elif step.reuses is not None:
+            elif step.reuses is not None and inputs[step.reuses].flags.writeable:
                 result = step.run(*inputs, out=inputs[step.reuses])
             else:
                 result = step.run(*inputs)
             outputs = step.outputs
             if len(outputs) == 1:
                 places[outputs[0]] = result[0] if type(result) is tuple or type(result) is list else result
-            else:
+            elif outputs:
                 for place, value in zip(outputs, result):
                     places[place] = value
             for place in step.frees:

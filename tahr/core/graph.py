@@ -127,11 +127,9 @@ class Tensor:
         shape = "" if self.spec.shape is None else f", shape={self.shape}"
         return f'Tensor("{self.name}"{shape}, dtype={self.dtype.name if self.spec.dtype else None})'
 
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __eq__(self, other: object) -> bool:
-        return self is other  # as in TensorFlow 1: tensors are dictionary keys; tf.equal compares values
+    # As in TensorFlow 1 tensors are compared by identity, and are dictionary keys; tf.equal compares values.
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
 
     def __bool__(self) -> bool:
         raise TypeError(

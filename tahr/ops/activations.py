@@ -1,7 +1,8 @@
 """Activation functions and their derivatives: relu and its relatives, softplus, softsign, swish.
 
-The derivatives are ops of TensorFlow's names (`ReluGrad` ...), because a kernel of their own takes fewer passes than
-the ops that they stand for. Relu, Relu6, Elu and Selu are differentiated by their output: the input can be forgotten.
+The derivatives are ops of TensorFlow's names (`ReluGrad` ...), because a kernel of their own takes fewer
+passes than the ops that they stand for. Relu, Relu6, Elu and Selu are differentiated by their output: the
+input can be forgotten.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from tahr.core.dtypes import FLOATS, REALS, float32
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import ELEMENTWISE, Array, OpDef
 from tahr.core.scopes import name_scope
-from tahr.ops.elementwise import abs as absolute
-from tahr.ops.elementwise import cast, greater, less, logical_and, maximum, minimum, negative, select_v2
+from tahr.ops.casts import cast
+from tahr.ops.elementwise import abs as absolute, maximum, minimum, negative
 from tahr.ops.joining import concat
+from tahr.ops.logic import greater, less, logical_and, select_v2
 from tahr.ops.special import exp, expm1, log1p, sigmoid
 from tahr.ops.structural import zeros_like
 
@@ -84,8 +86,8 @@ def crelu(features: Any, name: str | None = None, axis: int = -1) -> Tensor:
     Returns:
         [..., 2 n, ...].
 
-    Source: Shang, Sohn, Almeida, Lee, "Understanding and Improving Convolutional Neural Networks via Concatenated
-    Rectified Linear Units" (2016).
+    Source: Shang, Sohn, Almeida, Lee, "Understanding and Improving Convolutional Neural Networks via
+    Concatenated Rectified Linear Units" (2016).
     """
     with name_scope(name, "CRelu", [features]) as scope:
         x = convert_to_tensor(features, name="features")
@@ -234,8 +236,8 @@ def elu(features: Any, name: str | None = None) -> Tensor:
         features: floating numbers of any shape.
         name: the operation's name.
 
-    Source: Clevert, Unterthiner, Hochreiter, "Fast and Accurate Deep Network Learning by Exponential Linear Units
-    (ELUs)" (2015).
+    Source: Clevert, Unterthiner, Hochreiter, "Fast and Accurate Deep Network Learning by Exponential
+    Linear Units (ELUs)" (2015).
     """
     return Elu(features, name=name)
 

@@ -106,7 +106,9 @@ def clip_by_global_norm(
         # Adds nothing, but turns the scale into NaN where the norm is not finite.
         scale = scale + (norm_tensor - norm_tensor)
         clipped = [
-            None if t is None else _like(t, shaping.identity(_values(t, f"t_{i}") * scale, name=f"{scope}_{i}"))
+            None
+            if t is None
+            else _like(t, shaping.identity(_values(t, f"t_{i}") * scale, name=f"{scope}_{i}"))
             for i, t in enumerate(given)
         ]
         return clipped, norm

@@ -1,8 +1,8 @@
 """Factorisations of matrices, linear systems, inverses, determinants and norms.
 
 All work on stacks of matrices [..., m, n]. The gradients are those of Giles, "Collected matrix derivative
-results for forward and reverse mode algorithmic differentiation" (2008), unless another source is named; A' is
-the conjugate transpose of A, and dA the gradient with respect to A. Half precision is computed in float32.
+results for forward and reverse mode algorithmic differentiation" (2008), unless another source is named; A'
+is the conjugate transpose of A, and dA the gradient with respect to A. Half precision is computed in float32.
 """
 
 from __future__ import annotations
@@ -649,7 +649,8 @@ def svd(tensor: Any, full_matrices: bool = False, compute_uv: bool = True, name:
 
     Returns:
         s, U, V: the singular values [..., p] in descending order, p = min(m, n), and their vectors
-        [..., m, p] and [..., n, p]; or s alone. Note the order, and that V is not transposed; NumPy has U, s, V'.
+        [..., m, p] and [..., n, p]; or s alone. Note the order, and that V is not transposed; NumPy has
+        U, s, V'.
     """
     values, u, v = Svd(tensor, compute_uv=compute_uv, full_matrices=full_matrices, name=name)
     if not compute_uv:

@@ -605,13 +605,17 @@ def boolean_mask(tensor: Any, mask: Any, name: str = "boolean_mask", axis: int |
         if first < 0 and tensor.spec.rank is not None:
             first += tensor.spec.rank
         tensor.shape[first : first + count].assert_is_compatible_with(mask.shape)
-        if count > 1:
-            shape = structural.shape(tensor)
-            before, rest = slice_by(shape, slice(None, first)), slice_by(shape, slice(first + count, None))
-            masked = structural.reshape(structural.size(mask), [1])
-            tensor = structural.reshape(tensor, joining.concat([before, masked, rest], 0))
-            mask = structural.reshape(mask, [-1])
+        # Also for a mask of one dimension, as in TensorFlow: the gradient then is dense.
+        shape = structural.shape(tensor)
+        before, rest = slice_by(shape, slice(None, first)), slice_by(shape, slice(first + count, None))
+        masked = structural.reshape(structural.size(mask), [1])
+        tensor = structural.reshape(tensor, joining.concat([before, masked, rest], 0))
+        mask = structural.reshape(mask, [-1])
         return gather(tensor, structural.squeeze(where(mask), [1]), axis=first)
+
+
+# In an index it makes an axis of length 1, as in NumPy: `x[:, tf.newaxis]`.
+newaxis = None
 
 
 def getitem(tensor: Any, key: Any) -> Tensor:

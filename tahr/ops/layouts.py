@@ -1,7 +1,7 @@
 """What convolution and pooling share: layouts, attributes with one entry per dimension, output sizes.
 
-A layout is a string such as "NHWC": N the batch, C the channels, the other letters spatial dimensions. Kernels work
-with the channels last; `windows` computes.
+A layout is a string such as "NHWC": N the batch, C the channels, the other letters spatial dimensions.
+Kernels work with the channels last; `windows` computes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from tahr.core import shapes
+from tahr.core.opdef import Array
 from tahr.core.shapes import Shape, Spec
-from tahr.core.sizes import UNKNOWN, Dim
+from tahr.core.sizes import Dim
 from tahr.errors import Complaint
 from tahr.ops import windows
 from tahr.ops.windows import Padding
@@ -41,8 +42,8 @@ def per_dimension(value: Any, data_format: str, name: str) -> tuple[int, ...]:
     """An attribute of a window (strides, dilations, ksize) with one entry for each dimension of a layout.
 
     Args:
-        value: an integer for all spatial dimensions, a list with one entry for each of these, or the full list;
-            None for ones.
+        value: an integer for all spatial dimensions, a list with one entry for each of these, or the full
+            list; None for ones.
         data_format: the layout.
         name: what to call it in errors.
 
@@ -103,7 +104,9 @@ def check_window(name: str, values: Sequence[int], data_format: str) -> tuple[in
         Complaint: one is not positive, or the window would move over batch or channels.
     """
     if len(values) != len(data_format):
-        raise Complaint(f"{name} must have {len(data_format)} entries for the layout {data_format}: {list(values)}")
+        raise Complaint(
+            f"{name} needs {len(data_format)} entries for the layout {data_format}: {list(values)}"
+        )
     for value in values:
         if value < 1:
             raise Complaint(f"{name} must be > 0, but got {value}")
@@ -161,9 +164,10 @@ def images_shape(x: Shape, data_format: str) -> tuple[Dim, tuple[Dim, ...], Dim]
     return sizes[0], spatial(sizes, data_format), sizes[channel_axis(data_format)]
 
 
-def unknown(count: int) -> tuple[Dim, ...]:
-    """That many dimensions of which nothing is known."""
-    return (UNKNOWN,) * count
+def channels_last(sizes: Array, data_format: str) -> tuple[int, ...]:
+    """The shape of images, given as an array, in the layout with the channels last."""
+    known = tuple(int(size) for size in sizes)
+    return (known[0], *spatial(known, data_format), known[channel_axis(data_format)])
 
 
 def complaining(kernel: Callable[..., Any]) -> Callable[..., Any]:

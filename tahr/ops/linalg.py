@@ -453,11 +453,9 @@ def tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Tensor:
         a = convert_to_tensor(a, name="a")
         b = convert_to_tensor(b, name="b")
         axes_a, axes_b = _paired_axes(axes)
-        left, free_a = _axes_first(a, axes_a)
-        right, free_b = _axes_first(b, axes_b)
-        return s.reshape(
-            matmul(left, right, transpose_a=True), joining.concat([free_a, free_b], 0), name=scope
-        )
+        left, free_a = _as_flat_matrix(a, axes_a, are_last=True)
+        right, free_b = _as_flat_matrix(b, axes_b, are_last=False)
+        return s.reshape(matmul(left, right), joining.concat([free_a, free_b], 0), name=scope)
 
 
 def _paired_axes(axes: Any) -> tuple[list[int], list[int]]:

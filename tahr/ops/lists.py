@@ -20,7 +20,7 @@ from tahr.core.dtypes import DType
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import MOVEMENT, REQUIRED, Array, OpDef
 from tahr.core.shapes import Shape, Spec
-from tahr.core.sizes import UNKNOWN
+from tahr.core.sizes import UNKNOWN, Dim
 from tahr.errors import Complaint
 
 
@@ -112,6 +112,10 @@ def _apply_undo(items: list[Any], change: tuple[str, int, Any]) -> tuple[str, in
     return ("set", index, old)
 
 
+# As the number of elements of a list: whatever it is.
+_ANY = -1
+
+
 def _scalar(*_: Any, **__: Any) -> Shape:
     return ()
 
@@ -119,8 +123,43 @@ def _scalar(*_: Any, **__: Any) -> Shape:
 def _checked(items: TensorList, index: Array, what: str) -> int:
     i = int(index)
     if not 0 <= i < len(items):
-        raise Complaint(f"Tried to {what} index {i} but the array's size is: {len(items)}")
+        raise Complaint(f"Tried to {what} index {i} but array is not resizeable and size is: {len(items)}"
+                        if what == "write to" else f"Tried to {what} index {i} but array size is: {len(items)}")
     return i
+
+
+def _check_count(items: TensorList, num_elements: Array) -> None:
+    """Whether the list is as long as was said when the graph was built; -1 says nothing."""
+    if 0 <= int(num_elements) != len(items):
+        raise Complaint(
+            f"Operation expected a list with {int(num_elements)} elements but got a list with {len(items)} elements."
+        )
+
+
+def _count(num_elements: Spec) -> Dim:
+    """The length of a list as far as it is known from the input that gives it."""
+    if num_elements.value is None:
+        return UNKNOWN
+    count = num_elements.value.ravel()[0]
+    return UNKNOWN if isinstance(count, int) and count < 0 else count
+
+
+def _check_item(item: Any, index: int, element_shape: Shape) -> Any:
+    """An item, whose shape must be as was said when the graph was built."""
+    if not shapes.compatible(element_shape, item.shape):
+        raise Complaint(
+            f"TensorArray has inconsistent shapes. Expected shape: {shapes.show(element_shape)} but index {index} "
+            f"has shape: {list(item.shape)}"
+        )
+    return item
+
+
+def _unwritten(index: int, element_shape: Shape) -> Complaint:
+    return Complaint(
+        f"Could not read from TensorArray index {index}. Furthermore, the element shape is not fully defined: "
+        f"{shapes.show(element_shape)}.",
+        "write the item first, or give the TensorArray its full element_shape to read zeros",
+    )
 
 
 def _or_zeros(item: Any, like: Any) -> Any:
@@ -224,8 +263,18 @@ def _push_kernel(items: TensorList, tensor: Any) -> TensorList:
 
 
 @TensorListPushBack.gradient
-def _push_gradient(op: Operation, dy: Tensor) -> list[Tensor]:
-    return TensorListPopBackLike(dy, op.inputs[1])
+def _push_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, Tensor | None]:
+    rest, item = TensorListPopBackLike(dy, op.inputs[1])
+    return rest, item if _has_gradient(op.inputs[1]) else None
+
+
+def _has_gradient(tensor: Tensor) -> bool:
+    return tensor.spec.dtype is None or tensor.spec.dtype.is_differentiable
+
+
+def _item_gradient(d_item: Tensor | None) -> Any:
+    """What stands in the gradient's list for an item that has no gradient, such as an integer."""
+    return np.float32(0) if d_item is None else d_item
 
 
 def _pop_shapes(items: Spec, *, element_dtype: DType, element_shape: Shape) -> list[Shape]:
@@ -250,8 +299,8 @@ def _pop_kernel(items: TensorList, *, element_dtype: DType, element_shape: Shape
 
 
 @TensorListPopBack.gradient
-def _pop_gradient(op: Operation, d_rest: Tensor, d_item: Tensor) -> Tensor:
-    return TensorListPushBack(d_rest, d_item)
+def _pop_gradient(op: Operation, d_rest: Tensor, d_item: Tensor | None) -> Tensor:
+    return TensorListPushBack(d_rest, _item_gradient(d_item))
 
 
 # As TensorListPopBack, from the gradient of a list, whose items may be None; `like` gives an item's shape.
@@ -274,8 +323,8 @@ def _pop_like_kernel(items: TensorList, like: Any) -> tuple[TensorList, Any]:
 
 
 @TensorListPopBackLike.gradient
-def _pop_like_gradient(op: Operation, d_rest: Tensor, d_item: Tensor) -> tuple[Tensor, None]:
-    return TensorListPushBack(d_rest, d_item), None
+def _pop_like_gradient(op: Operation, d_rest: Tensor, d_item: Tensor | None) -> tuple[Tensor, None]:
+    return TensorListPushBack(d_rest, _item_gradient(d_item)), None
 
 
 # ---------------------------------------------------------------- get and set
@@ -300,8 +349,8 @@ def _get_kernel(items: TensorList, index: Array, *, element_dtype: DType, elemen
     if item is None:
         if shapes.is_static(element_shape):
             return np.zeros(element_shape, element_dtype.numpy)  # as TensorFlow, where the shape is known
-        raise Complaint(f"Could not read index {i} of the TensorArray: it has not been written to.")
-    return item
+        raise _unwritten(i, element_shape)
+    return _check_item(item, i, element_shape)
 
 
 @TensorListGetItem.gradient
@@ -371,8 +420,12 @@ def _set_kernel(
             items = items.push(None)
     i = _checked(items, index, "write to")
     if write_once and items.get(i) is not None:
-        raise Complaint(f"Could not write to TensorArray index {i} because it has already been written to.")
+        raise _written_already(i)
     return items.set(i, item)
+
+
+def _written_already(index: int) -> Complaint:
+    return Complaint(f"Could not write to TensorArray index {index} because it has already been written to.")
 
 
 @TensorListSetItem.gradient
@@ -421,40 +474,46 @@ def _from_tensor_gradient(op: Operation, dy: Tensor) -> Tensor:
 
 TensorListStack = OpDef(
     "TensorListStack",
-    "input_handle: variant -> tensor: element_dtype",
+    "input_handle: variant, num_elements: int32 -> tensor: element_dtype",
     attrs={"element_dtype": REQUIRED, "element_shape": None},
 )
 
 
 @TensorListStack.shape
-def _stack_shape(items: Spec, *, element_dtype: DType, element_shape: Shape) -> Shape:
-    return None if element_shape is None else (UNKNOWN, *element_shape)
+def _stack_shape(items: Spec, num_elements: Spec, *, element_dtype: DType, element_shape: Shape) -> Shape:
+    return None if element_shape is None else (_count(num_elements), *element_shape)
 
 
 @TensorListStack.kernel
-def _stack_kernel(items: TensorList, *, element_dtype: DType, element_shape: Shape) -> Array:
+def _stack_kernel(
+    items: TensorList, num_elements: Array, *, element_dtype: DType, element_shape: Shape
+) -> Array:
+    _check_count(items, num_elements)
     return stacked(items.items(), element_dtype, element_shape)
 
 
 @TensorListStack.gradient
-def _stack_gradient(op: Operation, dy: Tensor) -> Tensor:
-    return TensorListFromTensor(dy)
+def _stack_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None]:
+    return TensorListFromTensor(dy), None
 
 
 def stacked(items: list[Any], dtype: DType, element_shape: Shape) -> Array:
     """The items as the rows of one array; items that were never set are zeros."""
-    known = next((i for i in items if i is not None), None)
-    if known is None:
+    first = next((i for i, item in enumerate(items) if item is not None), None)
+    if first is None:
         if not shapes.is_static(element_shape):
             raise Complaint(
-                "Tried to stack elements of an empty list with non-fully-defined element_shape: "
-                + shapes.show(element_shape)
+                f"TensorArray has size {len(items)} and no item was written, but element shape "
+                f"{shapes.show(element_shape)} is not fully defined.",
+                "give the TensorArray its full element_shape",
             )
         return np.zeros((len(items), *element_shape), dtype.numpy)  # pyright: ignore[reportArgumentType, reportGeneralTypeIssues, reportOptionalIterable]
+    known = items[first]
+    _check_item(known, first, element_shape)
     for i, item in enumerate(items):
         if item is not None and item.shape != known.shape:
             raise Complaint(
-                f"TensorArray has inconsistent shapes. Index 0 has shape: {list(known.shape)} but index {i} "
+                f"TensorArray has inconsistent shapes. Index {first} has shape: {list(known.shape)} but index {i} "
                 f"has shape: {list(item.shape)}"
             )
     result = np.zeros((len(items), *known.shape), dtype.numpy)
@@ -506,9 +565,8 @@ def _gather_shape(items: Spec, indices: Spec, *, element_dtype: DType, element_s
 def _gather_kernel(items: TensorList, indices: Array, *, element_dtype: DType, element_shape: Shape) -> Array:
     every = items.items()
     picked = [every[_checked(items, i, "read from")] for i in indices]
-    if any(p is None for p in picked) and element_shape is None:
-        missing = next(int(i) for i, p in zip(indices, picked) if p is None)
-        raise Complaint(f"Could not read index {missing} of the TensorArray: it has not been written to.")
+    if any(p is None for p in picked) and not shapes.is_static(element_shape):
+        raise _unwritten(next(int(i) for i, p in zip(indices, picked) if p is None), element_shape)
     return stacked(picked, element_dtype, element_shape)
 
 
@@ -567,7 +625,7 @@ def _gather_like_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None, None
 TensorListScatter = OpDef(
     "TensorListScatterIntoExistingList",
     "input_handle: variant, tensor: element_dtype, indices: int32 -> output_handle: variant",
-    attrs={"resize_if_index_out_of_bounds": False},
+    attrs={"resize_if_index_out_of_bounds": False, "write_once": False},
     aliases=(0,),
 )
 TensorListScatter.shape(_scalar)
@@ -575,21 +633,23 @@ TensorListScatter.shape(_scalar)
 
 @TensorListScatter.kernel
 def _scatter_kernel(
-    items: TensorList, tensor: Array, indices: Array, *, resize_if_index_out_of_bounds: bool
+    items: TensorList, tensor: Array, indices: Array, *, resize_if_index_out_of_bounds: bool, write_once: bool
 ) -> TensorList:
     if len(indices) != len(tensor):
         raise Complaint(
             f"Expected len(indices) == values.shape[0], but saw: {len(indices)} vs. {len(tensor)}"
         )
-    for i, row in zip(indices, tensor.copy()):
-        items = _set_kernel(
-            items,
-            i,
-            np.asarray(row),
-            resize_if_index_out_of_bounds=resize_if_index_out_of_bounds,
-            write_once=False,
-        )
-    return items
+    result = items.items()
+    highest = int(indices.max(initial=-1))
+    if resize_if_index_out_of_bounds and highest >= len(result):
+        result += [None] * (highest + 1 - len(result))
+    for i, row in zip(indices.tolist(), tensor.copy()):
+        if not 0 <= i < len(result):
+            raise Complaint(f"Max scatter index must be < array size ({i} vs. {len(result)})")
+        if write_once and result[i] is not None:
+            raise _written_already(i)
+        result[i] = np.asarray(row)
+    return TensorList(result)
 
 
 @TensorListScatter.gradient
@@ -633,6 +693,11 @@ def _concat_shape(items: Spec, *, element_dtype: DType, element_shape: Shape) ->
 @TensorListConcat.kernel
 def _concat_kernel(items: TensorList, *, element_dtype: DType, element_shape: Shape) -> tuple[Array, Array]:
     parts = [p for p in items.items() if p is not None]
+    for i, part in enumerate(parts):
+        if not part.shape:
+            raise Complaint(
+                f"Concat saw a scalar shape at index {i} but requires at least vectors.  Did you mean to call pack?"
+            )
     lengths = np.array([len(p) for p in parts], np.int64)
     if parts:
         return np.concatenate(parts), lengths
@@ -644,15 +709,23 @@ def _concat_kernel(items: TensorList, *, element_dtype: DType, element_shape: Sh
 
 @TensorListConcat.gradient
 def _concat_gradient(op: Operation, dy: Tensor, d_lengths: Tensor) -> Tensor:
-    return TensorListSplit(dy, op.outputs[1])
+    return TensorListSplit(dy, op.outputs[1], _ANY)
 
 
-TensorListSplit = OpDef("TensorListSplit", "tensor: element_dtype, lengths: int64 -> output_handle: variant")
+TensorListSplit = OpDef(
+    "TensorListSplit",
+    "tensor: element_dtype, lengths: int64, num_elements: int32 -> output_handle: variant",
+)
 TensorListSplit.shape(_scalar)
 
 
 @TensorListSplit.kernel
-def _split_kernel(tensor: Array, lengths: Array) -> TensorList:
+def _split_kernel(tensor: Array, lengths: Array, num_elements: Array) -> TensorList:
+    if 0 <= int(num_elements) != len(lengths):
+        raise Complaint(
+            f"TensorArray's size is not equal to the size of lengths ({int(num_elements)} vs. {len(lengths)}), and "
+            "the TensorArray is not marked as dynamically resizeable"
+        )
     if int(lengths.sum()) != len(tensor):
         raise Complaint(
             f"Expected sum of lengths to be equal to values.shape[0], but sum of lengths is {int(lengths.sum())} "
@@ -664,8 +737,8 @@ def _split_kernel(tensor: Array, lengths: Array) -> TensorList:
 
 
 @TensorListSplit.gradient
-def _split_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None]:
-    return TensorListConcatLike(dy, op.inputs[0], op.inputs[1]), None
+def _split_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None, None]:
+    return TensorListConcatLike(dy, op.inputs[0], op.inputs[1]), None, None
 
 
 TensorListConcatLike = OpDef(
@@ -692,4 +765,4 @@ def _concat_like_kernel(items: TensorList, like: Array, lengths: Array) -> Array
 
 @TensorListConcatLike.gradient
 def _concat_like_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None, None]:
-    return TensorListSplit(dy, op.inputs[2]), None, None
+    return TensorListSplit(dy, op.inputs[2], _ANY), None, None

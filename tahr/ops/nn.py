@@ -16,20 +16,11 @@ from tahr.core.opdef import Array, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec, TensorShape
 from tahr.ops.activations import relu
-from tahr.ops.elementwise import abs as absolute
-from tahr.ops.elementwise import (
-    add,
-    cast,
-    divide,
-    greater_equal,
-    less_equal,
-    logical_and,
-    negative,
-    select,
-    subtract,
-)
+from tahr.ops.casts import cast
+from tahr.ops.channels import bias_add
+from tahr.ops.elementwise import abs as absolute, add, divide, negative, subtract
 from tahr.ops.linalg import matmul
-from tahr.ops.normalization import bias_add
+from tahr.ops.logic import greater_equal, less_equal, logical_and, select
 from tahr.ops.random import random_uniform
 from tahr.ops.reductions import count_nonzero
 from tahr.ops.softmax import check_named
@@ -94,7 +85,8 @@ def dropout(
     Args:
         x: floating numbers of any shape.
         keep_prob: 1 - rate, the older way to say it.
-        noise_shape: a shape that broadcasts to that of x: elements share their fate along dimensions of size 1.
+        noise_shape: a shape that broadcasts to that of x; along its dimensions of size 1 elements share
+            their fate.
         seed: the operation's random seed.
         name: the scope of the operations.
         rate: in [0, 1), a number or scalar tensor.
@@ -138,9 +130,7 @@ def _complement(keep_prob: Any) -> Any:
     try:
         return 1.0 - keep_prob
     except TypeError:
-        raise ValueError(
-            f"keep_prob must be a floating point number or Tensor (got {keep_prob!r})"
-        ) from None
+        raise ValueError(f"keep_prob must be a floating point number or Tensor (got {keep_prob!r})") from None
 
 
 def _noise_shape(x: Tensor, noise_shape: Any) -> Any:
@@ -227,13 +217,15 @@ def sigmoid_cross_entropy_with_logits(
 
 def _check_same_shape(what: str, labels: Tensor, logits: Tensor) -> None:
     if not shapes.compatible(labels.spec.shape, logits.spec.shape):
-        raise ValueError(
-            f"logits and {what} must have the same shape ({logits.shape} vs {labels.shape})"
-        )
+        raise ValueError(f"logits and {what} must have the same shape ({logits.shape} vs {labels.shape})")
 
 
 def weighted_cross_entropy_with_logits(
-    labels: Any = None, logits: Any = None, pos_weight: Any = None, name: str | None = None, targets: Any = None
+    labels: Any = None,
+    logits: Any = None,
+    pos_weight: Any = None,
+    name: str | None = None,
+    targets: Any = None,
 ) -> Tensor:
     """-labels log sigmoid(x) pos_weight - (1 - labels) log(1 - sigmoid(x)), element by element.
 
@@ -252,7 +244,7 @@ def weighted_cross_entropy_with_logits(
         logits = convert_to_tensor(logits, name="logits")
         labels = convert_to_tensor(labels, name="labels")
         _check_same_shape("labels", labels, logits)
-        # (1 - z) x + (1 + (q - 1) z) log(1 + exp(-x)), for labels z and weight q, written so as never to overflow.
+        # (1 - z) x + (1 + (q - 1) z) log(1 + exp(-x)), for labels z and weight q, so as never to overflow.
         log_weight = 1 + (pos_weight - 1) * labels
         softplus = log1p(exp(-absolute(logits))) + relu(-logits)
         return add((1 - labels) * logits, log_weight * softplus, name=scope)

@@ -1,7 +1,7 @@
 """Maxima and means of windows that slide over images: MaxPool, AvgPool, and their gradients.
 
-For a given choice of maxima max pooling is linear: its gradient scatters to the chosen pixels, and the gradient's
-gradient gathers from them. These two, and AvgPool and AvgPoolGrad, are adjoint to each other.
+For a given choice of maxima max pooling is linear: its gradient scatters to the chosen pixels, and the
+gradient's gradient gathers from them. These two, and AvgPool and AvgPoolGrad, are adjoint to each other.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint
 from tahr.ops import windows
 from tahr.ops.layouts import (
+    channels_last,
     check_window,
     complaining,
     images_shape,
@@ -83,7 +84,9 @@ def _avg_grad_shape(input_shape: Spec, dy: Spec, **attrs: Any) -> Shape:
 @complaining
 def _max_kernel(x: Array, **attrs: Any) -> Array:
     data_format = attrs["data_format"]
-    return from_channels_last(windows.max_pool(to_channels_last(x, data_format), *_window(attrs)), data_format)
+    return from_channels_last(
+        windows.max_pool(to_channels_last(x, data_format), *_window(attrs)), data_format
+    )
 
 
 def _max_grad_kernel(x: Array, y: Array, dy: Array, all_ties: bool, attrs: dict[str, Any]) -> Array:
@@ -102,15 +105,16 @@ def _max_grad_grad_kernel(x: Array, y: Array, ddx: Array, **attrs: Any) -> Array
 @complaining
 def _avg_kernel(x: Array, **attrs: Any) -> Array:
     data_format = attrs["data_format"]
-    return from_channels_last(windows.avg_pool(to_channels_last(x, data_format), *_window(attrs)), data_format)
+    return from_channels_last(
+        windows.avg_pool(to_channels_last(x, data_format), *_window(attrs)), data_format
+    )
 
 
 @complaining
 def _avg_grad_kernel(input_shape: Array, dy: Array, **attrs: Any) -> Array:
     data_format = attrs["data_format"]
-    batch, sizes, channels = images_shape(tuple(input_shape.tolist()), data_format)
-    dy = to_channels_last(dy, data_format)
-    dx = windows.avg_pool_grad((batch, *sizes, channels), dy, *_window(attrs))
+    sizes = channels_last(input_shape, data_format)
+    dx = windows.avg_pool_grad(sizes, to_channels_last(dy, data_format), *_window(attrs))
     return from_channels_last(dx, data_format)
 
 
@@ -495,7 +499,7 @@ def _max_pool3d_grad_gradient(op: Operation, ddx: Tensor) -> tuple[None, None, T
 
 
 MaxPool3DGradGrad = OpDef("MaxPool3DGradGrad", _MAX_GRAD, attrs=_ATTRS_3D, types={"T": REALS}, form=Window())
-"""As in TensorFlow it takes the first of equal maxima, so it is the adjoint of MaxPool3DGrad where there are no ties."""
+"""As in TensorFlow it takes the first of equal maxima: the adjoint of MaxPool3DGrad only without ties."""
 MaxPool3DGradGrad.shape(_max_grad_grad_shape)
 MaxPool3DGradGrad.kernel(_max_grad_grad_kernel)
 
@@ -570,7 +574,7 @@ def pool(
     """The maximum or mean of windows of signals, images or volumes.
 
     Args:
-        input: [batch, *spatial, channels], or [batch, channels, *spatial] where `data_format` starts with "NC".
+        input: [batch, *spatial, channels]; where `data_format` starts with "NC", channels come second.
         window_shape: a size for each spatial dimension.
         pooling_type: "MAX" or "AVG".
         padding: "SAME" or "VALID".
@@ -601,7 +605,12 @@ def pool(
 
 
 def max_pool_v2(
-    input: Any, ksize: Any, strides: Any, padding: str, data_format: str | None = None, name: str | None = None
+    input: Any,
+    ksize: Any,
+    strides: Any,
+    padding: str,
+    data_format: str | None = None,
+    name: str | None = None,
 ) -> Tensor:
     """The maximum of each window of signals, images or volumes, by the rank of the input.
 
@@ -616,7 +625,12 @@ def max_pool_v2(
 
 
 def avg_pool_v2(
-    input: Any, ksize: Any, strides: Any, padding: str, data_format: str | None = None, name: str | None = None
+    input: Any,
+    ksize: Any,
+    strides: Any,
+    padding: str,
+    data_format: str | None = None,
+    name: str | None = None,
 ) -> Tensor:
     """The mean of each window of signals, images or volumes, by the rank of the input.
 

@@ -19,8 +19,10 @@ from tahr.core.opdef import Array, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint
-from tahr.ops.elementwise import cast, equal, multiply, negative, select_v2
+from tahr.ops.casts import cast
+from tahr.ops.elementwise import multiply, negative
 from tahr.ops.joining import concat
+from tahr.ops.logic import equal, select_v2
 from tahr.ops.reductions import reduce_max
 from tahr.ops.special import exp, log
 from tahr.ops.structural import (
@@ -104,7 +106,7 @@ def softmax(logits: Any, axis: int | None = None, name: str | None = None, dim: 
 
 
 def _along_axis(definition: Callable[..., Tensor], logits: Any, axis: Any, name: str | None) -> Tensor:
-    """Applies an op of the last dimension along another one, which is exchanged with the last before and after."""
+    """Applies an op of the last dimension along another one, by exchanging the two before and after."""
     x = convert_to_tensor(logits, name="logits")
     axis = -1 if axis is None else int(axis)
     rank = x.spec.rank
@@ -362,7 +364,9 @@ def _sparse_cross_entropy_kernel(features: Array, labels: Array) -> tuple[Array,
     if classes == 0:
         raise Complaint(f"Must have at least one class, but got logits shape {list(features.shape)}")
     if labels.shape != (rows,):
-        raise Complaint(f"logits and labels must have the same first dimension, got {rows} and {labels.shape}")
+        raise Complaint(
+            f"logits and labels must have the same first dimension, but are {rows} and {labels.shape}"
+        )
     _check_labels(labels, classes)
     own = np.arange(rows), labels
     z = _shifted_array(_widened(features))

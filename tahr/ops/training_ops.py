@@ -1,8 +1,9 @@
 """The optimizers' steps: one operation changes a variable and the slots that belong to it, in place.
 
-Each rule is written once, as a function that changes arrays in place. From it come four op types: `Apply...` for dense
-gradients, `SparseApply...` for the rows that a sparse gradient touches, and the `Resource...` form of both. The formulas
-are those of TensorFlow 1.15's kernels, which differ from some of the papers; where they do, a comment says so.
+Each rule is written once, as a function that changes arrays in place. From it come four op types: `Apply...`
+for dense gradients, `SparseApply...` for the rows that a sparse gradient touches, and the `Resource...` form
+of both. The formulas are those of TensorFlow 1.15's kernels, which differ from some of the papers; where they
+do, a comment says so.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from tahr.core.opdef import Array, Effects, OpDef
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint
 
-# A dense step goes through the arrays in blocks of this many elements, so that the temporaries of the formulas below
-# are small and stay in the cache, however large the variable is. Smaller blocks cost more in calls than they save.
+# A dense step goes through the arrays in blocks of this many elements, so that the temporaries of the
+# formulas below are small and stay in the cache, however large the variable is. Smaller blocks cost more in
+# calls than they save.
 BLOCK = 131_072
 
 Rule = Callable[..., None]
@@ -83,7 +85,9 @@ def _define(
         dense, resource_dense = (make(f"Apply{kind}", r, False, rule) for r in (False, True))
         if not sparse:
             return Step(dense, resource_dense, None, None)
-        return Step(dense, resource_dense, *(make(f"SparseApply{kind}", r, True, rule) for r in (False, True)))
+        return Step(
+            dense, resource_dense, *(make(f"SparseApply{kind}", r, True, rule) for r in (False, True))
+        )
 
     return decorate
 
@@ -152,9 +156,7 @@ def _kernel(rule: Rule, names: Sequence[str], states: int, rows: bool) -> Callab
     return kernel
 
 
-def _change_all(
-    rule: Rule, arrays: Sequence[Array], given: dict[str, Any], attrs: Mapping[str, Any]
-) -> None:
+def _change_all(rule: Rule, arrays: Sequence[Array], given: dict[str, Any], attrs: Mapping[str, Any]) -> None:
     """One dense step, block by block."""
     name = next(n for n in _GRADIENTS if n in given)
     var, grad = arrays[0], given[name]
@@ -174,7 +176,7 @@ def _change_all(
 def _change_rows(
     rule: Rule, arrays: Sequence[Array], given: dict[str, Any], attrs: Mapping[str, Any]
 ) -> None:
-    """One step of the rows that the gradient names. Rows named repeatedly are changed repeatedly, in order."""
+    """One step of the rows that the gradient names; one named repeatedly changes repeatedly, in order."""
     var, grad, indices = arrays[0], given["grad"], given.pop("indices")
     if var.ndim == 0:
         raise Complaint("var must be at least 1 dimensional")
@@ -186,7 +188,11 @@ def _change_rows(
     bad = np.flatnonzero((indices < 0) | (indices >= len(var)))
     if bad.size:
         raise Complaint(f"Index {indices[bad[0]]} at offset {bad[0]} in indices is out of range")
-    groups = [slice(None)] if np.unique(indices).size == indices.size else [slice(i, i + 1) for i in range(indices.size)]
+    groups = (
+        [slice(None)]
+        if np.unique(indices).size == indices.size
+        else [slice(i, i + 1) for i in range(indices.size)]
+    )
     for group in groups:
         rows = [a[indices[group]] for a in arrays]
         given["grad"] = grad[group]
@@ -199,13 +205,13 @@ def _change_rows(
 
 
 @_define("GradientDescent", (), ("alpha", "delta"), sparse=False, types=FLOATS | COMPLEX)
-def GRADIENT_DESCENT(var: Array, alpha: Any, delta: Array) -> None:  # noqa: N802  # the decorator makes a constant
+def GRADIENT_DESCENT(var: Array, alpha: Any, delta: Array) -> None:  # the decorator makes a constant
     """`var -= alpha * delta`."""
     var -= alpha * delta
 
 
 @_define("Momentum", ("accum",), ("lr", "grad", "momentum"), {"use_nesterov": False}, types=FLOATS | COMPLEX)
-def MOMENTUM(var: Array, accum: Array, lr: Any, grad: Array, momentum: Any, *, use_nesterov: bool) -> None:  # noqa: N802
+def MOMENTUM(var: Array, accum: Array, lr: Any, grad: Array, momentum: Any, *, use_nesterov: bool) -> None:
     """Polyak 1964; with `use_nesterov` Sutskever et al. 2013, equations 3 and 4, at the shifted point."""
     accum *= momentum
     accum += grad
@@ -213,7 +219,7 @@ def MOMENTUM(var: Array, accum: Array, lr: Any, grad: Array, momentum: Any, *, u
 
 
 @_define("Adagrad", ("accum",), ("lr", "grad"), {"update_slots": True})
-def ADAGRAD(var: Array, accum: Array, lr: Any, grad: Array, *, update_slots: bool) -> None:  # noqa: N802
+def ADAGRAD(var: Array, accum: Array, lr: Any, grad: Array, *, update_slots: bool) -> None:
     """Duchi, Hazan and Singer 2011, figure 1 with a diagonal matrix."""
     if update_slots:
         accum += grad * grad
@@ -225,7 +231,7 @@ def ADAGRAD(var: Array, accum: Array, lr: Any, grad: Array, *, update_slots: boo
     ("gradient_accumulator", "gradient_squared_accumulator"),
     ("grad", "lr", "l1", "l2", "global_step"),
 )
-def ADAGRAD_DA(  # noqa: N802
+def ADAGRAD_DA(
     var: Array, total: Array, squares: Array, grad: Array, lr: Any, l1: Any, l2: Any, global_step: Any
 ) -> None:
     """Dual averaging: Duchi, Hazan and Singer 2011, equation 3: the variable follows from the sums alone."""
@@ -236,7 +242,7 @@ def ADAGRAD_DA(  # noqa: N802
 
 
 @_define("Adadelta", ("accum", "accum_update"), ("lr", "rho", "epsilon", "grad"))
-def ADADELTA(  # noqa: N802
+def ADADELTA(
     var: Array, accum: Array, accum_update: Array, lr: Any, rho: Any, epsilon: Any, grad: Array
 ) -> None:
     """Zeiler 2012, algorithm 1."""
@@ -249,7 +255,7 @@ def ADADELTA(  # noqa: N802
 
 
 @_define("RMSProp", ("ms", "mom"), ("lr", "rho", "momentum", "epsilon", "grad"))
-def RMSPROP(  # noqa: N802
+def RMSPROP(
     var: Array, ms: Array, mom: Array, lr: Any, rho: Any, momentum: Any, epsilon: Any, grad: Array
 ) -> None:
     """Tieleman and Hinton 2012, lecture 6e; epsilon is inside the root."""
@@ -261,7 +267,7 @@ def RMSPROP(  # noqa: N802
 
 
 @_define("CenteredRMSProp", ("mg", "ms", "mom"), ("lr", "rho", "momentum", "epsilon", "grad"))
-def CENTERED_RMSPROP(  # noqa: N802
+def CENTERED_RMSPROP(
     var: Array, mg: Array, ms: Array, mom: Array, lr: Any, rho: Any, momentum: Any, epsilon: Any, grad: Array
 ) -> None:
     """Graves 2013, equations 38 to 41: RMSProp divided by the deviation instead of the root mean square."""
@@ -281,7 +287,7 @@ def CENTERED_RMSPROP(  # noqa: N802
     {"use_nesterov": False},
     sparse=False,
 )
-def ADAM(  # noqa: N802
+def ADAM(
     var: Array,
     m: Array,
     v: Array,
@@ -295,7 +301,7 @@ def ADAM(  # noqa: N802
     *,
     use_nesterov: bool,
 ) -> None:
-    """Kingma and Ba 2015 in the form before section 2.1: epsilon is "epsilon hat", outside the bias correction."""
+    """Kingma and Ba 2015, in the form before section 2.1: epsilon ("hat") is outside the bias correction."""
     rate = lr * np.sqrt(1 - beta2_power) / (1 - beta1_power)
     # The most used rule of all keeps to one temporary; as plain formulas it takes 1.2 times as long.
     change = (1 - beta1) * grad
@@ -313,7 +319,7 @@ def ADAM(  # noqa: N802
 
 
 @_define("Ftrl", ("accum", "linear"), ("grad", "lr", "l1", "l2", "lr_power"))
-def FTRL(  # noqa: N802
+def FTRL(
     var: Array, accum: Array, linear: Array, grad: Array, lr: Any, l1: Any, l2: Any, lr_power: Any
 ) -> None:
     """McMahan et al. 2013, algorithm 1, with a power in place of the square root."""
@@ -321,7 +327,7 @@ def FTRL(  # noqa: N802
 
 
 @_define("FtrlV2", ("accum", "linear"), ("grad", "lr", "l1", "l2", "l2_shrinkage", "lr_power"))
-def FTRL_V2(  # noqa: N802
+def FTRL_V2(
     var: Array,
     accum: Array,
     linear: Array,
@@ -337,7 +343,15 @@ def FTRL_V2(  # noqa: N802
 
 
 def _ftrl(
-    var: Array, accum: Array, linear: Array, grad: Array, shrunk: Array, lr: Any, l1: Any, l2: Any, lr_power: Any
+    var: Array,
+    accum: Array,
+    linear: Array,
+    grad: Array,
+    shrunk: Array,
+    lr: Any,
+    l1: Any,
+    l2: Any,
+    lr_power: Any,
 ) -> None:
     # `accum` sums squares of the plain gradient, `linear` the gradient with the shrinkage penalty's.
     total = accum + grad * grad
@@ -348,13 +362,13 @@ def _ftrl(
 
 
 @_define("ProximalGradientDescent", (), ("alpha", "l1", "l2", "delta"))
-def PROXIMAL_GRADIENT_DESCENT(var: Array, alpha: Any, l1: Any, l2: Any, delta: Array) -> None:  # noqa: N802
+def PROXIMAL_GRADIENT_DESCENT(var: Array, alpha: Any, l1: Any, l2: Any, delta: Array) -> None:
     """Duchi and Singer 2009 (FOBOS), section 5."""
     var[...] = _shrink(var - alpha * delta, alpha * l1) / (1 + alpha * l2)
 
 
 @_define("ProximalAdagrad", ("accum",), ("lr", "l1", "l2", "grad"))
-def PROXIMAL_ADAGRAD(var: Array, accum: Array, lr: Any, l1: Any, l2: Any, grad: Array) -> None:  # noqa: N802
+def PROXIMAL_ADAGRAD(var: Array, accum: Array, lr: Any, l1: Any, l2: Any, grad: Array) -> None:
     """FOBOS with Adagrad's rate for each element."""
     accum += grad * grad
     rate = lr / np.sqrt(accum)

@@ -9,7 +9,7 @@ from typing import Any
 
 from tahr.core.convert import Const
 from tahr.core.graph import Operation
-from tahr.core.opdef import OpDef
+from tahr.core.opdef import Elementwise, OpDef
 from tahr.plan import memory, schedule
 from tahr.program.node import Input, Node, Program, Value
 
@@ -88,14 +88,15 @@ def make_plan(program: Program) -> Plan:
             continue
         dying = {*node.inputs, *node.outputs}
         frees = sorted(places[v] for v in dying if last[v] == i and places[v] not in kept and v.node.opdef is not Const)
+        reuses = memory.reusable_input(node, i, storage, ends)
         steps.append(
             Step(
-                _bound(node),
+                _bound(node) if reuses is None else _ufunc(node),
                 tuple(places[v] for v in node.inputs),
                 tuple(places[v] for v in node.outputs),
                 tuple(frees),
                 node.opdef.takes_context,
-                memory.reusable_input(node, i, storage, ends),
+                reuses,
                 node,
             )
         )
@@ -114,6 +115,12 @@ def _bound(node: Node) -> Callable[..., Any]:
     if compute is None:
         raise NotImplementedError(f"{node.opdef.name} has neither a kernel nor an expansion")
     return partial(compute, **node.attrs) if node.attrs else compute
+
+
+def _ufunc(node: Node) -> Callable[..., Any]:
+    form = node.opdef.form
+    assert isinstance(form, Elementwise) and form.ufunc is not None
+    return form.ufunc
 
 
 def _owned_outputs(outputs: Sequence[Value], storage: memory.Storage) -> tuple[bool, ...]:

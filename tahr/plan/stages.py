@@ -18,7 +18,7 @@ from tahr.core.graph import Operation, Tensor
 from tahr.core.shapes import Spec
 from tahr.core.sizes import Dim, Size
 from tahr.plan.plan import Plan, make_plan
-from tahr.program.effects import Key, StateRead
+from tahr.program.effects import Key, StateRead, value_spec
 from tahr.program.extract import Stage, extract, result_key
 from tahr.program.function import Function
 from tahr.program.node import Program
@@ -54,11 +54,6 @@ class PlannedStage:
         return self.stage.is_last
 
 
-def input_keys(function: Function) -> list[Key]:
-    """What a call of the function gives, in order: its inputs, then the variables that it only reads."""
-    return [*function.inputs, *(StateRead(v, None) for v in function.outline.state_variables)]
-
-
 def first_stage(function: Function, values: Sequence[Any], optimize: Optimize) -> PlannedStage:
     """The first stage for given input values; planned if their class is new."""
     exact = tuple([v.shape for v in values])
@@ -66,7 +61,7 @@ def first_stage(function: Function, values: Sequence[Any], optimize: Optimize) -
     if found is not None and found[1] == [v.dtype for v in values]:
         return found[0]
     with function.lock:
-        available = dict(zip(input_keys(function), values))
+        available = dict(zip(function.keys, values))
         specs, key = classify(available)
         planned = function.plans.get(key)
         if planned is None:
@@ -140,7 +135,8 @@ def classify(values: Mapping[Key, Any]) -> tuple[dict[Key, Spec], ClassKey]:
 def _static(key: Key) -> tuple[dtypes.DType | None, Any]:
     if isinstance(key, StateRead):
         return key.variable.attrs["dtype"], key.variable.attrs["shape"]
-    return key.spec.dtype, key.spec.shape
+    spec = value_spec(key)
+    return spec.dtype, spec.shape
 
 
 def _padded(static: Any, shape: tuple[int, ...]) -> Sequence[Any]:

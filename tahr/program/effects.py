@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Union
 
 from tahr.core import dtypes
 from tahr.core.graph import Operation, Region, Tensor
+from tahr.core.shapes import Spec
 from tahr.ops import state
 
 
@@ -55,6 +56,13 @@ def is_variable(tensor: Tensor) -> bool:
     if tensor.is_ref:
         return True
     return tensor.spec.dtype is dtypes.resource and _leads_to_variable(tensor)
+
+
+def value_spec(tensor: Tensor) -> Spec:
+    """What is known of a tensor's value; for a resource variable's handle, of the variable's."""
+    if tensor.op.opdef is state.VarHandleOp:
+        return Spec(tensor.op.attrs["dtype"], tensor.op.attrs["shape"])
+    return tensor.spec
 
 
 def _leads_to_variable(tensor: Tensor) -> bool:
@@ -185,7 +193,8 @@ class Outline:
         return op.opdef is state.ReadVariableOp
 
     def _ordered(self, op: Operation) -> bool:
-        return op.opdef.effects.ordered or any(o.has_ordered_effects for o in self._inside(op))
+        own = op.opdef.effects.ordered and not self._is_plain_read(op)
+        return own or any(o.has_ordered_effects for o in self._inside(op))
 
     def _written(self, op: Operation) -> list[SlotKey]:
         own = [slot_of(state.variable_op(op.inputs[i])) for i in op.opdef.effects.writes]

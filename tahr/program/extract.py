@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from tahr.core import dtypes
+from tahr.core import dtypes, shapes
 from tahr.core.convert import Const
 from tahr.core.graph import Operation, Region, Tensor
-from tahr.core.shapes import Spec
+from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import Unknown
 from tahr.ops import casts, control_flow, state
 from tahr.program.effects import Key, StateRead, is_variable, slot_of
@@ -273,7 +273,12 @@ class _Extraction:
             for branch in ("then_branch", "else_branch")
         }
         inputs = [self._value(op.inputs[0]), *captures]
-        return self._higher_order(op, inputs, attrs, [op.outputs[i] for i in wanted], wanted, tokens)
+        given = list(captures)
+        results = [
+            _inferred(function, [given[p].spec for p in places]) for function, places in attrs.values()
+        ]
+        specs = [_joined(op.outputs[i], [r[k] for r in results]) for k, i in enumerate(wanted)]
+        return self._higher_order(op, inputs, attrs, specs, wanted, tokens)
 
     def _loop(self, op: Operation, tokens: Sequence[Node]) -> tuple[Node, Sequence[Value | None]]:
         body = op.attrs["body"]
@@ -284,19 +289,21 @@ class _Extraction:
             "body": self._placed(op, body_function(body, live), captures, len(live)),
         }
         inputs = [*(self._value(op.inputs[i]) for i in live), *captures]
-        return self._higher_order(op, inputs, attrs, [body.inputs[i] for i in live], live, tokens)
+        function, places = attrs["body"]
+        captured = [inputs[p].spec for p in places]
+        specs = _loop_specs(function, [body.inputs[i] for i in live], [v.spec for v in inputs[: len(live)]], captured)
+        return self._higher_order(op, inputs, attrs, specs, live, tokens)
 
     def _higher_order(
         self,
         op: Operation,
         inputs: Sequence[Value],
         attrs: Mapping[str, Any],
-        results: Sequence[Tensor],
+        specs: Sequence[Spec],
         places: Sequence[int],
         tokens: Sequence[Node],
     ) -> tuple[Node, Sequence[Value | None]]:
         """A node that runs regions. It gives only what is wanted: the outputs of the operation at `places`."""
-        specs = [Spec(t.spec.dtype, t.spec.shape) for t in results]
         node = self.builder.add(op.opdef, inputs, attrs, specs, op, tokens)
         by_place = dict(zip(places, node.outputs))
         return node, [by_place.get(i) for i in range(len(op.outputs))]
@@ -312,6 +319,61 @@ class _Extraction:
         states = {slot_of(r.variable): r for r in self.outline.region_reads.get(op, ())}
         keys: list[Key] = [*function.captures, *(states[s] for s in function.outline.states)]
         return function, tuple(captures.setdefault(self._value(k), offset + len(captures)) for k in keys)
+
+
+def _inferred(function: Function, specs: Sequence[Spec]) -> list[Spec]:
+    """What is known of a region's results, given what is known of what it takes.
+
+    The region is extracted for these specs; where a stage of it ends before a result is there, the graph's static
+    shape is all that is known.
+    """
+    key = tuple(spec.key for spec in specs)
+    found = function.inferred.get(key)
+    if found is None:
+        stage = extract(function, dict(zip(function.keys, specs)), frozenset(), frozenset())
+        known = {k: v.spec for k, v in zip(stage.outputs, stage.program.outputs)}
+        found = function.inferred[key] = [
+            known[k] if (k := result_key(function, i)) in known else Spec(t.spec.dtype, t.spec.shape)
+            for i, t in enumerate(function.outputs)
+        ]
+    return found
+
+
+def _loop_specs(
+    body: Function, variables: Sequence[Tensor], initial: Sequence[Spec], captured: Sequence[Spec]
+) -> list[Spec]:
+    """What holds of a loop's variables in every iteration: a fixed point of what one iteration makes of it.
+
+    It starts from the initial values' sizes and gives up those that the body changes. Where all sizes stay, the loop's
+    results have known shapes, and no stage need end behind it.
+    """
+    shapes_now = [_specific(t.spec.shape, s.shape) for t, s in zip(variables, initial)]
+    types = [s.dtype for s in initial]
+    for _ in range(3):
+        specs = [Spec(t, s) for t, s in zip(types, shapes_now)]
+        if not all(map(_is_known, specs)):
+            break
+        after = _inferred(body, [*specs, *captured])
+        joined = [shapes.join(s, a.shape) for s, a in zip(shapes_now, after)]
+        if joined == shapes_now:
+            return specs
+        shapes_now = joined
+    return [Spec(t, v.spec.shape) for t, v in zip(types, variables)]
+
+
+def _specific(static: Shape, actual: Shape) -> Shape:
+    """The loop variable's shape with the initial value's sizes where its invariant says nothing."""
+    if static is None or actual is None or len(static) != len(actual):
+        return actual
+    return tuple(d if isinstance(d, int) else a for d, a in zip(static, actual))
+
+
+def _joined(tensor: Tensor, alternatives: Sequence[Spec]) -> Spec:
+    """What holds of a branching's result, whichever branch gave it."""
+    shape = alternatives[0].shape
+    for other in alternatives[1:]:
+        shape = shapes.join(shape, other.shape)
+    return Spec(alternatives[0].dtype or tensor.spec.dtype, shape)
 
 
 def result_key(function: Function, index: int) -> Key:

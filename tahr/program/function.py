@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tahr.core.graph import Graph, Operation, Region, Tensor
-from tahr.program.effects import Outline, SlotKey
+from tahr.program.effects import Key, Outline, SlotKey, StateRead
 
 
 class Function:
@@ -21,7 +21,7 @@ class Function:
         targets: operations to run for their effects.
         outline: the operations needed, their order, and which write each read sees. The values of the variables that
             a region only reads (`outline.states`) are given behind `inputs`.
-        plans, exact: the planner's caches, filled as the function is run.
+        plans, exact, inferred: the planner's caches, filled as the function is run.
     """
 
     def __init__(
@@ -44,6 +44,12 @@ class Function:
         self.lock = threading.RLock()
         self.plans: dict[Any, Any] = {}
         self.exact: dict[Any, Any] = {}
+        self.inferred: dict[Any, Any] = {}
+
+    @property
+    def keys(self) -> list[Key]:
+        """What a call gives, in order: the inputs, then the variables that a region only reads."""
+        return [*self.inputs, *(StateRead(v, None) for v in self.outline.state_variables)]
 
     @property
     def has_effects(self) -> bool:

@@ -110,19 +110,29 @@ class Builder:
         attrs: Mapping[str, Any],
         op: Operation | None = None,
         tokens: Sequence[Node] = (),
+        specs: Sequence[Spec] | None = None,
     ) -> Node:
         """The node for a computation.
+
+        Args:
+            opdef: its kind.
+            inputs: the values that it takes.
+            attrs: all of its attributes.
+            op: the operation that it stands for.
+            tokens: nodes with effects that must run before it.
+            specs: what is known of its outputs, where that has been worked out already.
 
         Raises:
             ValueError: the inputs' shapes do not fit.
         """
         key: Any = None
         if not opdef.effects.any and not tokens and not _has_effectful_region(attrs):
-            key = (opdef.name, tuple(map(id, inputs)), _attrs_key(attrs))
+            key = (opdef.name, tuple(map(id, inputs)), attrs_key(attrs))
             found = self._interned.get(key)
             if found is not None:
                 return found
-        specs = opdef.infer([v.spec for v in inputs], attrs)
+        if specs is None:
+            specs = opdef.infer([v.spec for v in inputs], attrs)
         node = self.add(opdef, inputs, attrs, specs, op, tokens)
         if key is not None:
             self._interned[key] = node
@@ -152,7 +162,8 @@ class Builder:
         return self.value(Const, value=value, dtype=of_numpy(value.dtype))
 
 
-def _attrs_key(attrs: Mapping[str, Any]) -> tuple[Any, ...]:
+def attrs_key(attrs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Attributes in a hashable form: equal where the attributes mean the same."""
     return tuple((k, _hashable(v)) for k, v in sorted(attrs.items()))
 
 

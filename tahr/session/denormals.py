@@ -39,17 +39,19 @@ class _Modes(threading.local):
         self._depth = 0
         self._saved = ctypes.create_string_buffer(_FENV_SIZE)
         self._flushed = ctypes.create_string_buffer(_FENV_SIZE)
+        if _libm is not None:
+            _libm.fegetenv(self._flushed)
+        # The control register inside each of the two.
+        self._saved_mode = ctypes.c_uint32.from_buffer(self._saved, _MXCSR)
+        self._flushed_mode = ctypes.c_uint32.from_buffer(self._flushed, _MXCSR)
 
     def enter(self) -> None:
         self._depth += 1
-        if self._depth > 1:
-            return
-        assert _libm is not None
-        _libm.fegetenv(self._saved)
-        ctypes.memmove(self._flushed, self._saved, _FENV_SIZE)
-        mode = int.from_bytes(self._saved[_MXCSR : _MXCSR + 4], "little") | _FLUSH
-        self._flushed[_MXCSR : _MXCSR + 4] = mode.to_bytes(4, "little")
-        _libm.fesetenv(self._flushed)
+        if self._depth == 1:
+            assert _libm is not None
+            _libm.fegetenv(self._saved)
+            self._flushed_mode.value = self._saved_mode.value | _FLUSH
+            _libm.fesetenv(self._flushed)
 
     def leave(self) -> None:
         self._depth -= 1

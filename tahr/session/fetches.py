@@ -12,6 +12,7 @@ from tahr.core import convert, dtypes, shapes
 from tahr.core.convert import IndexedSlices
 from tahr.core.graph import Graph, Operation, Tensor
 from tahr.core.shapes import TensorShape
+from tahr.program.effects import value_spec
 
 
 class IndexedSlicesValue(NamedTuple):
@@ -140,12 +141,14 @@ def feed_value(tensor: Tensor, value: Any) -> Any:
     Raises:
         TypeError: the value cannot have the tensor's dtype.  ValueError: its shape does not fit.
     """
-    dtype = tensor.spec.dtype
+    spec = tensor.spec
+    if spec.dtype is dtypes.resource:
+        spec = value_spec(tensor)
+    dtype, static = spec.dtype, spec.shape
     if type(value) is np.ndarray and dtype is not None and value.dtype == dtype.numpy and dtype is not dtypes.string:
         array = value
     else:
         array = _converted(tensor, dtype, value)
-    static = tensor.spec.shape
     if static is not None and not _fits(static, array.shape):
         raise ValueError(
             errors.describe(

@@ -245,7 +245,7 @@ class BaseSession:
         """Ends the session: runs that wait are cancelled, further runs raise RuntimeError."""
         self._closed = True
         for run in list(self._runs):
-            run.cancelled.set()
+            run.cancelled = True
         if not self._target:
             self._store.close()
 

@@ -1,13 +1,14 @@
 """The base class of optimizers: gradients of a loss, and operations that apply them to variables.
 
-A subclass says what one step does to one variable: `_apply_dense` and `_apply_sparse` for TensorFlow 1's default
-variables, `_resource_apply_dense` and `_resource_apply_sparse` for those made with `use_resource=True`. It may keep
-slots, which are variables that belong to a variable, such as its momentum, and variables of its own.
+A subclass says what one step does to one variable: `_apply_dense` and `_apply_sparse` for TensorFlow 1's
+default variables, `_resource_apply_dense` and `_resource_apply_sparse` for those made with
+`use_resource=True`. It may keep slots, which are variables that belong to a variable, such as its momentum,
+and variables of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tahr.autodiff.gradients import gradients
@@ -18,14 +19,10 @@ from tahr.core.graph import Graph, Operation, Tensor
 from tahr.core.scopes import GraphKeys
 from tahr.ops import control_flow, indexing, shaping, sorting
 from tahr.training import slot_creator
+from tahr.training.slot_creator import is_resource
 from tahr.variables import Variable, trainable_variables
 
 GradientAndVariable = tuple[Any, Any]
-
-
-def is_resource(var: Any) -> bool:
-    """Whether a variable was made with `use_resource=True`."""
-    return var.handle_or_ref.spec.dtype is dtypes.resource
 
 
 class Optimizer:
@@ -88,8 +85,8 @@ class Optimizer:
         )
         if all(grad is None for grad, _ in pairs):
             raise ValueError(
-                "No gradients provided for any variable, check your graph for ops that do not support gradients, "
-                f"between variables {[str(v) for _, v in pairs]} and loss {loss}."
+                "No gradients provided for any variable, check your graph for ops that do not support "
+                f"gradients, between variables {[str(v) for _, v in pairs]} and loss {loss}."
             )
         return self.apply_gradients(pairs, global_step=global_step, name=name)
 
@@ -107,26 +104,28 @@ class Optimizer:
         Args:
             loss: the tensor to minimize.
             var_list: variables (or tensors), also nested; all trainable variables by default.
-            gate_gradients: with GATE_GRAPH no gradient is there before all are. What a gradient reads never changes
-                during a run, so the others mean the same.
+            gate_gradients: with GATE_GRAPH no gradient is there before all are. What a gradient reads never
+                changes during a run, so the others mean the same.
             aggregation_method: accepted; partial gradients are added in one way.
             colocate_gradients_with_ops: accepted; devices are kept, not obeyed.
             grad_loss: the gradient that the loss starts with; ones by default.
 
         Returns:
-            Pairs (gradient, variable); the gradient is a tensor, an IndexedSlices, or None where the loss does not
-            depend on the variable.
+            Pairs (gradient, variable); the gradient is a tensor, an IndexedSlices, or None where the loss
+            does not depend on the variable.
 
         Raises:
             TypeError: the loss is a function, which only eager execution can differentiate.
             ValueError: there are no variables, or an argument or a dtype is not valid.
         """
         if callable(loss):
-            raise TypeError(f"compute_gradients: `loss` must be a tensor, got the function {loss!r}: call it first")
+            raise TypeError(
+                f"compute_gradients: `loss` must be a tensor, got the function {loss!r}: call it first"
+            )
         if gate_gradients not in (Optimizer.GATE_NONE, Optimizer.GATE_OP, Optimizer.GATE_GRAPH):
             raise ValueError(
-                "gate_gradients must be one of: Optimizer.GATE_NONE, Optimizer.GATE_OP, Optimizer.GATE_GRAPH. "
-                f"Not {gate_gradients}"
+                "gate_gradients must be one of: Optimizer.GATE_NONE, Optimizer.GATE_OP, "
+                f"Optimizer.GATE_GRAPH. Not {gate_gradients}"
             )
         self._assert_valid_dtypes([loss] if grad_loss is None else [loss, grad_loss])
         variables = trainable_variables() if var_list is None else nest.flatten(var_list)
@@ -219,7 +218,10 @@ class Optimizer:
 
     def variables(self) -> list[Any]:
         """The optimizer's own variables in the default graph, slots included, sorted by name."""
-        own = [*self._non_slot_dict.values(), *(slot for named in self._slots.values() for slot in named.values())]
+        own = [
+            *self._non_slot_dict.values(),
+            *(slot for named in self._slots.values() for slot in named.values()),
+        ]
         graph = scopes.get_default_graph()
         return sorted((v for v in own if v.op.graph is graph), key=lambda v: v.name)
 
@@ -239,7 +241,9 @@ class Optimizer:
         """The slot of a variable; made with an initializer where there is none."""
         named = self._slot_dict(slot_name)
         if _key(var) not in named:
-            named[_key(var)] = slot_creator.create_slot_with_initializer(var, initializer, shape, dtype, op_name)
+            named[_key(var)] = slot_creator.create_slot_with_initializer(
+                var, initializer, shape, dtype, op_name
+            )
         return named[_key(var)]
 
     def _zeros_slot(self, var: Any, slot_name: str, op_name: str) -> Any:
@@ -250,7 +254,7 @@ class Optimizer:
         return named[_key(var)]
 
     def _create_non_slot_variable(self, initial_value: Any, name: str, colocate_with: Any) -> Any:
-        """A variable of the optimizer's own, one for each graph; a resource variable if `colocate_with` is one."""
+        """A variable of the optimizer's own, one for each graph; of the same kind as `colocate_with`."""
         key = (name, colocate_with.op.graph)
         if key not in self._non_slot_dict:
             self._non_slot_dict[key] = Variable(
@@ -293,7 +297,7 @@ class Optimizer:
         raise NotImplementedError()
 
     def _apply_sparse_duplicate_indices(self, grad: IndexedSlices, var: Any) -> Any:
-        """As `_apply_sparse`, but rows may be named repeatedly: by default their gradients are summed first."""
+        """As `_apply_sparse`, but rows may be named repeatedly: by default they are summed first."""
         values, indices = _sum_duplicates(grad.values, grad.indices)
         return self._apply_sparse(IndexedSlices(values, indices, grad.dense_shape), var)
 
@@ -337,7 +341,9 @@ def _as_gradient(grad: Any) -> Any:
     try:
         return convert.convert_to_tensor(grad)
     except (TypeError, ValueError):
-        raise TypeError(f"Gradient must be convertible to a Tensor or IndexedSlices, or None: {grad!r}") from None
+        raise TypeError(
+            f"Gradient must be convertible to a Tensor or IndexedSlices, or None: {grad!r}"
+        ) from None
 
 
 def _sum_duplicates(values: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
@@ -352,6 +358,3 @@ def _sum_duplicates(values: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
     """
     unique, positions = sorting.unique(indices)
     return indexing.unsorted_segment_sum(values, positions, shaping.shape(unique)[0]), unique
-
-
-LearningRate = Any | Callable[[], Any]

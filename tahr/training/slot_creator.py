@@ -7,33 +7,17 @@ from typing import Any
 import numpy as np
 
 from tahr import variable_scope
-from tahr.core import dtypes, shapes
-from tahr.core.convert import Const
-from tahr.core.dtypes import DType
+from tahr.core import dtypes
 from tahr.core.graph import Tensor
 from tahr.core.shapes import TensorShape
 from tahr.ops import shaping, structural
+from tahr.ops.initializers import Constant, Ones, Zeros
 from tahr.variables import Variable
 
 
-class Constant:
-    """An initializer that gives every element the same value.
-
-    Args:
-        value: the value.
-    """
-
-    def __init__(self, value: float) -> None:
-        self.value = value
-
-    def __call__(self, shape: Any, dtype: Any = dtypes.float32, partition_info: Any = None) -> Tensor:
-        """A tensor of the shape and dtype."""
-        if self.value == 0:
-            return structural.zeros(shape, dtype)
-        if self.value == 1:
-            return structural.ones(shape, dtype)
-        one_value = np.asarray(self.value, dtypes.as_dtype(dtype).base_dtype.numpy)
-        return structural.fill(TensorShape(shape), one_value, name="Const")
+def is_resource(var: Any) -> bool:
+    """Whether something is a variable made with `use_resource=True`."""
+    return isinstance(var, Variable) and var.handle_or_ref.spec.dtype is dtypes.resource
 
 
 def create_slot(primary: Any, val: Any, name: str, colocate_with_primary: bool = True) -> Any:
@@ -45,10 +29,7 @@ def create_slot(primary: Any, val: Any, name: str, colocate_with_primary: bool =
         name: what follows the primary's name in its own.
         colocate_with_primary: accepted; devices are kept, not obeyed.
     """
-    slot = _create(primary, name, initializer=val, validate_shape=val.shape.is_fully_defined())
-    if val.op.opdef is Const:
-        slot.op.lazy_value = val.op.attrs["value"]
-    return slot
+    return _create(primary, name, initializer=val, validate_shape=val.shape.is_fully_defined())
 
 
 def create_slot_with_initializer(
@@ -65,20 +46,19 @@ def create_slot_with_initializer(
         colocate_with_primary: accepted; devices are kept, not obeyed.
     """
     shape = TensorShape(shape)
-    if isinstance(initializer, Tensor) or not shape.is_fully_defined():
-        value = initializer if isinstance(initializer, Tensor) else initializer()
-        return _create(primary, name, initializer=value, validate_shape=False)
-    dtype = dtypes.as_dtype(dtype).base_dtype
-    slot = _create(primary, name, initializer=initializer, shape=shape, dtype=dtype)
-    if isinstance(initializer, Constant):
-        # In tutorial behaviour a variable made from an array needs no initializer to run, so its slots must not either.
-        slot.op.lazy_value = np.broadcast_to(np.asarray(initializer.value, dtype.numpy), shape.as_list())
-    return slot
+    if isinstance(initializer, Tensor):
+        return _create(primary, name, initializer=initializer, validate_shape=shape.is_fully_defined())
+    return _create(
+        primary,
+        name,
+        initializer=initializer,
+        shape=shape,
+        dtype=dtypes.as_dtype(dtype).base_dtype,
+        validate_shape=shape.is_fully_defined(),
+    )
 
 
-def create_zeros_slot(
-    primary: Any, name: str, dtype: Any = None, colocate_with_primary: bool = True
-) -> Any:
+def create_zeros_slot(primary: Any, name: str, dtype: Any = None, colocate_with_primary: bool = True) -> Any:
     """A slot of zeros with the primary's shape.
 
     Args:
@@ -90,13 +70,27 @@ def create_zeros_slot(
     return create_filled_slot(primary, 0, name, primary.dtype.base_dtype if dtype is None else dtype)
 
 
-def create_filled_slot(primary: Any, value: float, name: str, dtype: DType) -> Any:
-    """A slot with the primary's shape of which all elements are `value` at first."""
-    if primary.shape.is_fully_defined():
-        return create_slot_with_initializer(primary, Constant(value), primary.shape, dtype, name)
-    # The shape is that of the value which the primary has when the slot is initialized.
-    like = primary.initialized_value() if isinstance(primary, Variable) else primary
-    return create_slot(primary, Constant(value)(shaping.shape(like), dtype), name)
+def create_filled_slot(primary: Any, value: float, name: str, dtype: Any) -> Any:
+    """A slot with the primary's shape of which all elements are `value` at first.
+
+    Args:
+        primary: the variable or tensor that it belongs to.
+        value: the number.
+        name: what follows the primary's name in its own.
+        dtype: its dtype.
+    """
+    shape, dtype = primary.shape, dtypes.as_dtype(dtype).base_dtype
+    number = np.asarray(value, dtype.numpy)
+    if not shape.is_fully_defined():
+        # The shape is that of the value which the primary has when the slot is initialized.
+        like = primary.initialized_value() if isinstance(primary, Variable) else primary
+        return create_slot(primary, structural.fill(shaping.shape(like), number), name)
+    initializer = Zeros() if value == 0 else Ones() if value == 1 else Constant(value)
+    slot = create_slot_with_initializer(primary, initializer, shape, dtype, name)
+    # In tutorial behaviour a variable made from an array needs no initializer to run, so its slots must not
+    # either.
+    slot.op.lazy_value = np.broadcast_to(number, shape.as_list())
+    return slot
 
 
 def _create(primary: Any, name: str, **arguments: Any) -> Any:
@@ -106,11 +100,12 @@ def _create(primary: Any, name: str, **arguments: Any) -> Any:
     try:
         with variable_scope.variable_scope(None, f"{primary.op.name}/{name}"):
             slot = variable_scope.get_variable(
-                "", trainable=False, use_resource=_is_resource(primary), **arguments
+                "", trainable=False, use_resource=is_resource(primary), **arguments
             )
     finally:
         scope.set_partitioner(partitioner)
-    whole = primary._get_save_slice_info() if isinstance(primary, Variable) else None
+    # A method that TensorFlow's savers know, too, and hence keeps its name.
+    whole = primary._get_save_slice_info() if isinstance(primary, Variable) else None  # pyright: ignore[reportPrivateUsage]
     if whole is not None:
         suffix = slot.op.name[len(primary.op.name) + 1 :]
         slot._set_save_slice_info(
@@ -119,7 +114,3 @@ def _create(primary: Any, name: str, **arguments: Any) -> Any:
             )
         )
     return slot
-
-
-def _is_resource(primary: Any) -> bool:
-    return isinstance(primary, Variable) and primary.handle_or_ref.spec.dtype is dtypes.resource

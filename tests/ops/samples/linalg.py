@@ -259,7 +259,7 @@ SAMPLES = [
         "unit vectors and others",
         inputs=([[1.0, 0.0, 0.0], [1.0, 2.0, 3.0]], [[0.0, 1.0, 0.0], [4.0, 6.0, 5.0]]),
         expected=[[0.0, 0.0, 1.0], [-8.0, 7.0, -2.0]],
-        dtypes=FLOATS + ("int32",),
+        dtypes=(*FLOATS, "int32"),
         bad=(Bad((np.ones(2), np.ones(2)), {}, ValueError, "3-element vectors"),),
     ),
 ]

@@ -1,0 +1,1 @@
+"""The namespaces below `tf`: names, no logic."""

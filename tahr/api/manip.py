@@ -1,0 +1,11 @@
+"""tf.manip: rearranging tensors."""
+
+# ruff: noqa: I001  # one line a name
+
+from tahr.ops.shaping import reshape as reshape
+from tahr.ops.shaping import reverse as reverse
+from tahr.ops.joining import tile as tile
+from tahr.ops.blocks import batch_to_space_nd as batch_to_space_nd
+from tahr.ops.blocks import space_to_batch_nd as space_to_batch_nd
+from tahr.ops.indexing import gather_nd as gather_nd
+from tahr.ops.indexing import scatter_nd as scatter_nd

@@ -1,0 +1,233 @@
+"""Losses that compare the true classes with a sample of the others, where all logits would be too many.
+
+Source: Jean, Cho, Memisevic, Bengio, "On Using Very Large Target Vocabulary for Neural Machine Translation"
+(2014); Gutmann, Hyvärinen, "Noise-contrastive estimation" (2010).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tahr.core import shapes
+from tahr.core.convert import convert_to_tensor
+from tahr.core.dtypes import int32, int64
+from tahr.core.graph import Tensor
+from tahr.core.opdef import REQUIRED, Array, OpDef
+from tahr.core.scopes import name_scope
+from tahr.core.shapes import Shape, Spec
+from tahr.core.sizes import UNKNOWN
+from tahr.errors import Complaint
+from tahr.ops.casts import cast
+from tahr.ops.elementwise import maximum
+from tahr.ops.indexing import scatter_nd
+from tahr.ops.joining import concat, stack
+from tahr.ops.linalg import matmul
+from tahr.ops.nn import sigmoid_cross_entropy_with_logits
+from tahr.ops.random import log_uniform_candidate_sampler
+from tahr.ops.scattering import embedding_lookup
+from tahr.ops.softmax import softmax_cross_entropy_with_logits_v2
+from tahr.ops.special import log
+from tahr.ops.structural import expand_dims, ones_like, reduce_sum, reshape, shape, stop_gradient, zeros_like
+
+# ---------------------------------------------------------------- ComputeAccidentalHits
+
+ComputeAccidentalHits = OpDef(
+    "ComputeAccidentalHits",
+    "true_classes: int64, sampled_candidates: int64 -> indices: int32, ids: int64, weights: float32",
+    attrs={"num_true": REQUIRED, "seed": 0, "seed2": 0},
+)
+ComputeAccidentalHits.not_differentiable()
+
+# What is added to the logit of a sampled class that is a true one, so that its probability vanishes.
+_NEVER = -np.finfo(np.float32).max
+
+
+@ComputeAccidentalHits.shape
+def _accidental_hits_shape(true_classes: Spec, sampled: Spec, *, num_true: int, **_: Any) -> list[Shape]:
+    count = shapes.dims(true_classes.shape, 2)[1]
+    shapes.dims(sampled.shape, 1)
+    if isinstance(count, int) and count != num_true:
+        raise Complaint(f"true_classes must be a batch_size * num_true matrix, but num_true is {num_true}")
+    return [(UNKNOWN,)] * 3
+
+
+@ComputeAccidentalHits.kernel
+def _accidental_hits_kernel(
+    true_classes: Array, sampled: Array, *, num_true: int, seed: int, seed2: int
+) -> tuple[Array, Array, Array]:
+    rows, _, ids = np.nonzero(true_classes[:, :, None] == sampled)
+    return rows.astype(np.int32), ids.astype(np.int64), np.full(len(rows), _NEVER, np.float32)
+
+
+def compute_accidental_hits(
+    true_classes: Any,
+    sampled_candidates: Any,
+    num_true: int,
+    seed: int | None = None,
+    name: str | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Where a sampled class is a true one.
+
+    Args:
+        true_classes: [batch, num_true], int64.
+        sampled_candidates: [num_sampled], int64.
+        num_true: the number of true classes of each example.
+        seed: accepted; nothing is drawn.
+        name: the operation's name.
+
+    Returns:
+        For each hit the index of the example, that of the candidate, and the lowest float32, to be added to
+        the candidate's logit.
+    """
+    indices, ids, weights = ComputeAccidentalHits(
+        true_classes, sampled_candidates, num_true=int(num_true), name=name
+    )
+    return indices, ids, weights
+
+
+# ---------------------------------------------------------------- losses
+
+
+def sampled_softmax_loss(
+    weights: Any,
+    biases: Any,
+    labels: Any,
+    inputs: Any,
+    num_sampled: int,
+    num_classes: int,
+    num_true: int = 1,
+    sampled_values: Any = None,
+    remove_accidental_hits: bool = True,
+    partition_strategy: str = "mod",
+    name: str = "sampled_softmax_loss",
+    seed: int | None = None,
+) -> Tensor:
+    """The softmax cross-entropy over the true classes and a sample of the others, for training only.
+
+    Args:
+        weights: [num_classes, dim], or a list of tensors that make it up.
+        biases: [num_classes].
+        labels: [batch, num_true], the true classes.
+        inputs: [batch, dim].
+        num_sampled: how many classes are drawn for the batch.
+        num_classes: the number of classes.
+        num_true: the number of true classes of each example.
+        sampled_values: the results of a candidate sampler; of `log_uniform_candidate_sampler` by default.
+        remove_accidental_hits: whether sampled classes that are true ones do not count.
+        partition_strategy: how classes are dealt out to a list of weights, as in `embedding_lookup`.
+        name: the scope of the operations.
+        seed: the sampler's seed.
+
+    Returns:
+        [batch].
+    """
+    with name_scope(name, "sampled_softmax_loss", [inputs, labels]):
+        logits, targets = _sampled_logits(
+            weights,
+            biases,
+            labels,
+            inputs,
+            num_sampled,
+            num_classes,
+            num_true,
+            sampled_values,
+            remove_accidental_hits,
+            partition_strategy,
+            seed,
+        )
+        targets = stop_gradient(targets, name="labels_stop_gradient")
+        return softmax_cross_entropy_with_logits_v2(labels=targets, logits=logits)
+
+
+def nce_loss(
+    weights: Any,
+    biases: Any,
+    labels: Any,
+    inputs: Any,
+    num_sampled: int,
+    num_classes: int,
+    num_true: int = 1,
+    sampled_values: Any = None,
+    remove_accidental_hits: bool = False,
+    partition_strategy: str = "mod",
+    name: str = "nce_loss",
+) -> Tensor:
+    """Noise-contrastive estimation: telling the true classes from sampled ones by a logistic regression.
+
+    Arguments as in `sampled_softmax_loss`.
+
+    Returns:
+        [batch].
+    """
+    with name_scope(name, "nce_loss", [inputs, labels]):
+        logits, targets = _sampled_logits(
+            weights,
+            biases,
+            labels,
+            inputs,
+            num_sampled,
+            num_classes,
+            num_true,
+            sampled_values,
+            remove_accidental_hits,
+            partition_strategy,
+            None,
+        )
+        losses = sigmoid_cross_entropy_with_logits(labels=targets, logits=logits, name="sampled_losses")
+        return reduce_sum(losses, 1)
+
+
+def _sampled_logits(
+    weights: Any,
+    biases: Any,
+    labels: Any,
+    inputs: Any,
+    num_sampled: int,
+    num_classes: int,
+    num_true: int,
+    sampled_values: Sequence[Any] | None,
+    remove_accidental_hits: bool,
+    partition_strategy: str,
+    seed: int | None,
+) -> tuple[Tensor, Tensor]:
+    """Logits and target probabilities of true and sampled classes, [batch, num_true + num_sampled] each.
+
+    From each logit the logarithm of its class's expected count in the sample is subtracted.
+    """
+    with name_scope("compute_sampled_logits"):
+        inputs = convert_to_tensor(inputs, name="inputs")
+        labels = cast(labels, int64)
+        flat_labels = reshape(labels, [-1])
+        if sampled_values is None:
+            sampled_values = log_uniform_candidate_sampler(
+                labels, num_true, num_sampled, unique=True, range_max=num_classes, seed=seed
+            )
+        sampled, true_count, sampled_count = (stop_gradient(value) for value in sampled_values)
+        sampled = cast(sampled, int64)
+        ids, count = concat([flat_labels, sampled], 0), shape(flat_labels)[0]
+        w = cast(embedding_lookup(weights, ids, partition_strategy), inputs.dtype)
+        b = cast(embedding_lookup(biases, ids, partition_strategy), inputs.dtype)
+        width = shape(w)[1]
+        # The true classes' logits are the dot products of each example with its own classes' weights.
+        true_w = reshape(w[:count], stack([-1, num_true, width]))
+        true_logits = reduce_sum(expand_dims(inputs, 1) * true_w, 2) + reshape(b[:count], [-1, num_true])
+        sampled_logits = matmul(inputs, w[count:], transpose_b=True) + b[count:]
+        if remove_accidental_hits:
+            sampled_logits += _hidden(labels, sampled, num_true, sampled_logits)
+        true_logits -= log(true_count)
+        sampled_logits -= log(sampled_count)
+        true_logits.set_shape([None, num_true])
+        targets = [ones_like(true_logits) / num_true, zeros_like(sampled_logits)]
+        return concat([true_logits, sampled_logits], 1), concat(targets, 1)
+
+
+def _hidden(labels: Tensor, sampled: Tensor, num_true: int, logits: Tensor) -> Tensor:
+    """What to add to the sampled classes' logits so that true ones among them do not count."""
+    rows, ids, weights = compute_accidental_hits(labels, sampled, num_true)
+    places = stack([rows, cast(ids, int32)], 1)
+    # Equal places add up, where a class is given as a true one twice: below the lowest number lies -Inf.
+    hidden = maximum(scatter_nd(places, weights, shape(logits)), _NEVER)
+    return cast(hidden, logits.dtype)
