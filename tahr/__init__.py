@@ -1,15 +1,12 @@
 """tahr: deep learning with graphs, readable from end to end.
 
-This file is the `tf` of `import tahr as tf`: one line for each name at its top level. The names below it, such as
-`tf.nn.relu`, are listed likewise in `tahr/api`.
+This file is the `tf` of `import tahr as tf`: one line for each name at its top level. The names of its parts,
+such as `tf.nn.relu`, are listed likewise in `tahr/api`.
 """
 
 # ruff: noqa: I001  # one line a name, in the order of the layers
 
-__version__ = "0.1.0"
-VERSION = __version__
-
-# namespaces
+# parts
 from tahr import errors as errors
 from tahr.api import bitwise as bitwise
 from tahr.api import debugging as debugging
@@ -20,12 +17,13 @@ from tahr.api import manip as manip
 from tahr.api import math as math
 from tahr.api import nn as nn
 from tahr.api import random as random
+from tahr.api import test as test
 from tahr.api import train as train
+from tahr.errors import OpError as OpError
 
 # types
 from tahr.core.dtypes import as_dtype as as_dtype
 from tahr.core.dtypes import bfloat16 as bfloat16
-from tahr.core.dtypes import bool_ as bool
 from tahr.core.dtypes import complex128 as complex128
 from tahr.core.dtypes import complex64 as complex64
 from tahr.core.dtypes import double as double
@@ -86,11 +84,9 @@ from tahr.ops.shaping import identity as identity
 from tahr.ops.shaping import identity_n as identity_n
 from tahr.ops.shaping import invert_permutation as invert_permutation
 from tahr.ops.shaping import matrix_transpose as matrix_transpose
-from tahr.ops.shaping import range_ as range
 from tahr.ops.shaping import rank as rank
 from tahr.ops.shaping import reshape as reshape
 from tahr.ops.shaping import reverse as reverse
-from tahr.ops.shaping import reverse as reverse_v2
 from tahr.ops.shaping import shape as shape
 from tahr.ops.shaping import shape_n as shape_n
 from tahr.ops.shaping import size as size
@@ -104,7 +100,6 @@ from tahr.ops.structural import broadcast_dynamic_shape as broadcast_dynamic_sha
 from tahr.ops.structural import broadcast_static_shape as broadcast_static_shape
 from tahr.ops.structural import broadcast_to as broadcast_to
 from tahr.ops.structural import fill as fill
-from tahr.ops.structural import linspace as lin_space
 from tahr.ops.structural import linspace as linspace
 from tahr.ops.structural import ones as ones
 from tahr.ops.structural import ones_like as ones_like
@@ -119,7 +114,6 @@ from tahr.ops.joining import concat as concat
 from tahr.ops.joining import pack as pack
 from tahr.ops.joining import pad as pad
 from tahr.ops.joining import parallel_stack as parallel_stack
-from tahr.ops.joining import slice_ as slice
 from tahr.ops.joining import split as split
 from tahr.ops.joining import stack as stack
 from tahr.ops.joining import tile as tile
@@ -273,9 +267,6 @@ from tahr.ops.scattering import one_hot as one_hot
 from tahr.ops.scattering import reverse_sequence as reverse_sequence
 from tahr.ops.scattering import sequence_mask as sequence_mask
 from tahr.ops.scattering import tensor_scatter_add as tensor_scatter_add
-from tahr.ops.scattering import tensor_scatter_add as tensor_scatter_nd_add
-from tahr.ops.scattering import tensor_scatter_sub as tensor_scatter_nd_sub
-from tahr.ops.scattering import tensor_scatter_update as tensor_scatter_nd_update
 from tahr.ops.scattering import tensor_scatter_sub as tensor_scatter_sub
 from tahr.ops.scattering import tensor_scatter_update as tensor_scatter_update
 
@@ -367,8 +358,44 @@ from tahr.ops.clip import global_norm as global_norm
 from tahr.ops.control_flow import cond as cond
 from tahr.ops.control_flow import group as group
 from tahr.ops.control_flow import no_op as no_op
-from tahr.ops.control_flow import tuple_ as tuple
 from tahr.ops.control_flow import while_loop as while_loop
+
+# tensor arrays
+from tahr.ops.tensor_array import TensorArray as TensorArray
+
+# higher-order functions
+from tahr.ops.functional import case as case
+from tahr.ops.functional import foldl as foldl
+from tahr.ops.functional import foldr as foldr
+from tahr.ops.functional import map_fn as map_fn
+from tahr.ops.functional import scan as scan
+from tahr.ops.functional import switch_case as switch_case
+
+# assertions and printing
+from tahr.ops.debug import add_check_numerics_ops as add_check_numerics_ops
+from tahr.ops.debug import assert_equal as assert_equal
+from tahr.ops.debug import assert_greater as assert_greater
+from tahr.ops.debug import assert_greater_equal as assert_greater_equal
+from tahr.ops.debug import assert_integer as assert_integer
+from tahr.ops.debug import assert_less as assert_less
+from tahr.ops.debug import assert_less_equal as assert_less_equal
+from tahr.ops.debug import assert_near as assert_near
+from tahr.ops.debug import assert_negative as assert_negative
+from tahr.ops.debug import assert_non_negative as assert_non_negative
+from tahr.ops.debug import assert_non_positive as assert_non_positive
+from tahr.ops.debug import assert_none_equal as assert_none_equal
+from tahr.ops.debug import assert_positive as assert_positive
+from tahr.ops.debug import assert_proper_iterable as assert_proper_iterable
+from tahr.ops.debug import assert_rank as assert_rank
+from tahr.ops.debug import assert_rank_at_least as assert_rank_at_least
+from tahr.ops.debug import assert_rank_in as assert_rank_in
+from tahr.ops.debug import assert_scalar as assert_scalar
+from tahr.ops.debug import assert_type as assert_type
+from tahr.ops.debug import check_numerics as check_numerics
+from tahr.ops.debug import is_non_decreasing as is_non_decreasing
+from tahr.ops.debug import is_numeric_tensor as is_numeric_tensor
+from tahr.ops.debug import is_strictly_increasing as is_strictly_increasing
+from tahr.ops.debug import verify_tensor_all_finite as verify_tensor_all_finite
 
 # variables
 from tahr.variables import all_variables as all_variables
@@ -403,17 +430,69 @@ from tahr.variables import Variable as Variable
 from tahr.variables import VariableAggregation as VariableAggregation
 from tahr.variables import variables_initializer as variables_initializer
 from tahr.variables import VariableSynchronization as VariableSynchronization
+from tahr.variable_scope.store import AUTO_REUSE as AUTO_REUSE
+from tahr.variable_scope.store import no_regularizer as no_regularizer
+from tahr.variable_scope.scopes import get_local_variable as get_local_variable
+from tahr.variable_scope.scopes import get_variable as get_variable
+from tahr.variable_scope.scopes import get_variable_scope as get_variable_scope
+from tahr.variable_scope.scopes import variable_op_scope as variable_op_scope
+from tahr.variable_scope.scopes import variable_scope as variable_scope
+from tahr.variable_scope.scopes import VariableScope as VariableScope
+from tahr.variable_scope.partitions import fixed_size_partitioner as fixed_size_partitioner
+from tahr.variable_scope.partitions import min_max_variable_partitioner as min_max_variable_partitioner
+from tahr.variable_scope.partitions import variable_axis_size_partitioner as variable_axis_size_partitioner
+from tahr.variable_scope.templates import make_template as make_template
 
 # gradients
 from tahr.autodiff.gradients import AggregationMethod as AggregationMethod
 from tahr.autodiff.gradients import gradients as gradients
 from tahr.autodiff.gradients import UnconnectedGradients as UnconnectedGradients
-from tahr.autodiff.registry import NoGradient as no_gradient
 from tahr.autodiff.registry import NoGradient as NoGradient
 from tahr.autodiff.registry import NotDifferentiable as NotDifferentiable
 from tahr.autodiff.registry import RegisterGradient as RegisterGradient
+from tahr.autodiff.override import custom_gradient as custom_gradient
+from tahr.autodiff.forward import hessians as hessians
+from tahr.autodiff.forward import jvp as jvp
 
 # sessions
 from tahr.session.session import get_default_session as get_default_session
 from tahr.session.session import InteractiveSession as InteractiveSession
 from tahr.session.session import Session as Session
+
+# settings
+from tahr.session.config import ConfigProto as ConfigProto
+from tahr.session.config import disable_eager_execution as disable_eager_execution
+from tahr.session.config import disable_v2_behavior as disable_v2_behavior
+from tahr.session.config import executing_eagerly as executing_eagerly
+from tahr.session.config import GPUOptions as GPUOptions
+from tahr.session.config import GraphOptions as GraphOptions
+from tahr.session.config import OptimizerOptions as OptimizerOptions
+from tahr.session.config import RunMetadata as RunMetadata
+from tahr.session.config import RunOptions as RunOptions
+
+# names that Python has taken, and second names
+from tahr.core import dtypes as _dtypes
+from tahr.ops import shaping as _shaping
+from tahr.ops import structural as _structural
+from tahr.ops import joining as _joining
+from tahr.ops import scattering as _scattering
+from tahr.ops import control_flow as _control_flow
+from tahr.ops import debug as _debug
+from tahr.autodiff import registry as _registry
+
+bool = _dtypes.bool_
+range = _shaping.range_
+reverse_v2 = _shaping.reverse
+lin_space = _structural.linspace
+slice = _joining.slice_
+tensor_scatter_nd_add = _scattering.tensor_scatter_add
+tensor_scatter_nd_sub = _scattering.tensor_scatter_sub
+tensor_scatter_nd_update = _scattering.tensor_scatter_update
+tuple = _control_flow.tuple_
+Assert = _debug.assert_
+Print = _debug.print_data
+print = _debug.print_
+no_gradient = _registry.NoGradient
+
+__version__ = "0.1.0"
+VERSION = __version__

@@ -2,9 +2,9 @@
 
 # ruff: noqa: I001  # one line a name
 
+from tahr.core import dtypes as _dtypes
 from tahr.core.dtypes import as_dtype as as_dtype
 from tahr.core.dtypes import bfloat16 as bfloat16
-from tahr.core.dtypes import bool_ as bool
 from tahr.core.dtypes import complex128 as complex128
 from tahr.core.dtypes import complex64 as complex64
 from tahr.core.dtypes import double as double
@@ -27,3 +27,6 @@ from tahr.core.dtypes import variant as variant
 from tahr.ops.casts import cast as cast
 from tahr.ops.casts import complex as complex
 from tahr.ops.elementwise import saturate_cast as saturate_cast
+
+# names that differ from those of tahr's own
+bool = _dtypes.bool_

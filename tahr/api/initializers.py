@@ -2,22 +2,26 @@
 
 # ruff: noqa: I001  # one line a name
 
-from tahr.ops.initializers import Constant as constant
-from tahr.ops.initializers import GlorotNormal as glorot_normal
-from tahr.ops.initializers import GlorotUniform as glorot_uniform
+from tahr.ops import initializers as _initializers
+from tahr import variables as _variables
 from tahr.ops.initializers import he_normal as he_normal
 from tahr.ops.initializers import he_uniform as he_uniform
-from tahr.ops.initializers import Identity as identity
 from tahr.ops.initializers import lecun_normal as lecun_normal
 from tahr.ops.initializers import lecun_uniform as lecun_uniform
-from tahr.ops.initializers import Ones as ones
-from tahr.ops.initializers import Orthogonal as orthogonal
-from tahr.ops.initializers import RandomNormal as random_normal
-from tahr.ops.initializers import RandomUniform as random_uniform
-from tahr.ops.initializers import TruncatedNormal as truncated_normal
-from tahr.ops.initializers import UniformUnitScaling as uniform_unit_scaling
-from tahr.ops.initializers import VarianceScaling as variance_scaling
-from tahr.ops.initializers import Zeros as zeros
-from tahr.variables import global_variables_initializer as global_variables
-from tahr.variables import local_variables_initializer as local_variables
-from tahr.variables import variables_initializer as variables
+
+# names that differ from those of tahr's own
+constant = _initializers.Constant
+glorot_normal = _initializers.GlorotNormal
+glorot_uniform = _initializers.GlorotUniform
+identity = _initializers.Identity
+ones = _initializers.Ones
+orthogonal = _initializers.Orthogonal
+random_normal = _initializers.RandomNormal
+random_uniform = _initializers.RandomUniform
+truncated_normal = _initializers.TruncatedNormal
+uniform_unit_scaling = _initializers.UniformUnitScaling
+variance_scaling = _initializers.VarianceScaling
+zeros = _initializers.Zeros
+global_variables = _variables.global_variables_initializer
+local_variables = _variables.local_variables_initializer
+variables = _variables.variables_initializer

@@ -2,35 +2,40 @@
 
 # ruff: noqa: I001  # one line a name
 
+from tahr.ops import shaping as _shaping
+from tahr.ops import linalg as _linalg
+from tahr.ops import decompositions as _decompositions
 from tahr.ops.shaping import matrix_transpose as matrix_transpose
-from tahr.ops.shaping import matrix_transpose as transpose
 from tahr.ops.linalg import adjoint as adjoint
-from tahr.ops.linalg import matrix_band_part as band_part
 from tahr.ops.linalg import cross as cross
-from tahr.ops.linalg import matrix_diag as diag
-from tahr.ops.linalg import matrix_diag_part as diag_part
 from tahr.ops.linalg import einsum as einsum
 from tahr.ops.linalg import eye as eye
 from tahr.ops.linalg import matmul as matmul
 from tahr.ops.linalg import matvec as matvec
-from tahr.ops.linalg import matrix_set_diag as set_diag
-from tahr.ops.linalg import diag as tensor_diag
-from tahr.ops.linalg import diag_part as tensor_diag_part
 from tahr.ops.linalg import tensordot as tensordot
 from tahr.ops.linalg import trace as trace
 from tahr.ops.decompositions import cholesky as cholesky
 from tahr.ops.decompositions import cholesky_solve as cholesky_solve
-from tahr.ops.decompositions import matrix_determinant as det
-from tahr.ops.decompositions import self_adjoint_eig as eigh
-from tahr.ops.decompositions import self_adjoint_eigvals as eigvalsh
-from tahr.ops.decompositions import matrix_inverse as inv
 from tahr.ops.decompositions import logdet as logdet
-from tahr.ops.decompositions import matrix_solve_ls as lstsq
 from tahr.ops.decompositions import norm as norm
 from tahr.ops.decompositions import qr as qr
 from tahr.ops.decompositions import slogdet as slogdet
-from tahr.ops.decompositions import matrix_solve as solve
 from tahr.ops.decompositions import svd as svd
-from tahr.ops.decompositions import matrix_triangular_solve as triangular_solve
 from tahr.ops.normalization import l2_normalize as l2_normalize
 from tahr.ops.clip import global_norm as global_norm
+
+# names that differ from those of tahr's own
+transpose = _shaping.matrix_transpose
+band_part = _linalg.matrix_band_part
+diag = _linalg.matrix_diag
+diag_part = _linalg.matrix_diag_part
+set_diag = _linalg.matrix_set_diag
+tensor_diag = _linalg.diag
+tensor_diag_part = _linalg.diag_part
+det = _decompositions.matrix_determinant
+eigh = _decompositions.self_adjoint_eig
+eigvalsh = _decompositions.self_adjoint_eigvals
+inv = _decompositions.matrix_inverse
+lstsq = _decompositions.matrix_solve_ls
+solve = _decompositions.matrix_solve
+triangular_solve = _decompositions.matrix_triangular_solve

@@ -2,6 +2,7 @@
 
 # ruff: noqa: I001  # one line a name
 
+from tahr.ops import elementwise as _elementwise
 from tahr.ops.shaping import invert_permutation as invert_permutation
 from tahr.ops.structural import add_n as add_n
 from tahr.ops.structural import reduce_sum as reduce_sum
@@ -27,7 +28,6 @@ from tahr.ops.elementwise import accumulate_n as accumulate_n
 from tahr.ops.elementwise import add as add
 from tahr.ops.elementwise import ceil as ceil
 from tahr.ops.elementwise import divide as divide
-from tahr.ops.elementwise import div_no_nan as divide_no_nan
 from tahr.ops.elementwise import floor as floor
 from tahr.ops.elementwise import floordiv as floordiv
 from tahr.ops.elementwise import floormod as floormod
@@ -113,3 +113,8 @@ from tahr.ops.softmax import log_softmax as log_softmax
 from tahr.ops.softmax import softmax as softmax
 from tahr.ops.normalization import l2_normalize as l2_normalize
 from tahr.ops.nn import zero_fraction as zero_fraction
+from tahr.ops.debug import is_non_decreasing as is_non_decreasing
+from tahr.ops.debug import is_strictly_increasing as is_strictly_increasing
+
+# names that differ from those of tahr's own
+divide_no_nan = _elementwise.div_no_nan

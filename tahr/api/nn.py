@@ -2,6 +2,7 @@
 
 # ruff: noqa: I001  # one line a name
 
+from tahr.ops import convolution as _convolution
 from tahr.ops.blocks import depth_to_space as depth_to_space
 from tahr.ops.blocks import space_to_batch as space_to_batch
 from tahr.ops.blocks import space_to_depth as space_to_depth
@@ -12,6 +13,9 @@ from tahr.ops.sorting import in_top_k as in_top_k
 from tahr.ops.sorting import top_k as top_k
 from tahr.ops.random import log_uniform_candidate_sampler as log_uniform_candidate_sampler
 from tahr.ops.random import uniform_candidate_sampler as uniform_candidate_sampler
+from tahr.ops.candidate_sampling import compute_accidental_hits as compute_accidental_hits
+from tahr.ops.candidate_sampling import nce_loss as nce_loss
+from tahr.ops.candidate_sampling import sampled_softmax_loss as sampled_softmax_loss
 from tahr.ops.activations import crelu as crelu
 from tahr.ops.activations import elu as elu
 from tahr.ops.activations import leaky_relu as leaky_relu
@@ -25,7 +29,9 @@ from tahr.ops.softmax import log_softmax as log_softmax
 from tahr.ops.softmax import softmax as softmax
 from tahr.ops.softmax import softmax_cross_entropy_with_logits as softmax_cross_entropy_with_logits
 from tahr.ops.softmax import softmax_cross_entropy_with_logits_v2 as softmax_cross_entropy_with_logits_v2
-from tahr.ops.softmax import sparse_softmax_cross_entropy_with_logits as sparse_softmax_cross_entropy_with_logits
+from tahr.ops.softmax import (
+    sparse_softmax_cross_entropy_with_logits as sparse_softmax_cross_entropy_with_logits,
+)
 from tahr.ops.channels import bias_add as bias_add
 from tahr.ops.normalization import l2_normalize as l2_normalize
 from tahr.ops.normalization import local_response_normalization as local_response_normalization
@@ -52,11 +58,21 @@ from tahr.ops.convolution import conv2d_transpose as conv2d_transpose
 from tahr.ops.convolution import conv3d as conv3d
 from tahr.ops.convolution import conv3d_backprop_filter_v2 as conv3d_backprop_filter_v2
 from tahr.ops.convolution import conv3d_transpose as conv3d_transpose
-from tahr.ops.convolution import depthwise_conv2d_native_backprop_filter as depthwise_conv2d_backprop_filter
-from tahr.ops.convolution import depthwise_conv2d_native_backprop_input as depthwise_conv2d_backprop_input
 from tahr.ops.convolution import depthwise_conv2d_native as depthwise_conv2d_native
-from tahr.ops.convolution import depthwise_conv2d_native_backprop_filter as depthwise_conv2d_native_backprop_filter
-from tahr.ops.convolution import depthwise_conv2d_native_backprop_input as depthwise_conv2d_native_backprop_input
+from tahr.ops.convolution import (
+    depthwise_conv2d_native_backprop_filter as depthwise_conv2d_native_backprop_filter,
+)
+from tahr.ops.convolution import (
+    depthwise_conv2d_native_backprop_input as depthwise_conv2d_native_backprop_input,
+)
+from tahr.ops.convolution_nd import atrous_conv2d as atrous_conv2d
+from tahr.ops.convolution_nd import atrous_conv2d_transpose as atrous_conv2d_transpose
+from tahr.ops.convolution_nd import conv1d as conv1d
+from tahr.ops.convolution_nd import conv1d_transpose as conv1d_transpose
+from tahr.ops.convolution_nd import conv_transpose as conv_transpose
+from tahr.ops.convolution_nd import convolution as convolution
+from tahr.ops.convolution_nd import depthwise_conv2d as depthwise_conv2d
+from tahr.ops.convolution_nd import separable_conv2d as separable_conv2d
 from tahr.ops.pooling import avg_pool as avg_pool
 from tahr.ops.pooling import avg_pool1d as avg_pool1d
 from tahr.ops.pooling import avg_pool2d as avg_pool2d
@@ -69,3 +85,7 @@ from tahr.ops.pooling import max_pool3d as max_pool3d
 from tahr.ops.pooling import max_pool_v2 as max_pool_v2
 from tahr.ops.pooling import max_pool_with_argmax as max_pool_with_argmax
 from tahr.ops.pooling import pool as pool
+
+# names that differ from those of tahr's own
+depthwise_conv2d_backprop_filter = _convolution.depthwise_conv2d_native_backprop_filter
+depthwise_conv2d_backprop_input = _convolution.depthwise_conv2d_native_backprop_input

@@ -2,16 +2,18 @@
 
 # ruff: noqa: I001  # one line a name
 
+from tahr.ops import random as _random
 from tahr.core.scopes import set_random_seed as set_random_seed
-from tahr.ops.joining import split as split
 from tahr.ops.random import categorical as categorical
-from tahr.ops.random import random_gamma as gamma
 from tahr.ops.random import get_seed as get_seed
 from tahr.ops.random import log_uniform_candidate_sampler as log_uniform_candidate_sampler
 from tahr.ops.random import multinomial as multinomial
-from tahr.ops.random import random_normal as normal
-from tahr.ops.random import random_poisson as poisson
-from tahr.ops.random import random_shuffle as shuffle
 from tahr.ops.random import truncated_normal as truncated_normal
-from tahr.ops.random import random_uniform as uniform
 from tahr.ops.random import uniform_candidate_sampler as uniform_candidate_sampler
+
+# names that differ from those of tahr's own
+gamma = _random.random_gamma
+normal = _random.random_normal
+poisson = _random.random_poisson
+shuffle = _random.random_shuffle
+uniform = _random.random_uniform

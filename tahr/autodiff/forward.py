@@ -7,30 +7,35 @@ from typing import Any
 from tahr.autodiff.gradients import UnconnectedGradients, gradients, source_tensor
 from tahr.core import convert, scopes, shapes
 from tahr.core.graph import Tensor
-from tahr.ops import functional, structural
+from tahr.ops import control_flow, joining, structural
+from tahr.ops.tensor_array import TensorArray
 
 
 def jvp(ys: Any, xs: Any, vs: Any, name: str = "jvp") -> list[Tensor | None]:
     """Jacobian-vector products: how ys change as xs move along vs.
 
-    Reverse mode gives g(u) = uᵀJ, which is linear in u. Its derivative with respect to u, weighted by v, is Jv; the
-    value of u is never needed. This costs a few times as much as computing ys, however many xs there are.
+    Reverse mode gives g(u) = uᵀJ, which is linear in u. Its derivative with respect to u, weighted by v, is
+    Jv; the value of u is never needed. This costs a few times as much as computing ys, however many xs there
+    are.
 
     Args:
         ys: a tensor or list of tensors.
         xs: a tensor or variable, or a list of them.
-        vs: for each x a direction of its shape and dtype.
+        vs: for each x a direction of its shape and dtype; a list if xs is one.
         name: the name scope of the operations added.
 
     Returns:
         For each y a tensor of its shape, or None where no x changes it.
 
     Raises:
-        LookupError: an operation in between, or its gradient, has no gradient.  ValueError: xs and vs do not fit.
+        LookupError: an operation in between, or its gradient, has no gradient.
+        ValueError: xs and vs do not fit.
 
     Source: Jamie Townsend, "A new trick for calculating Jacobian vector products" (2017).
     """
-    ys, xs, vs = _as_list(ys), _as_list(xs), _as_list(vs)
+    ys = _as_list(ys)
+    if not isinstance(xs, (list, tuple)):
+        xs, vs = [xs], [vs]
     if len(xs) != len(vs):
         raise ValueError(f"jvp: Passed {len(vs)} vs for {len(xs)} xs")
     with scopes.name_scope(name, "jvp", [*ys, *xs]):
@@ -48,7 +53,8 @@ def _direction(index: int, x: Any, v: Any) -> Tensor:
     tensor = convert.convert_to_tensor(v, dtype=own.spec.dtype, name=f"vs_{index}")
     if not shapes.compatible(tensor.spec.shape, own.spec.shape):
         raise ValueError(
-            f"jvp: vs[{index}] has shape {shapes.show(tensor.spec.shape)}, but its x has {shapes.show(own.spec.shape)}"
+            f"jvp: vs[{index}] has shape {shapes.show(tensor.spec.shape)}, "
+            f"but its x has {shapes.show(own.spec.shape)}"
         )
     return tensor
 
@@ -61,7 +67,7 @@ def hessians(
     gate_gradients: bool = False,
     aggregation_method: int | None = None,
 ) -> list[Tensor]:
-    """The second derivatives of the sum of ys with respect to each x: one row of the Hessian at a time, in a loop.
+    """The second derivatives of the sum of ys with respect to each x, one row at a time, in a loop.
 
     Args:
         ys: a tensor or list of tensors.
@@ -86,7 +92,9 @@ def hessians(
         firsts = gradients(ys, xs, None, "gradients", *options)
         for x, first in zip(xs, firsts):
             if first is None:
-                raise ValueError(f"hessians: None values not supported: ys do not depend on {source_tensor(x).name}")
+                raise ValueError(
+                    f"hessians: None values not supported: ys do not depend on {source_tensor(x).name}"
+                )
         return [_hessian(first, x, options) for first, x in zip(firsts, xs)]
 
 
@@ -95,10 +103,15 @@ def _hessian(first: Any, x: Any, options: tuple[bool, bool, int | None]) -> Tens
     first = convert.convert_to_tensor(first)
     flat = structural.reshape(first, [-1])
 
-    def row(j: Tensor) -> Tensor:
-        return gradients(flat[j], x, None, "gradients", *options, None, UnconnectedGradients.ZERO)[0]
+    count = structural.size(value)
 
-    rows = functional.map_fn(row, structural.range_(structural.size(value)), dtype=value.dtype.base_dtype)
+    def body(j: Tensor, rows: TensorArray) -> tuple[Tensor, TensorArray]:
+        row = gradients(flat[j], x, None, "gradients", *options, None, UnconnectedGradients.ZERO)[0]
+        return j + 1, rows.write(j, row)
+
+    rows = TensorArray(value.dtype.base_dtype, count, element_shape=value.shape)
+    _, rows = control_flow.while_loop(lambda j, _: j < count, body, (convert.constant(0), rows))
+    rows = rows.stack()
     if shapes.is_static(value.spec.shape):
         shape: Any = value.shape.as_list() * 2
     else:

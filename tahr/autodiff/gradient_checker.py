@@ -36,13 +36,15 @@ def compute_gradient(
         x_shape: its shape, or a list of their shapes.
         y: a tensor.
         y_shape: its shape.
-        x_init_value: an array (or list of arrays) at which to differentiate; uniform random numbers by default.
+        x_init_value: an array (or list of arrays) at which to differentiate; uniform random numbers by
+            default.
         delta: how far to move each element of x, up and down.
         init_targets: operations to run first.
         extra_feed_dict: values for other tensors.
 
     Returns:
-        A pair (theoretical, numeric) of matrices [elements of x, elements of y]; a list of pairs for a list of xs.
+        A pair (theoretical, numeric) of matrices [elements of x, elements of y]; a list of pairs for
+        a list of xs.
 
     Raises:
         ValueError: there is no default session, or y does not depend on x.  TypeError: x is of integers.
@@ -87,7 +89,9 @@ def _jacobians(
     x: Tensor, value: Array, y: Tensor, y_shape: tuple[int, ...], delta: float, feeds: dict[Any, Any]
 ) -> Jacobians:
     if not (x.dtype.is_floating or x.dtype.is_complex):
-        raise TypeError(f"compute_gradient: {x.name} is {x.dtype.name}, but must be of real or complex numbers")
+        raise TypeError(
+            f"compute_gradient: {x.name} is {x.dtype.name}, but must be of real or complex numbers"
+        )
     theoretical = _theoretical_jacobian(x, value, y, y_shape, feeds)
     return theoretical, _numeric_jacobian(x, value, y, y_shape, delta, feeds)
 
@@ -149,15 +153,17 @@ def _dense(dx: Any, like: Array) -> Array:
 
 def _reals(array: Array) -> Array:
     """The elements in one line (a view where the array is contiguous), complex ones as pairs of real ones."""
-    flat = np.ascontiguousarray(array).reshape(-1)
-    return flat.view(flat.real.dtype) if flat.dtype.kind == "c" else flat
+    flat: Array = np.ascontiguousarray(array).reshape(-1)
+    return flat.view(np.real(flat).dtype) if flat.dtype.kind == "c" else flat
 
 
 def _initial_value(x: Tensor, shape: Any, value: Any) -> Array:
     if value is not None:
         array = np.array(value, dtype=x.dtype.as_numpy_dtype)
         if array.shape != tuple(shape):
-            raise ValueError(f"compute_gradient: x_shape is {list(shape)}, but x_init_value has {list(array.shape)}")
+            raise ValueError(
+                f"compute_gradient: x_shape is {list(shape)}, but x_init_value has {list(array.shape)}"
+            )
         return array
     value = np.random.default_rng().random(tuple(shape))
     if x.dtype.is_complex:

@@ -1,6 +1,7 @@
 """Gradients of the user's own: for a function, in place of what its operations would give.
 
-A gradient for an op type is registered in `registry`, and chosen for a part of a graph by `Graph.gradient_override_map`.
+A gradient for an op type is registered in `registry`, and chosen for a part of a graph by
+`Graph.gradient_override_map`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from tahr.autodiff.registry import NoGradient, NotDifferentiable, RegisterGradie
 from tahr.core import convert, dtypes, nest, scopes
 from tahr.core.graph import Graph, Operation, Tensor
 from tahr.core.scopes import GraphKeys
-from tahr.ops import structural
+from tahr.ops import shaping
 
 _count = itertools.count()
 
@@ -24,32 +25,33 @@ _count = itertools.count()
 def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
     """A decorator for functions that bring their own gradient.
 
-    The results, arguments and variables all pass through one IdentityN, whose gradient is the given one: it stops what
-    would flow to the results' own operations, and sends `grad_fn`'s answers to the arguments and variables.
+    The results, arguments and variables all pass through one IdentityN, whose gradient is the given one: it
+    stops what would flow to the results' own operations, and sends `grad_fn`'s answers to the arguments and
+    variables.
 
     Args:
-        f: `f(*tensors)` returns `(y, grad_fn)`, where y is a tensor or nested structure of tensors. `grad_fn(*dys)`
-            returns the gradient of each argument, given that of each y. Where f uses variables, `grad_fn` takes a
-            keyword argument `variables`, a list, and returns a pair: the gradients of the arguments, and a list of
-            those of the variables.
+        f: `f(*tensors)` returns `(y, grad_fn)`, where y is a tensor or nested structure of tensors.
+            `grad_fn(*dys)` returns the gradient of each argument, given that of each y. Where f uses
+            variables, `grad_fn` takes a keyword argument `variables`, a list, and returns a pair: the
+            gradients of the arguments, and a list of those of the variables.
 
     Returns:
         A function of the same arguments that returns y.
 
     Raises:
-        TypeError: f uses variables, and `grad_fn` does not take them. ValueError: keyword arguments were given, or
-            `grad_fn` returned too few or too many gradients.
+        TypeError: f uses variables, and `grad_fn` does not take them.
+        ValueError: keyword arguments were given, or `grad_fn` returned too few or too many gradients.
 
-    Differs from TensorFlow 1.15: reference variables are handled as well as resource variables. Those that f did not make
-    are passed where `grad_fn` takes `variables`, and otherwise left out, as in TensorFlow.
+    Differs from TensorFlow 1.15: reference variables are handled as well as resource variables. Those that f
+    did not make are passed where `grad_fn` takes `variables`, and otherwise left out, as in TensorFlow.
     """
 
     @functools.wraps(f)
     def decorated(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
             raise ValueError(
-                "The custom_gradient decorator currently supports keywords arguments only when eager execution is "
-                f"enabled: pass {sorted(kwargs)} by position."
+                "The custom_gradient decorator currently supports keywords arguments only when eager "
+                f"execution is enabled: pass {sorted(kwargs)} by position."
             )
         return _call(f, [convert.convert_to_tensor(x) for x in args])
 
@@ -79,7 +81,7 @@ def _call(f: Callable[..., Any], args: list[Tensor]) -> Any:
     name = f"CustomGradient-{next(_count)}"
     registry.RegisterGradient(name)(gradient)
     with graph.gradient_override_map({"IdentityN": name}):
-        passed = structural.identity_n([*results, *args, *values])
+        passed = shaping.identity_n([*results, *args, *values])
     return nest.pack_sequence_as(result, passed[: len(results)])
 
 
@@ -91,8 +93,8 @@ def _variables_for(grad_fn: Callable[..., Any], used: Sequence[Any], existing: s
     demanding = [v for v in used if v.handle_or_ref.spec.dtype is dtypes.resource or v not in existing]
     if demanding:
         raise TypeError(
-            "If using @custom_gradient with a function that uses variables, then grad_fn must accept a keyword "
-            f"argument 'variables': {[v.name for v in demanding]} are used."
+            "If using @custom_gradient with a function that uses variables, then grad_fn must accept a "
+            f"keyword argument 'variables': {[v.name for v in demanding]} are used."
         )
     return []
 
@@ -100,11 +102,16 @@ def _variables_for(grad_fn: Callable[..., Any], used: Sequence[Any], existing: s
 def _known_variables(graph: Graph) -> dict[Any, None]:
     """Every variable that some collection of the graph holds."""
     keys = {GraphKeys.GLOBAL_VARIABLES, *graph.get_all_collection_keys()}
-    return {v: None for key in sorted(keys, key=str) for v in graph.get_collection(key) if hasattr(v, "handle_or_ref")}
+    return {
+        v: None
+        for key in sorted(keys, key=str)
+        for v in graph.get_collection(key)
+        if hasattr(v, "handle_or_ref")
+    }
 
 
 def _used_variables(graph: Graph, first: int) -> list[Any]:
-    """The trainable variables that operations made since the graph's `first` one read, in the order of use."""
+    """The trainable variables that operations from the graph's `first` on read, in the order of use."""
     owners: dict[Tensor, Any] = {}
     for variable in _known_variables(graph):
         own = variable.handle_or_ref

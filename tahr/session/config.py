@@ -1,7 +1,7 @@
-"""Settings that TensorFlow's programs make: plain objects with TensorFlow's fields, and the switches of version 2.
+"""Settings that TensorFlow's programs make: objects with TensorFlow's fields, and version 2's switches.
 
-Nothing is read from them but `RunOptions.timeout_in_ms`: tahr has one kind of device. A field that TensorFlow does not
-have is an error, as it is there.
+Nothing is read from them but `RunOptions.timeout_in_ms`: tahr has one kind of device. A field that TensorFlow
+does not have is an error, as it is there.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ class RunOptions:
     """The settings of one call of `Session.run`.
 
     Args:
-        timeout_in_ms: how long the run may wait, in milliseconds, before it is a DeadlineExceededError; 0 is for ever.
+        timeout_in_ms: how long the run may take, in milliseconds, before it is a DeadlineExceededError;
+            0 is for ever.
         trace_level, ...: TensorFlow's other fields.
 
     Raises:
