@@ -13,6 +13,7 @@ from tahr.api import debugging as debugging
 from tahr.api import dtypes as dtypes
 from tahr.api import initializers as initializers
 from tahr.api import linalg as linalg
+from tahr.api import losses as losses
 from tahr.api import manip as manip
 from tahr.api import math as math
 from tahr.api import nn as nn

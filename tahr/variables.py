@@ -285,7 +285,8 @@ class Variable:
         return result if read_value else self._write_op(result)
 
     def _write_op(self, result: Tensor) -> Operation:
-        return result.op.control_inputs[-1] if self._use_resource else result.op  # the innermost is the write
+        # The read after a resource variable's write has the write as its innermost control input.
+        return result.op.control_inputs[-1] if self._use_resource else result.op
 
     def scatter_sub(self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None) -> Any:
         """Subtracts rows."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Union
 
 from tahr import errors
-from tahr.autodiff import registry
+from tahr.autodiff import python_gradients, registry
 from tahr.core import convert, dtypes, scopes, shapes
 from tahr.core.convert import IndexedSlices
 from tahr.core.graph import Operation, Tensor
@@ -179,7 +179,7 @@ def _input_gradients(
     """What the op's rule gives for each input, of the input's shape and dtype."""
     rule, definition = _rule(op), op.opdef
     if rule is None:
-        if not definition.is_differentiable or registry.lookup(op.type)[0]:
+        if not definition.is_differentiable or registry.lookup(op.gradient_type or op.type)[0]:
             return [None] * len(op.inputs)
         if definition.expand is None:
             raise LookupError(_no_gradient(op, ys, xs))
@@ -205,10 +205,12 @@ def _rule(op: Operation) -> Callable[..., Any] | None:
         known, function = registry.lookup(op.gradient_type)
         if not known:
             raise LookupError(f"No gradient is registered under the name {op.gradient_type!r}: {op.describe()}")
-        return function
-    if op.opdef.gradient_rule is not None:
+    elif op.opdef.gradient_rule is not None:
         return op.opdef.gradient_rule
-    return registry.lookup(op.type)[1]
+    else:
+        function = registry.lookup(op.type)[1]
+    # The gradient of an operation written by subclassing is a function of arrays.
+    return function if function is None or type(op) is Operation else python_gradients.symbolic(function)
 
 
 def _through_expansion(op: Operation, dys: list[Gradient]) -> Sequence[Gradient]:
@@ -223,7 +225,8 @@ def _through_expansion(op: Operation, dys: list[Gradient]) -> Sequence[Gradient]
 
 def _fit(op: Operation, x: Tensor, dx: Any) -> Gradient:
     """A rule's answer as a gradient of x: summed over the axes along which x was broadcast."""
-    if isinstance(dx, IndexedSlices) or x.spec.dtype is dtypes.resource:  # of a handle: that of its variable's value
+    # A handle's gradient is that of its variable's value.
+    if isinstance(dx, IndexedSlices) or x.spec.dtype is dtypes.resource:
         return dx
     dx = convert.convert_to_tensor(dx, dtype=x.spec.dtype)
     if isinstance(op.opdef.form, Elementwise):

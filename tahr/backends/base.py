@@ -8,9 +8,12 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+import numpy as np
+
 from tahr import errors
+from tahr.core import shapes
 from tahr.core.graph import Operation
-from tahr.core.opdef import Array
+from tahr.core.opdef import Array, Elementwise
 from tahr.plan.plan import Plan
 from tahr.plan.stages import Optimize, PlannedStage, first_stage, next_stage
 from tahr.program.effects import Key, SlotKey, is_variable
@@ -334,10 +337,22 @@ def runtime_error(op: Operation | None, error: Exception, operands: Sequence[Any
         kind = errors.ResourceExhaustedError
     elif not isinstance(error, (ValueError, IndexError, TypeError, ArithmeticError)):
         return error
-    shapes = ", ".join(f"{list(getattr(a, 'shape', ()))} {getattr(a, 'dtype', '')}" for a in operands)
-    problem = str(error) or type(error).__name__
+    problem = _incompatible_shapes(op, operands) or str(error) or type(error).__name__
     where = [] if op is None else [op.describe()]
-    if shapes:
-        where.append(f"its inputs: {shapes}")
+    if operands:
+        described = [f"{shapes.show(np.shape(a))} {getattr(a, 'dtype', '')}".rstrip() for a in operands]
+        where.append(f"its inputs: {', '.join(described)}")
     text = errors.describe(op.type if op is not None else "", problem, where, getattr(error, "fix", None))
     return kind(None, op, text)
+
+
+def _incompatible_shapes(op: Operation | None, operands: Sequence[Any]) -> str | None:
+    """TensorFlow's phrase where an element-wise operation failed because its inputs do not broadcast."""
+    if op is None or not isinstance(op.opdef.form, Elementwise):
+        return None
+    found = [np.shape(a) for a in operands]
+    try:
+        np.broadcast_shapes(*found)
+    except ValueError:
+        return "Incompatible shapes: " + " vs. ".join(map(shapes.show, found))
+    return None

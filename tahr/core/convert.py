@@ -57,6 +57,8 @@ def as_array(value: Any, dtype: DType | None) -> Array:
     Raises:
         TypeError: the value has another type.  ValueError: the rows of a list have different lengths.
     """
+    if value is None:
+        raise ValueError("None values not supported.")
     if isinstance(value, (TensorShape, Dimension)):
         value = _static_value(value)
     if isinstance(value, (np.ndarray, np.generic)):
@@ -65,7 +67,7 @@ def as_array(value: Any, dtype: DType | None) -> Array:
         if dtype is None or found is dtype:
             return _as_bytes(array) if found is dtypes.string else array.astype(found.numpy, copy=True)
         if not _converts(array.dtype.kind, dtype):
-            raise TypeError(f"Expected {dtype.name}, got {_short(value)} of type '{array.dtype}' instead.")
+            raise TypeError(f"Expected {dtype.name}, but got {_short(value)} of type '{array.dtype}'.")
         return array.astype(dtype.numpy)
     try:
         array = np.array(value) if not _is_text(value) else np.array(value, dtype=object)
@@ -81,7 +83,7 @@ def as_array(value: Any, dtype: DType | None) -> Array:
     if dtype is None:
         return _derive(array, value)
     if not _converts(kind, dtype):
-        raise TypeError(f"Expected {dtype.name}, got {_short(value)} of type '{_python_type(value)}' instead.")
+        raise TypeError(f"Expected {dtype.name}, but got {_short(value)} of type '{_python_type(value)}'.")
     if dtype is dtypes.string:
         return _as_bytes(array)
     if dtype.is_integer and kind in "iu" and array.size:

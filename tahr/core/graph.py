@@ -139,14 +139,14 @@ class Tensor:
         )
 
     def __iter__(self) -> Iterator[Tensor]:
-        shape = self.spec.shape
-        if shape is None:
-            raise TypeError("Cannot iterate over a tensor with unknown shape.")
-        if not shape:
-            raise TypeError("Cannot iterate over a scalar tensor.")
-        if not isinstance(shape[0], int):
-            raise TypeError("Cannot iterate over a tensor with unknown first dimension.")
-        return (self[i] for i in range(shape[0]))
+        raise TypeError(
+            errors.describe(
+                "",
+                f"Iterating over a `tf.Tensor` is not allowed while a graph is built: {self} has no elements yet.",
+                [source.caller().describe()],
+                "tf.unstack(x) gives a list of its rows, tf.map_fn(fn, x) applies a function to each",
+            )
+        )
 
     def __len__(self) -> int:
         raise TypeError(
@@ -273,6 +273,12 @@ class Operation:
     def inputs(self) -> Sequence[Tensor]:
         """The input tensors."""
         return self._inputs
+
+    @inputs.setter
+    def inputs(self, values: Any) -> None:
+        # The tutorial's compute() methods note the values that they are given. Those belong to a run, not to the graph.
+        if type(self) is Operation:
+            raise AttributeError("the inputs of an operation cannot be changed")
 
     @property
     def control_inputs(self) -> list[Operation]:

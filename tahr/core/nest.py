@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MappingView
 from typing import Any
 
 
 def is_sequence(value: Any) -> bool:
-    """Whether `value` is a list, tuple, named tuple or dict (and not, for example, a string)."""
-    return isinstance(value, (list, tuple, Mapping))
+    """Whether `value` is a list, tuple, named tuple, dict or a dict's values (and not, for example, a string)."""
+    return isinstance(value, (list, tuple, Mapping, MappingView))
 
 
 is_nested = is_sequence
@@ -23,7 +23,7 @@ def _leaves(structure: Any) -> Iterator[Any]:
     if isinstance(structure, Mapping):
         for key in _sorted_keys(structure):
             yield from _leaves(structure[key])
-    elif isinstance(structure, (list, tuple)):
+    elif isinstance(structure, (list, tuple, MappingView)):
         for item in structure:
             yield from _leaves(item)
     else:
@@ -59,6 +59,8 @@ def _pack(structure: Any, leaves: Iterator[Any]) -> Any:
         return type(structure)((key, packed[key]) for key in structure)  # pyright: ignore[reportCallIssue]
     if isinstance(structure, tuple) and hasattr(structure, "_fields"):
         return type(structure)(*(_pack(item, leaves) for item in structure))
+    if isinstance(structure, MappingView):
+        return [_pack(item, leaves) for item in structure]
     if isinstance(structure, (list, tuple)):
         return type(structure)(_pack(item, leaves) for item in structure)
     return next(leaves)

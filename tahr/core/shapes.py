@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 
+from tahr import errors
 from tahr.core import sizes
 from tahr.core.dtypes import DType
 from tahr.core.sizes import UNKNOWN, Dim, Size, Unknown
@@ -88,11 +89,22 @@ def broadcast(*shapes: Shape) -> Shape:
         try:
             tail = tuple(map(sizes.broadcast, longer[lead:], shorter))
         except ValueError:
-            raise ValueError(
-                f"Dimensions must be equal, or one of them 1, to broadcast {show(result)} with {show(shape)}"
-            ) from None
+            raise _cannot_broadcast(result, shape) from None
         result = longer[:lead] + tail
     return result
+
+
+def _cannot_broadcast(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> errors.Complaint:
+    """The complaint about the last pair of dimensions that differ, with TensorFlow's key phrase."""
+    for x, y in zip(reversed(a), reversed(b)):
+        try:
+            sizes.broadcast(x, y)
+        except ValueError:
+            return errors.Complaint(
+                f"Dimensions must be equal, but are {x} and {y}: {show(a)} does not broadcast with {show(b)}",
+                "dimensions broadcast where they are equal or one of them is 1; tf.expand_dims adds one of size 1",
+            )
+    raise AssertionError("the shapes do broadcast")
 
 
 def merge_dims(a: Dim, b: Dim) -> Dim:
@@ -121,11 +133,17 @@ def merge(a: Shape, b: Shape) -> Shape:
     if b is None or a == b:
         return a
     if len(a) != len(b):
-        raise ValueError(f"Shapes {show(a)} and {show(b)} must have the same rank")
-    try:
-        return tuple(map(merge_dims, a, b))
-    except ValueError:
-        raise ValueError(f"Shapes {show(a)} and {show(b)} are not compatible") from None
+        raise ValueError(
+            f"Shapes must be equal rank, but are {len(a)} and {len(b)}: "
+            f"shapes {show(a)} and {show(b)} must have the same rank"
+        )
+    for i, (x, y) in enumerate(zip(a, b)):
+        if type(x) is int and type(y) is int and x != y:
+            raise ValueError(
+                f"Dimension {i} in both shapes must be equal, but are {x} and {y}: "
+                f"shapes {show(a)} and {show(b)} are not compatible"
+            )
+    return tuple(map(merge_dims, a, b))
 
 
 def join(a: Shape, b: Shape) -> Shape:
@@ -484,7 +502,13 @@ class TensorShape:
 
     def merge_with(self, other: Any) -> TensorShape:
         """What the two shapes say together. Raises ValueError where they contradict each other."""
-        return TensorShape(merge(self._dims, as_shape(other)))
+        other = TensorShape(other)
+        try:
+            return TensorShape(merge(self._dims, other.raw))
+        except ValueError:
+            if self.ndims != other.ndims:
+                raise ValueError(f"Shapes {self} and {other} must have the same rank") from None
+            raise ValueError(f"Shapes {self} and {other} are not compatible") from None
 
     def concatenate(self, other: Any) -> TensorShape:
         """The dimensions of this shape followed by those of `other`."""

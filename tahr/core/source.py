@@ -12,6 +12,14 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _is_ours: dict[str, bool] = {}
 
 
+def is_ours(filename: str) -> bool:
+    """Whether code is tahr's own, by its file."""
+    ours = _is_ours.get(filename)
+    if ours is None:
+        ours = _is_ours[filename] = filename.startswith(_PACKAGE)
+    return ours
+
+
 class Source:
     """One line of the user's code. The text is read from the file only when an error shows it."""
 
@@ -53,9 +61,9 @@ def caller() -> Source:
     last = frame
     while frame is not None:
         name = frame.f_code.co_filename
-        ours = _is_ours.get(name)
+        ours = _is_ours.get(name)  # `is_ours` written out: a call for each frame would be felt
         if ours is None:
-            ours = _is_ours[name] = name.startswith(_PACKAGE)
+            ours = is_ours(name)
         if not ours:
             return Source(frame.f_code, frame.f_lineno)
         last = frame

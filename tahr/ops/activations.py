@@ -302,8 +302,11 @@ SeluGrad = OpDef("SeluGrad", _BY_OUTPUT, types={"T": FLOATS}, form=ELEMENTWISE)
 
 @SeluGrad.kernel
 def _selu_grad_kernel(dy: Array, y: Array) -> Array:
-    scale, scale_alpha = y.dtype.type(_SCALE), y.dtype.type(_SCALE_ALPHA)
-    return np.where(y < 0, y + scale_alpha, scale) * dy
+    # fmin passes over NaN, where TensorFlow's derivative is the one above 0.
+    slopes = np.fmin(y, y.dtype.type(0))
+    slopes += y.dtype.type(_SCALE_ALPHA)
+    slopes -= np.multiply(~(y < 0), _SCALE_ALPHA - _SCALE, dtype=y.dtype)
+    return np.multiply(slopes, dy)
 
 
 @SeluGrad.expansion

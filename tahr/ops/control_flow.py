@@ -56,7 +56,9 @@ def _as_op(item: Any, graph: Graph) -> Operation:
     if isinstance(item, IndexedSlices):
         return item.values.op
     if not hasattr(item, "graph") and not hasattr(item, "_as_graph_element"):
-        raise TypeError(f"Expected Operation, Tensor, or Variable in tf.group, got {type(item).__name__}: {item!r}")
+        raise TypeError(
+            f"'inputs' should be zero or more (nested) Tensors or operations. Received '{item}' with type '{type(item)}'."
+        )
     return graph.as_operation(item)
 
 

@@ -19,7 +19,7 @@ from tahr.core.dtypes import DType, NUMBERS, INDICES
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import REQUIRED, Array, Effects, OpDef
 from tahr.core.shapes import Shape, Spec
-from tahr.errors import Complaint, OutOfRangeError
+from tahr.errors import Complaint, FailedPreconditionError, OutOfRangeError
 
 WRITES = Effects(writes=(0,))
 READS = Effects(reads=(0,))
@@ -81,16 +81,39 @@ def _read_gradient(op: Operation, dy: Tensor) -> Tensor:
 ReadVariableOp.gradient_takes_slices = True
 
 # What is left of a read when a program is extracted: the cell's value at the start of the run (or of a loop's
-# iteration), or after everything that the run wrote.
+# iteration), or after everything that the run wrote. A lenient one is for branches, which may not be taken.
 ReadCell = OpDef(
-    "_ReadCell", "cell: resource -> value: dtype", attrs={"dtype": REQUIRED, "shape": None}, register=False
+    "_ReadCell",
+    "cell: resource -> value: dtype",
+    attrs={"dtype": REQUIRED, "shape": None, "lenient": False},
+    register=False,
 )
-ReadCell.shape(lambda cell, *, dtype, shape: shape)
+ReadCell.shape(lambda cell, *, dtype, shape, lenient: shape)
 
 
 @ReadCell.stateful_kernel
-def _read_cell_kernel(context: Any, cell: Any, *, dtype: DType, shape: Shape) -> Array:
-    return cell.read()
+def _read_cell_kernel(context: Any, cell: Any, *, dtype: DType, shape: Shape, lenient: bool) -> Any:
+    if not lenient:
+        return cell.read()
+    try:
+        return cell.read()
+    except FailedPreconditionError as error:
+        return Uninitialized(dtype, shape, error)
+
+
+class Uninitialized:
+    """Stands for the value of a variable that has none, until somebody wants to use it.
+
+    `tf.cond(tf.is_variable_initialized(v), v.read_value, ...)` hands it to a branch that is not taken.
+    """
+
+    def __init__(self, dtype: DType, shape: Shape, error: FailedPreconditionError) -> None:
+        self.dtype = dtype.numpy
+        self.shape = tuple(d if isinstance(d, int) else 0 for d in shape or ())
+        self._error = error
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        raise self._error
 
 
 def _initialized_kernel(context: Any, cell: Any, **_: Any) -> Array:

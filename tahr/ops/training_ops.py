@@ -238,7 +238,7 @@ def ADAGRAD_DA(
     total += grad
     squares += grad * grad
     step = var.dtype.type(global_step)
-    var[...] = -lr * _shrink(total, l1 * step) / (l2 * step * lr + np.sqrt(squares))
+    var[...] = lr * _shrink(-total, l1 * step) / (l2 * step * lr + np.sqrt(squares))
 
 
 @_define("Adadelta", ("accum", "accum_update"), ("lr", "rho", "epsilon", "grad"))
@@ -357,7 +357,7 @@ def _ftrl(
     total = accum + grad * grad
     new_power, old_power = (np.sqrt(a) if lr_power == -0.5 else a**-lr_power for a in (total, accum))
     linear += shrunk - (new_power - old_power) / lr * var
-    var[...] = -_shrink(linear, l1) / (new_power / lr + 2 * l2)
+    var[...] = _shrink(-linear, l1) / (new_power / lr + 2 * l2)
     accum[...] = total
 
 
@@ -379,4 +379,4 @@ def _shrink(x: Array, threshold: Any) -> Array:
     """Soft thresholding: x moved towards zero by `threshold`, and zero where that would pass it."""
     if not np.ndim(threshold) and threshold <= 0:
         return x
-    return np.sign(x) * np.maximum(np.abs(x) - threshold, 0)
+    return x - np.clip(x, -threshold, threshold)

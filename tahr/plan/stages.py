@@ -56,7 +56,9 @@ class PlannedStage:
 
 def first_stage(function: Function, values: Sequence[Any], optimize: Optimize) -> PlannedStage:
     """The first stage for given input values; planned if their class is new."""
-    exact = tuple([v.shape for v in values])
+    exact: Any = tuple([v.shape for v in values])
+    if function.constants:
+        exact = exact, tuple([values[i].tobytes() for i in function.constants])
     found = function.exact.get(exact)
     if found is not None and found[1] == [v.dtype for v in values]:
         return found[0]
@@ -127,8 +129,8 @@ def classify(values: Mapping[Key, Any]) -> tuple[dict[Key, Spec], ClassKey]:
         if dtype is None:
             dtype = dtypes.of_numpy(value.dtype)
         shape = tuple(_class(size, known, symbols) for size, known in zip(value.shape, _padded(static, value.shape)))
-        specs[key] = Spec(dtype, shape, _constant_value(key))
-        parts.append((key, dtype, shape))
+        specs[key] = Spec(dtype, shape, _constant_value(key, value))
+        parts.append((key, dtype, shape, specs[key].value is not None))
     return specs, tuple(parts)
 
 
@@ -151,8 +153,8 @@ def _class(size: int, known: Any, symbols: dict[int, Size]) -> Dim:
     return symbols[size]
 
 
-def _constant_value(key: Key) -> np.ndarray[Any, Any] | None:
-    """A constant that crosses into a later stage keeps its value."""
-    if isinstance(key, Tensor) and key.op.opdef is Const:
-        return key.spec.value
+def _constant_value(key: Key, value: Any) -> np.ndarray[Any, Any] | None:
+    """The value of a constant that a region captures or that crosses into a later stage, unless it was fed."""
+    if isinstance(key, Tensor) and key.op.opdef is Const and key.spec.value is not None:
+        return key.spec.value if np.array_equal(value, key.op.attrs["value"]) else None
     return None

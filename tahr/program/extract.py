@@ -84,8 +84,13 @@ class _Extraction:
         self.roots: list[Node] = []
         self.results = [result_key(function, i) for i in range(len(function.outputs))]
         self.needed: set[Key] = set(self.results)
+        # Of those, what is surely used: a branch's captures may not be.
+        self.surely_used: set[Key] = set(self.results)
         for op in self.outline.order:
-            self.needed.update(self._keys(op))
+            keys = list(self._keys(op))
+            self.needed.update(keys)
+            if op.opdef is not control_flow.If:
+                self.surely_used.update(keys)
 
     # ------------------------------------------------------------ the stage as a whole
 
@@ -202,7 +207,11 @@ class _Extraction:
     def _read(self, key: StateRead) -> Value:
         """A read of a variable, after the write that it sees."""
         variable = key.variable
-        attrs = {"dtype": variable.attrs["dtype"], "shape": variable.attrs["shape"]}
+        attrs = {
+            "dtype": variable.attrs["dtype"],
+            "shape": variable.attrs["shape"],
+            "lenient": key not in self.surely_used,
+        }
         tokens = [self.nodes[key.after]] if key.after in self.nodes else []
         spec = Spec(attrs["dtype"], attrs["shape"])
         return self.builder.add(state.ReadCell, [self._cell(variable)], attrs, [spec], variable, tokens).outputs[0]

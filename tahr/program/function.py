@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from tahr.core.convert import Const
 from tahr.core.graph import Graph, Operation, Region, Tensor
 from tahr.program.effects import Key, Outline, SlotKey, StateRead
 
@@ -19,6 +20,7 @@ class Function:
         outputs: the tensors wanted. A reference stands for the variable's value: at the end of the run, if it is the
             variable's own, else after the write that gave it.
         targets: operations to run for their effects.
+        constants: the places of inputs that are small integer constants, as long as they are not fed.
         outline: the operations needed, their order, and which write each read sees. The values of the variables that
             a region only reads (`outline.states`) are given behind `inputs`.
         plans, exact, inferred: the planner's caches, filled as the function is run.
@@ -37,6 +39,10 @@ class Function:
         if region is not None:
             self.captures = _outline(region, outputs).captures
         self.inputs = (*inputs, *self.captures)
+        # Inputs that are small constants in the graph: their values shape what follows, unless they are fed.
+        self.constants = tuple(
+            i for i, t in enumerate(self.inputs) if t.op.opdef is Const and t.spec.value is not None
+        )
         self.outputs = tuple(outputs)
         self.targets = tuple(targets)
         self.what = region.what if region is not None else "run"

@@ -12,9 +12,10 @@
 * a number matches a constant (or Fill) all of whose elements are that number, with the sign of its zero;
 * `...`, alone, matches any inputs.
 
-Keyword arguments match attributes, and inputs whose value is known, as TensorFlow's `perm` and `reduction_indices`
-are: a string binds what the attribute or input is (an integer, a tuple of integers), anything else must be equal to it.
-Attributes that are not mentioned may have any value. Commutative operations match in both orders.
+Keyword arguments match attributes, and inputs whose value is known, as TensorFlow's `perm` and
+`reduction_indices` are: a string binds what the attribute or input is (an integer, a tuple of integers),
+anything else must be equal to it. Attributes that are not mentioned may have any value. Commutative
+operations match in both orders.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
+import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import EllipsisType
@@ -161,7 +163,7 @@ def known_integers(value: Value) -> int | tuple[int, ...] | None:
 
 
 def is_filled(value: Value, number: Any) -> bool:
-    """Whether a value is a constant (or Fill) whose elements all are `number`; 0.0 and -0.0 are told apart."""
+    """Whether a value is a constant (or Fill) of nothing but `number`; 0.0 and -0.0 are told apart."""
     if value.node.opdef is structural.Fill:
         value = value.node.inputs[1]
     constant = value.constant
@@ -204,7 +206,9 @@ def _pattern(opdef: OpDef, arguments: tuple[Argument, ...], keywords: dict[str, 
         raise ValueError(f"{opdef.name} has {len(opdef.inputs)} inputs, not {len(arguments) + len(known)}")
     rest = iter(arguments)
     taken = dict(known)
-    return Pattern(opdef, tuple(... if i in taken else next(rest) for i in range(len(opdef.inputs))), known, attrs)
+    return Pattern(
+        opdef, tuple(... if i in taken else next(rest) for i in range(len(opdef.inputs))), known, attrs
+    )
 
 
 # ---------------------------------------------------------------- rules
@@ -217,9 +221,11 @@ class Rule:
     Attributes:
         name: the function's name.
         patterns: the patterns, commutative operations in every order.
-        function: builds the replacement from what the patterns' names stand for (and `node`, the whole operation),
-            or gives None where it does not apply after all.
+        function: builds the replacement from what the patterns' names stand for (and `node`, the whole
+            operation), or gives None where it does not apply after all.
         doc: `left -> right`, and why that is valid.
+        takes: the names that the function takes.
+        same_shape: whether what it builds has the right shape whatever that is.
     """
 
     name: str
@@ -227,12 +233,13 @@ class Rule:
     function: Callable[..., Any]
     doc: str
     takes: tuple[str, ...]
+    same_shape: bool
 
     def apply(self, node: Node) -> Sequence[Value] | None:
         """The values that replace a node's outputs, or None where the rule does not apply.
 
-        They must surely have the shapes of what they replace: a rule need not repeat that `x * 1` is no `x` where
-        the 1 is broadcast to a wider shape.
+        They must surely have the shapes of what they replace: a rule need not repeat that `x * 1` is no `x`
+        where the 1 is broadcast to a wider shape.
         """
         for pattern in self.patterns:
             bound: dict[str, Any] = {}
@@ -251,7 +258,7 @@ class Rule:
         for old, new in zip(node.outputs, values, strict=True):
             if old.dtype is not new.dtype:
                 raise TypeError(f"rule {self.name} turns {old.dtype} into {new.dtype}")
-            if not shapes.surely_equal(old.shape, new.shape):
+            if not self.same_shape and not shapes.surely_equal(old.shape, new.shape):
                 return False
         return True
 
@@ -259,26 +266,41 @@ class Rule:
         return f"<Rule {self.name}: {self.doc.splitlines()[0]}>"
 
 
-def rule(*patterns: Pattern) -> Callable[[Callable[..., Any]], Rule]:
-    """Makes a function into a Rule. Its docstring begins with `left -> right` and says why that is valid."""
+def rule(*patterns: Pattern, same_shape: bool = False) -> Callable[[Callable[..., Any]], Rule]:
+    """Makes a function into a Rule.
+
+    Args:
+        patterns: what it applies to, any of them.
+        same_shape: whether what the function builds has the shape of what it replaces even where that is not
+            known.
+
+    Raises:
+        ValueError: the docstring does not begin with `left -> right` and say why that is valid.
+    """
 
     def decorate(function: Callable[..., Any]) -> Rule:
         doc = inspect.getdoc(function) or ""
-        if "->" not in doc.splitlines()[0] or len(doc.split(". ", 1)) < 2:
-            raise ValueError(f"the docstring of rule {function.__name__} must be `left -> right. Why it is valid.`")
+        if "->" not in doc.splitlines()[0] or len(re.split(r"\.\s", doc, maxsplit=1)) < 2:
+            raise ValueError(
+                f"the docstring of rule {function.__name__} must be `left -> right. Why it is valid.`"
+            )
         takes = tuple(inspect.signature(function).parameters)
         for pattern in patterns:
             missing = set(takes) - pattern.names - {"node"}
             if missing:
                 raise ValueError(f"rule {function.__name__} takes {missing}, which {pattern} does not bind")
-        orders = tuple(dict.fromkeys(order for pattern in patterns for order in pattern.orders()))
-        return Rule(function.__name__, orders, function, doc, takes)
+        # By their text, in which 0.0 and -0.0 differ.
+        orders = {repr(order): order for pattern in patterns for order in pattern.orders()}
+        return Rule(function.__name__, tuple(orders.values()), function, doc, takes, same_shape)
 
     return decorate
 
 
 class Rules:
-    """Rules in order, found by the op that they begin with. Called with a node, they give what replaces it, or None."""
+    """Rules in order, found by the op that they begin with.
+
+    Called with a node, they give what replaces it, or None.
+    """
 
     def __init__(self, *rules: Rule) -> None:
         self.rules = rules
@@ -288,6 +310,7 @@ class Rules:
                 self._by_op.setdefault(opdef, []).append(each)
 
     def __call__(self, node: Node) -> Sequence[Value] | None:
+        """What the first rule that applies makes of a node."""
         for each in self._by_op.get(node.opdef, ()):
             values = each.apply(node)
             if values is not None:
@@ -299,7 +322,7 @@ class Rules:
 
 
 class _Current(threading.local):
-    """The Builder of the Program that this thread is rewriting, and the operation that new nodes stand for."""
+    """The Builder of the Program that this thread rewrites, and the operation that new nodes stand for."""
 
     builder: Builder | None = None
     op: Operation | None = None
@@ -309,7 +332,7 @@ _current = _Current()
 
 
 @contextmanager
-def building(builder: Builder) -> Iterator[None]:
+def building(builder: Builder) -> Generator[None]:
     """Within it, `build` makes nodes of this builder."""
     previous = _current.builder, _current.op
     _current.builder, _current.op = builder, None
@@ -327,9 +350,9 @@ def stand_for(op: Operation | None) -> None:
 class _Build:
     """`build`: its attributes make nodes.
 
-    `build.Sum(x, reduction_indices=[0], keep_dims=True)`: inputs may be numbers and lists of integers, which become
-    constants: beside a value of the same type variable of its dtype, else int32. The result is the output, or the
-    list of outputs where there are several.
+    `build.Sum(x, reduction_indices=[0], keep_dims=True)`: inputs may be numbers and lists of integers,
+    which become constants: beside a value of the same type variable of its dtype, else int32. The result is
+    the output, or the list of outputs where there are several.
     """
 
     def __getattr__(self, name: str) -> Callable[..., Any]:

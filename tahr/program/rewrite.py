@@ -1,8 +1,9 @@
 """One walk over a Program that replaces nodes.
 
-Nodes come in topological order, so the inputs of each are final when its turn comes. What nothing changed is kept as it
-is, and what stands for it needs no new inference: a replacement has the dtype and shape of what it replaces. Nodes with
-effects are rebuilt on new inputs and tokens where they must be, and are otherwise never touched.
+Nodes come in topological order, so the inputs of each are final when its turn comes. What nothing changed
+is kept as it is, and what stands for it needs no new inference: a replacement has the dtype and shape of
+what it replaces. Nodes with effects are rebuilt on new inputs and tokens where they must be, and are
+otherwise never touched.
 """
 
 from __future__ import annotations
@@ -118,4 +119,6 @@ class _Walk:
 
 def is_rewritable(node: Node) -> bool:
     """Whether a node is a pure function of its inputs and nothing else."""
-    return node.opdef is not Input and not node.opdef.takes_context and not node.tokens and not node.has_effects
+    return (
+        node.opdef is not Input and not node.opdef.takes_context and not node.tokens and not node.has_effects
+    )

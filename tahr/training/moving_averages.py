@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tahr import variable_scope
 from tahr.core import convert, dtypes, scopes
 from tahr.core.graph import Operation, Tensor
 from tahr.core.scopes import GraphKeys
 from tahr.ops import casts, control_flow, elementwise, special
 from tahr.ops.initializers import Zeros
 from tahr.training import slot_creator
+from tahr.variable_scope import get_variable, get_variable_scope, variable_scope
 from tahr.variables import Variable, global_variables, moving_average_variables, trainable_variables
 
 
@@ -52,9 +52,9 @@ def _debiased_change(average: Any, value: Any, rate: Tensor) -> Tensor:
     """
     dtype = average.dtype.base_dtype
     slot: dict[str, Any] = {"dtype": dtype, "initializer": Zeros(), "trainable": False}
-    with variable_scope.variable_scope(average.op.name, values=[average, value, rate]):
-        biased = variable_scope.get_variable(_unused("biased"), shape=average.shape, **slot)
-        local_step = variable_scope.get_variable(_unused("local_step"), shape=[], **slot)
+    with variable_scope(average.op.name, values=[average, value, rate]):
+        biased = get_variable(_unused("biased"), shape=average.shape, **slot)
+        local_step = get_variable(_unused("local_step"), shape=[], **slot)
         updates = [biased.assign_sub((biased.read_value() - value) * rate), local_step.assign_add(1)]
         with scopes.control_dependencies(updates):
             correction = 1 - special.pow(1.0 - rate, local_step.read_value())
@@ -63,7 +63,7 @@ def _debiased_change(average: Any, value: Any, rate: Tensor) -> Tensor:
 
 def _unused(name: str) -> str:
     """A name that no variable of the current scope has; the same one where variables are being reused."""
-    scope = variable_scope.get_variable_scope()
+    scope = get_variable_scope()
     taken = {v.op.name for v in global_variables()}
     full_name = f"{scope.name}/{name}"
     if scope.reuse or full_name not in taken:
@@ -97,10 +97,10 @@ def weighted_moving_average(
     """
     collections = [GraphKeys.GLOBAL_VARIABLES] if collections is None else collections
     value, weight = convert.convert_to_tensor(value), convert.convert_to_tensor(weight)
-    with variable_scope.variable_scope(name, "WeightedMovingAvg", [value, weight, decay]) as scope:
+    with variable_scope(name, "WeightedMovingAvg", [value, weight, decay]) as scope:
         averages = [
             assign_moving_average(
-                variable_scope.get_variable(
+                get_variable(
                     variable,
                     shape=shape,
                     dtype=tensor.dtype,

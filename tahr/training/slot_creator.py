@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from tahr import variable_scope
 from tahr.core import dtypes
 from tahr.core.graph import Tensor
 from tahr.core.shapes import TensorShape
 from tahr.ops import shaping, structural
 from tahr.ops.initializers import Constant, Ones, Zeros
+from tahr.variable_scope import get_variable, get_variable_scope, variable_scope
 from tahr.variables import Variable
 
 
@@ -82,26 +82,23 @@ def create_filled_slot(primary: Any, value: float, name: str, dtype: Any) -> Any
     shape, dtype = primary.shape, dtypes.as_dtype(dtype).base_dtype
     number = np.asarray(value, dtype.numpy)
     if not shape.is_fully_defined():
-        # The shape is that of the value which the primary has when the slot is initialized.
-        like = primary.initialized_value() if isinstance(primary, Variable) else primary
+        # The shape is known when the slot is initialized, together with what it belongs to.
+        like = primary.initial_value if isinstance(primary, Variable) else primary
         return create_slot(primary, structural.fill(shaping.shape(like), number), name)
     initializer = Zeros() if value == 0 else Ones() if value == 1 else Constant(value)
     slot = create_slot_with_initializer(primary, initializer, shape, dtype, name)
-    # In tutorial behaviour a variable made from an array needs no initializer to run, so its slots must not
-    # either.
+    # In tutorial behaviour a variable made from an array needs no initializer to run; nor do its slots.
     slot.op.lazy_value = np.broadcast_to(number, shape.as_list())
     return slot
 
 
 def _create(primary: Any, name: str, **arguments: Any) -> Any:
-    scope = variable_scope.get_variable_scope()
+    scope = get_variable_scope()
     partitioner = scope.partitioner
     scope.set_partitioner(None)  # a slot is as whole as what it belongs to
     try:
-        with variable_scope.variable_scope(None, f"{primary.op.name}/{name}"):
-            slot = variable_scope.get_variable(
-                "", trainable=False, use_resource=is_resource(primary), **arguments
-            )
+        with variable_scope(None, f"{primary.op.name}/{name}"):
+            slot = get_variable("", trainable=False, use_resource=is_resource(primary), **arguments)
     finally:
         scope.set_partitioner(partitioner)
     # A method that TensorFlow's savers know, too, and hence keeps its name.

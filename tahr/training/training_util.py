@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tahr import variable_scope
 from tahr.core import dtypes, scopes
 from tahr.core.graph import Graph, Tensor
 from tahr.core.scopes import GraphKeys
 from tahr.ops.initializers import Zeros
+from tahr.variable_scope import get_variable
 from tahr.variables import Variable
 
 
@@ -59,7 +59,7 @@ def create_global_step(graph: Graph | None = None) -> Any:
     if get_global_step(graph) is not None:
         raise ValueError('"global_step" already exists.')
     with graph.as_default(), graph.name_scope(None):
-        step = variable_scope.get_variable(
+        step = get_variable(
             GraphKeys.GLOBAL_STEP,
             shape=[],
             dtype=dtypes.int64,

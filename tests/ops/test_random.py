@@ -184,7 +184,7 @@ def test_the_gradient_of_gamma_numbers():
 def test_a_crop_that_does_not_fit():
     with Graph().as_default(), Session() as session:
         crop = random.random_crop(placeholder(dtypes.float32, [None]), [5])
-        with pytest.raises(InvalidArgumentError, match="Need value.shape >= size, got "):
+        with pytest.raises(InvalidArgumentError, match=r"Need value\.shape >= size, got "):
             session.run(crop, {"Placeholder:0": [1.0, 2.0]})
 
 

@@ -186,9 +186,9 @@ def step(
     name: str,
     state: list[np.ndarray],
     grad: np.ndarray,
-    indices: list[int] | None = None,
+    indices: Any = None,
     rates: dict[str, Any] | None = None,
-    **attrs: bool,
+    **attrs: Any,
 ) -> list[np.ndarray]:
     """Run one operation in a session and return the variable and its slots."""
     definition = OPS[name]
@@ -207,11 +207,11 @@ def step(
     return found
 
 
-def arrays(name: str, shape: tuple[int, ...], dtype: str = "float64") -> tuple[list[np.ndarray], np.ndarray]:
+def arrays(name: str, shape: tuple[int, ...], dtype: Any = "float64") -> tuple[list[np.ndarray], np.ndarray]:
     """A variable, slots and a gradient with a zero in it.
 
-    Slots are positive, as sums of squares are, and a later one exceeds the square of the one before, as a mean of
-    squares does that of a mean.
+    Slots are positive, as sums of squares are, and a later one exceeds the square of the one before, as a
+    mean of squares exceeds the square of the mean.
     """
     random = np.random.default_rng(7)
     slots, _ = rule_of(name)

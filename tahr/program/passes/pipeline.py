@@ -2,9 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from tahr.core.opdef import OpDef
+from tahr.program import check
 from tahr.program.node import Program
+from tahr.program.passes import canonicalize, expand, fold, simplify, stabilize
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass.
+
+    Attributes:
+        name: its name.
+        run: the rewriting.
+        forbids: whether an op must not be there after it, nor after any later pass.
+    """
+
+    name: str
+    run: Callable[[Program], Program]
+    forbids: check.Forbids = check.nothing
+
+
+def passes(keeps: expand.Keeps) -> tuple[Pass, ...]:
+    """The passes for a backend.
+
+    Args:
+        keeps: whether the backend has a kernel of its own for a composite.
+    """
+    return (
+        # One form for each meaning, so that what follows has few patterns to know.
+        Pass("canonicalize", canonicalize.run, lambda opdef: opdef.name in canonicalize.GONE),
+        # Before expansion: afterwards log(softmax(x)) can no longer be recognised.
+        Pass("stabilize", stabilize.run),
+        Pass("expand", partial(expand.run, keeps=keeps), lambda opdef: expand.is_composite(opdef, keeps)),
+        # Before simplification, which looks for constants.
+        Pass("fold", fold.run),
+        Pass("simplify", simplify.run),
+    )
+
+
+def run(program: Program, order: tuple[Pass, ...]) -> Program:
+    """A program after passes; the checker looks at it after each, if it is switched on."""
+    forbidden: list[check.Forbids] = []
+    if check.is_on():
+        check.program(program, "extraction")
+    for each in order:
+        before = program
+        program = each.run(program)
+        if check.is_on():
+            forbidden.append(each.forbids)
+            check.program(program, each.name, forbidden)
+            check.same_effects(before, program, each.name)
+    return program
+
+
+def _has_kernel(opdef: OpDef) -> bool:
+    return opdef.compute is not None
+
+
+_FOR_NUMPY = passes(keeps=_has_kernel)
 
 
 def for_numpy(program: Program) -> Program:
-    """The passes for the reference backend."""
-    return program
+    """The passes for the reference backend, which keeps each composite that has a NumPy kernel."""
+    return run(program, _FOR_NUMPY)

@@ -148,6 +148,14 @@ SAMPLES.extend(
             gradient=False,
         ),
         Sample(
+            "SeluGrad",
+            "at the kink, -Inf and NaN",
+            inputs=([2.0, 2.0, 2.0], [0.0, -SCALE_ALPHA, NAN]),
+            expected=[2 * SCALE, 0.0, 2 * SCALE],
+            dtypes=("float32", "float64"),
+            gradient=False,
+        ),
+        Sample(
             "Selu",
             "special",
             inputs=([-INF, INF, NAN],),

@@ -1,4 +1,4 @@
-"""The optimizers' steps change variables: they are tested in sessions, each against its formula for one element."""
+"""The optimizers' steps change variables: they are tested in sessions, each against its formula."""
 
 from __future__ import annotations
 
