@@ -17,6 +17,7 @@ from tahr.api import losses as losses
 from tahr.api import manip as manip
 from tahr.api import math as math
 from tahr.api import nn as nn
+from tahr.api import queue as queue
 from tahr.api import random as random
 from tahr.api import test as test
 from tahr.api import train as train
@@ -345,6 +346,7 @@ from tahr.ops.initializers import truncated_normal_initializer as truncated_norm
 from tahr.ops.initializers import uniform_unit_scaling_initializer as uniform_unit_scaling_initializer
 from tahr.ops.initializers import variance_scaling_initializer as variance_scaling_initializer
 from tahr.ops.initializers import zeros_initializer as zeros_initializer
+from tahr.ops.activations import log_sigmoid as log_sigmoid
 
 # softmax
 from tahr.ops.softmax import softmax as softmax
@@ -371,6 +373,17 @@ from tahr.ops.functional import foldr as foldr
 from tahr.ops.functional import map_fn as map_fn
 from tahr.ops.functional import scan as scan
 from tahr.ops.functional import switch_case as switch_case
+
+# Python inside a graph
+from tahr.ops.host import numpy_function as numpy_function
+from tahr.ops.host import py_func as py_func
+
+# queues
+from tahr.ops.queues import FIFOQueue as FIFOQueue
+from tahr.ops.queues import PaddingFIFOQueue as PaddingFIFOQueue
+from tahr.ops.queues import PriorityQueue as PriorityQueue
+from tahr.ops.queues import QueueBase as QueueBase
+from tahr.ops.queues import RandomShuffleQueue as RandomShuffleQueue
 
 # assertions and printing
 from tahr.ops.debug import add_check_numerics_ops as add_check_numerics_ops
@@ -497,3 +510,8 @@ no_gradient = _registry.NoGradient
 
 __version__ = "0.1.0"
 VERSION = __version__
+
+# errors that leave a public function show the user's lines
+from tahr.core import boundary as _boundary
+
+_boundary.enclose(globals(), __name__)

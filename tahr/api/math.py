@@ -107,6 +107,7 @@ from tahr.ops.segments import unsorted_segment_mean as unsorted_segment_mean
 from tahr.ops.segments import unsorted_segment_min as unsorted_segment_min
 from tahr.ops.segments import unsorted_segment_prod as unsorted_segment_prod
 from tahr.ops.segments import unsorted_segment_sqrt_n as unsorted_segment_sqrt_n
+from tahr.ops.activations import log_sigmoid as log_sigmoid
 from tahr.ops.activations import softplus as softplus
 from tahr.ops.activations import softsign as softsign
 from tahr.ops.softmax import log_softmax as log_softmax

@@ -49,23 +49,26 @@ def boundary(function: Function) -> Function:
 
 
 def hide_frames(error: BaseException) -> None:
-    """Drops tahr's frames from the traceback of an error, and of the errors that led to it."""
+    """Drops tahr's frames from the traceback of an error that a boundary caught, and of the errors that led to it."""
     if os.environ.get(FULL_TRACEBACK, "0") not in ("", "0"):
         return
-    while True:
-        first = error.__traceback__
-        if first is not None:
-            error.__traceback__ = first.tb_next = _users_part(first.tb_next)
-        cause = error.__cause__
-        if cause is None and not error.__suppress_context__:
-            cause = error.__context__
-        if cause is None:
-            return
-        if _users_part(cause.__traceback__) is None:
-            # What failed inside tahr is told by the error that it led to.
-            error.__cause__ = None
-            return
-        error = cause
+    first = error.__traceback__
+    if first is not None:  # the boundary's own frame, which Python 3.10 keeps
+        error.__traceback__ = first.tb_next = _users_part(first.tb_next)
+    seen = {error}
+    while (reason := _reason(error)) is not None and reason not in seen:
+        if reason.__traceback__ is not None:
+            reason.__traceback__ = _users_part(reason.__traceback__)
+            if reason.__traceback__ is None:  # what failed inside tahr is told by the error that it led to
+                error.__cause__ = None
+                return
+        seen.add(reason)
+        error = reason
+
+
+def _reason(error: BaseException) -> BaseException | None:
+    """The error that Python shows above another one."""
+    return error.__cause__ if error.__suppress_context__ else error.__context__
 
 
 def _users_part(traceback: TracebackType | None) -> TracebackType | None:
@@ -85,26 +88,33 @@ def _users_part(traceback: TracebackType | None) -> TracebackType | None:
     return result
 
 
-def enclose(namespace: ModuleType, name: str) -> None:
+def enclose(namespace: dict[str, Any], name: str) -> None:
     """Puts every public function of a namespace, and of the classes in it, behind a boundary.
 
     Core's classes are left alone: what tahr itself calls all the time would become slower, so their methods for users are
     decorated where they are written.
 
     Args:
-        namespace: the module; modules of `tahr.api` in it are namespaces of their own.
-        name: what users call it.
+        namespace: the dictionary of the module; modules of `tahr.api` in it are namespaces too.
+        name: the module's name, under which its functions are pickled.
     """
-    for key, value in list(vars(namespace).items()):
+    for key, value in list(namespace.items()):
         if isinstance(value, ModuleType):
             if value.__name__.startswith("tahr.api."):
-                enclose(value, f"{name}.{key}")
+                enclose(vars(value), value.__name__)
         elif key.startswith("_") or not getattr(value, "__module__", "").startswith("tahr."):
             continue
         elif isinstance(value, FunctionType):
-            setattr(namespace, key, boundary(value))
+            function = boundary(value)
+            if function.__module__ == value.__module__:  # the first of its names
+                function.__module__, function.__qualname__ = name, key
+            namespace[key] = function
         elif isinstance(value, type) and not issubclass(value, BaseException):
             _enclose_class(value)
+
+
+# The special methods that users' code runs and that may well fail.
+_SPECIAL = ("__init__", "__call__", "__enter__", "__exit__", "__getitem__", "__iter__")
 
 
 def _enclose_class(cls: type) -> None:
@@ -117,5 +127,5 @@ def _enclose_class(cls: type) -> None:
 
 def _public_methods(cls: type) -> Iterator[tuple[str, FunctionType]]:
     for name, value in list(vars(cls).items()):
-        if isinstance(value, FunctionType) and (not name.startswith("_") or name in ("__init__", "__call__")):
+        if isinstance(value, FunctionType) and (not name.startswith("_") or name in _SPECIAL):
             yield name, value

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tahr import errors
 from tahr.core import shapes, source
+from tahr.core.boundary import boundary
 from tahr.core.dtypes import DType
 from tahr.core.opdef import OPS, OpDef
 from tahr.core.shapes import Spec, TensorShape
@@ -92,6 +93,7 @@ class Tensor:
         """Its possibly partial static shape."""
         return TensorShape(self.spec.shape)
 
+    @boundary
     def set_shape(self, shape: Any) -> None:
         """Adds to what is known of its shape.
 
@@ -111,6 +113,7 @@ class Tensor:
         """Notes that `op` takes this tensor as an input."""
         self._consumers.append(op)
 
+    @boundary
     def eval(self, feed_dict: Mapping[Any, Any] | None = None, session: Any = None) -> Any:
         """Its value, computed by `session` or the default session.
 
@@ -131,6 +134,7 @@ class Tensor:
     __hash__ = object.__hash__
     __eq__ = object.__eq__
 
+    @boundary
     def __bool__(self) -> bool:
         raise TypeError(
             "Using a `tf.Tensor` as a Python `bool` is not allowed. Use `if t is not None:` instead of `if t:` to "
@@ -138,6 +142,7 @@ class Tensor:
             "on the value of a tensor."
         )
 
+    @boundary
     def __iter__(self) -> Iterator[Tensor]:
         raise TypeError(
             errors.describe(
@@ -148,23 +153,28 @@ class Tensor:
             )
         )
 
+    @boundary
     def __len__(self) -> int:
         raise TypeError(
             f"len is not well defined for symbolic Tensors. ({self.name}) "
             "Please call `x.shape` rather than `len(x)` for shape information."
         )
 
+    @boundary
     def __getitem__(self, key: Any) -> Tensor:
         return hooks.operator("getitem", self, key)
 
+    @boundary
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
         raise NotImplementedError(
             f"Cannot convert a symbolic Tensor ({self.name}) to a numpy array: it has a value only in a session."
         )
 
+    @boundary
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return hooks.operator("ufunc", self, ufunc, method, inputs, kwargs)
 
+    @boundary
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return hooks.operator("function", self, func, args, kwargs)
 
@@ -210,13 +220,13 @@ def _install_operators(cls: type) -> None:
     """Gives Tensor (or Variable) its operators; all of them go through the one `operator` hook."""
 
     def binary(name: str) -> Callable[..., Any]:
-        return lambda self, other: hooks.operator(name, self, other)
+        return boundary(lambda self, other: hooks.operator(name, self, other))
 
     def reflected(name: str) -> Callable[..., Any]:
-        return lambda self, other: hooks.operator(name, other, self)
+        return boundary(lambda self, other: hooks.operator(name, other, self))
 
     def unary(name: str) -> Callable[..., Any]:
-        return lambda self: hooks.operator(name, self)
+        return boundary(lambda self: hooks.operator(name, self))
 
     for name in _BINARY:
         setattr(cls, f"__{name}__", binary(name))
@@ -301,6 +311,7 @@ class Operation:
         where = self.source
         return [(where.filename, where.lineno, where.code.co_name, where.line)]
 
+    @boundary
     def get_attr(self, name: str) -> Any:
         """The value of an attribute.
 
@@ -328,6 +339,7 @@ class Operation:
         """The colocation groups it belongs to: its own."""
         return [b"loc:@" + self.name.encode()]
 
+    @boundary
     def run(self, feed_dict: Mapping[Any, Any] | None = None, session: Any = None) -> None:
         """Runs it in `session` or the default session.
 
@@ -675,18 +687,21 @@ class Graph:
         """All operations, in the order in which they were made."""
         return list(self._operations)
 
+    @boundary
     def get_operation_by_name(self, name: str) -> Operation:
         """The operation with a name. Raises KeyError where there is none."""
         if not isinstance(name, str):
             raise TypeError(f"Operation names are strings (or similar), not {type(name).__name__}.")
         return self.as_graph_element(name, allow_tensor=False, allow_operation=True)
 
+    @boundary
     def get_tensor_by_name(self, name: str) -> Tensor:
         """The tensor named `op:index`. Raises KeyError where there is none, ValueError for another form."""
         if not isinstance(name, str):
             raise TypeError(f"Tensor names are strings (or similar), not {type(name).__name__}.")
         return self.as_graph_element(name, allow_tensor=True, allow_operation=False)
 
+    @boundary
     def as_graph_element(self, obj: Any, allow_tensor: bool = True, allow_operation: bool = True) -> Any:
         """The Tensor or Operation that `obj` is, names or converts to.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MappingView
+from collections.abc import Callable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
 
 
 def is_sequence(value: Any) -> bool:
     """Whether `value` is a list, tuple, named tuple, dict or a dict's values (and not, for example, a string)."""
-    return isinstance(value, (list, tuple, Mapping, MappingView))
+    return isinstance(value, (list, tuple, Mapping, ValuesView, KeysView))
 
 
 is_nested = is_sequence
@@ -23,7 +23,7 @@ def _leaves(structure: Any) -> Iterator[Any]:
     if isinstance(structure, Mapping):
         for key in _sorted_keys(structure):
             yield from _leaves(structure[key])
-    elif isinstance(structure, (list, tuple, MappingView)):
+    elif isinstance(structure, (list, tuple, ValuesView, KeysView)):
         for item in structure:
             yield from _leaves(item)
     else:
@@ -59,7 +59,7 @@ def _pack(structure: Any, leaves: Iterator[Any]) -> Any:
         return type(structure)((key, packed[key]) for key in structure)  # pyright: ignore[reportCallIssue]
     if isinstance(structure, tuple) and hasattr(structure, "_fields"):
         return type(structure)(*(_pack(item, leaves) for item in structure))
-    if isinstance(structure, MappingView):
+    if isinstance(structure, (ValuesView, KeysView)):
         return [_pack(item, leaves) for item in structure]
     if isinstance(structure, (list, tuple)):
         return type(structure)(_pack(item, leaves) for item in structure)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -148,7 +148,7 @@ def colocate_with(op: Any, ignore_existing: bool = False) -> Any:
 
 
 @contextmanager
-def init_scope() -> Iterator[None]:
+def init_scope() -> Generator[None]:
     """A context manager that leaves every loop, branch and control block: initializers are made in it."""
     graph = get_default_graph()
     scope = graph.get_name_scope()

@@ -8,7 +8,7 @@ small integer tensors that usually hold shapes, the (partly known) value.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 

@@ -365,6 +365,17 @@ def _softplus_grad_expansion(dy: Tensor, x: Tensor) -> Tensor:
     return dy * sigmoid(x)
 
 
+def log_sigmoid(x: Any, name: str | None = None) -> Tensor:
+    """log(sigmoid(x)), also where the sigmoid underflows.
+
+    Args:
+        x: floating numbers of any shape.
+        name: the operation's name.
+    """
+    with name_scope(name, "LogSigmoid", [x]) as scope:
+        return negative(softplus(negative(x)), name=scope)
+
+
 # ---------------------------------------------------------------- Softsign
 
 Softsign = OpDef("Softsign", _ACTIVATION, types={"T": FLOATS}, form=ELEMENTWISE)

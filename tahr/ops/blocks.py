@@ -9,14 +9,13 @@ from typing import Any, cast
 import numpy as np
 
 from tahr.core import convert, dtypes, shapes
-from tahr.core.dtypes import DType
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import MOVEMENT, REQUIRED, Array, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
 from tahr.errors import Complaint
-from tahr.ops.joining import concat, stack
+from tahr.ops.joining import stack
 from tahr.ops.structural import broadcast_to, reshape, size
 
 # ---------------------------------------------------------------- space and depth
@@ -310,58 +309,6 @@ def batch_to_space(
 
 
 # ---------------------------------------------------------------- grids
-
-Eye = OpDef(
-    "Eye",
-    "num_rows: Tsize, num_columns: Tsize -> output: dtype",
-    attrs={"dtype": dtypes.float32},
-    types={"Tsize": dtypes.INDICES},
-)
-Eye.not_differentiable()
-
-
-@Eye.shape
-def _eye_shape(num_rows: Spec, num_columns: Spec, *, dtype: DType) -> Shape:
-    counts = (num_rows, num_columns)
-    for count in counts:
-        shapes.dims(count.shape, 0)
-    return tuple(UNKNOWN if count.value is None else count.value.item() for count in counts)
-
-
-@Eye.kernel
-def _eye_kernel(num_rows: Array, num_columns: Array, *, dtype: DType) -> Array:
-    if num_rows < 0 or num_columns < 0:
-        raise Complaint(f"an identity matrix cannot have the shape [{num_rows},{num_columns}]")
-    return np.eye(int(num_rows), int(num_columns), dtype=dtype.numpy)
-
-
-def eye(
-    num_rows: Any,
-    num_columns: Any = None,
-    batch_shape: Any = None,
-    dtype: Any = dtypes.float32,
-    name: str | None = None,
-) -> Tensor:
-    """An identity matrix, or a batch of them.
-
-    Args:
-        num_rows: an integer scalar.
-        num_columns: likewise; as many as rows by default.
-        batch_shape: the shape of the batch, if one is wanted.
-        dtype: the type of the elements.
-        name: the operation's name.
-
-    Returns:
-        [*batch_shape, num_rows, num_columns].
-    """
-    with name_scope(name, "eye", [num_rows, num_columns, batch_shape]) as scope:
-        dtype = dtypes.as_dtype(dtype).base_dtype
-        columns = num_rows if num_columns is None else num_columns
-        if batch_shape is None:
-            return Eye(num_rows, columns, dtype=dtype, name=scope)
-        matrix = Eye(num_rows, columns, dtype=dtype)
-        batch = convert.convert_to_tensor(batch_shape, dtypes.int32, name="batch_shape")
-        return broadcast_to(matrix, concat([batch, stack([num_rows, columns])], 0), name=scope)
 
 
 def meshgrid(*args: Any, indexing: str = "xy", name: str = "meshgrid") -> list[Tensor]:

@@ -19,7 +19,7 @@ from tahr.core.dtypes import DType
 from tahr.core.graph import Graph, Operation, Region, Tensor
 from tahr.core.opdef import MOVEMENT, REQUIRED, Array, OpDef
 from tahr.core.shapes import Shape, Spec
-from tahr.ops import casts, elementwise, joining, lists, logic, shaping, structural
+from tahr.ops import elementwise, joining, lists, structural
 
 # ---------------------------------------------------------------- grouping
 

@@ -18,10 +18,18 @@ from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import Array, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
-from tahr.core.sizes import UNKNOWN, Dim, minimum
+from tahr.core.sizes import UNKNOWN, minimum
 from tahr.errors import Complaint
 from tahr.ops import elementwise as e, indexing, joining, linalg, reductions, special, structural as s
-from tahr.ops.linalg import adjoint, matmul, matrix_band_part, matrix_diag, matrix_diag_part, matrix_set_diag
+from tahr.ops.linalg import (
+    adjoint,
+    matmul,
+    matrix_band_part,
+    matrix_diag,
+    matrix_diag_part,
+    matrix_dims,
+    matrix_set_diag,
+)
 
 _TYPES = {"T": FLOATING}
 
@@ -462,17 +470,9 @@ def _cholesky_of_gramian(a: Tensor, l2_regularizer: Any, size: int, first_kind: 
 Qr = OpDef("Qr", "input: T -> q: T, r: T", attrs={"full_matrices": False}, types=_TYPES)
 
 
-def _matrix_dims(x: Spec) -> tuple[tuple[Dim, ...], Dim, Dim] | None:
-    if x.shape is None:
-        return None
-    if len(x.shape) < 2:
-        raise ValueError(f"Shape must be at least rank 2 but is rank {len(x.shape)}")
-    return x.shape[:-2], x.shape[-2], x.shape[-1]
-
-
 @Qr.shape
 def _qr_shape(x: Spec, *, full_matrices: bool) -> list[Shape]:
-    dims = _matrix_dims(x)
+    dims = matrix_dims(x)
     if dims is None:
         return [None, None]
     batch, rows, columns = dims
@@ -495,7 +495,7 @@ def _qr_gradient(op: Operation, dq: Tensor, dr: Tensor) -> Tensor:
     matrices Roberts & Roberts, "QR and LQ decomposition matrix backpropagation algorithms" (2020).
     """
     (a,), (q, r) = op.inputs, op.outputs
-    dims = _matrix_dims(a.spec)
+    dims = matrix_dims(a.spec)
     _, rows, columns = dims or ((), UNKNOWN, UNKNOWN)
     is_tall = isinstance(rows, int) and isinstance(columns, int) and rows >= columns
     is_wide = isinstance(rows, int) and isinstance(columns, int) and rows <= columns
@@ -563,7 +563,7 @@ Svd = OpDef(
 
 @Svd.shape
 def _svd_shape(x: Spec, *, compute_uv: bool, full_matrices: bool) -> list[Shape]:
-    dims = _matrix_dims(x)
+    dims = matrix_dims(x)
     if dims is None:
         return [None, None, None] if compute_uv else [None, (0,), (0,)]
     batch, rows, columns = dims

@@ -578,7 +578,7 @@ def diag_part(input: Any, name: str | None = None) -> Tensor:
 # ---------------------------------------------------------------- diagonals of matrices
 
 
-def _matrix_dims(x: Spec) -> tuple[tuple[Dim, ...], Dim, Dim] | None:
+def matrix_dims(x: Spec) -> tuple[tuple[Dim, ...], Dim, Dim] | None:
     """(batch, rows, columns) of a tensor that must hold matrices; None for an unknown rank."""
     if x.shape is None:
         return None
@@ -626,7 +626,7 @@ MatrixDiagPart = OpDef("MatrixDiagPart", "input: T -> diagonal: T", form=MOVEMEN
 
 @MatrixDiagPart.shape
 def _matrix_diag_part_shape(x: Spec) -> Shape:
-    dims = _matrix_dims(x)
+    dims = matrix_dims(x)
     return None if dims is None else (*dims[0], _shorter(dims[1], dims[2]))
 
 
@@ -650,7 +650,7 @@ MatrixSetDiag = OpDef("MatrixSetDiag", "input: T, diagonal: T -> output: T")
 
 @MatrixSetDiag.shape
 def _matrix_set_diag_shape(x: Spec, diagonal: Spec) -> Shape:
-    dims = _matrix_dims(x)
+    dims = matrix_dims(x)
     if dims is not None:
         shapes.merge((*dims[0], _shorter(dims[1], dims[2])), diagonal.shape)
     return x.shape
@@ -689,7 +689,7 @@ MatrixBandPart = OpDef(
 
 @MatrixBandPart.shape
 def _matrix_band_part_shape(x: Spec, num_lower: Spec, num_upper: Spec) -> Shape:
-    _matrix_dims(x)
+    matrix_dims(x)
     return x.shape
 
 

@@ -162,6 +162,12 @@ def _unwritten(index: int, element_shape: Shape) -> Complaint:
     )
 
 
+def _rows(tensor: Array) -> list[Array]:
+    """The rows of a copy, as arrays even where they are scalars."""
+    copy = tensor.copy()
+    return [copy[i, ...] for i in range(len(copy))]
+
+
 def _or_zeros(item: Any, like: Any) -> Any:
     """A gradient's item: None stands for zero, which is never materialised."""
     if item is not None:
@@ -464,7 +470,7 @@ def _from_tensor_shape(tensor: Spec) -> Shape:
 
 @TensorListFromTensor.kernel
 def _from_tensor_kernel(tensor: Array) -> TensorList:
-    return TensorList([np.asarray(row) for row in tensor.copy()])
+    return TensorList(_rows(tensor))
 
 
 @TensorListFromTensor.gradient
@@ -519,7 +525,7 @@ def stacked(items: list[Any], dtype: DType, element_shape: Shape) -> Array:
     result = np.zeros((len(items), *known.shape), dtype.numpy)
     for row, item in zip(range(len(items)), items):
         if item is not None:
-            result[row] = item
+            result[row, ...] = item
     return result
 
 
@@ -538,7 +544,7 @@ def _stack_like_kernel(items: TensorList, like: Array) -> Array:
     result = np.zeros(like.shape, like.dtype)
     for row, item in enumerate(items.items()):
         if item is not None:
-            result[row] = item
+            result[row, ...] = item
     return result
 
 
@@ -586,8 +592,8 @@ TensorListScatterLike.shape(_scalar)
 @TensorListScatterLike.kernel
 def _scatter_like_kernel(items: TensorList, indices: Array, tensor: Array) -> TensorList:
     result: list[Any] = [None] * len(items)
-    for i, row in zip(indices.tolist(), tensor):
-        result[i] = _sum(result[i], np.array(row))
+    for i, row in zip(indices.tolist(), _rows(tensor)):
+        result[i] = _sum(result[i], row)
     return TensorList(result)
 
 
@@ -613,7 +619,7 @@ def _gather_like_kernel(items: TensorList, indices: Array, like: Array) -> Array
     result = np.zeros(like.shape, like.dtype)
     for row, i in enumerate(indices.tolist()):
         if every[i] is not None:
-            result[row] = every[i]
+            result[row, ...] = every[i]
     return result
 
 
@@ -643,12 +649,12 @@ def _scatter_kernel(
     highest = int(indices.max(initial=-1))
     if resize_if_index_out_of_bounds and highest >= len(result):
         result += [None] * (highest + 1 - len(result))
-    for i, row in zip(indices.tolist(), tensor.copy()):
+    for i, row in zip(indices.tolist(), _rows(tensor)):
         if not 0 <= i < len(result):
             raise Complaint(f"Max scatter index must be < array size ({i} vs. {len(result)})")
         if write_once and result[i] is not None:
             raise _written_already(i)
-        result[i] = np.asarray(row)
+        result[i] = row
     return TensorList(result)
 
 

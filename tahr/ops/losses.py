@@ -332,7 +332,7 @@ def huber_loss(
     with name_scope(scope, "huber_loss", [predictions, labels, weights]) as scope:
         predictions, labels = _operands(predictions=predictions, labels=labels)
         error = absolute(subtract(predictions, labels))
-        # |e| is cut into min(|e|, delta) and what exceeds it: quadratic² / 2 + delta linear, without a branch.
+        # Without a branch: |e| is cut into min(|e|, delta) and what exceeds it.
         quadratic = minimum(error, delta)
         linear = subtract(error, quadratic)
         losses = add(multiply(0.5, square(quadratic)), multiply(delta, linear))

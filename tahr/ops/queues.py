@@ -115,7 +115,7 @@ def _enqueue_many_kernel(
     for i, (component, shape) in enumerate(zip(components, shapes)):
         _check_component(i, (count, *(component.shape[1:] if shape is None else shape)), component.shape)
     copies = [np.array(c) for c in components]
-    queue.enqueue(context, [tuple(np.asarray(c[i]) for c in copies) for i in range(count)])
+    queue.enqueue(context, [tuple(c[i, ...] for c in copies) for i in range(count)])
     return ()
 
 
@@ -218,8 +218,8 @@ def _batch(
         static = tuple(d if isinstance(d, int) else 0 for d in shape)
         size = tuple(map(max, zip(*(r.shape for r in rows)))) if rows else static
         batch = np.full((len(rows), *size), b"" if dtype is dtypes.string else 0, dtype.numpy)
-        for target, row in zip(range(len(rows)), rows):
-            batch[(target, *map(slice, row.shape))] = row
+        for target, row in enumerate(rows):
+            batch[(target, *map(slice, row.shape), ...)] = row
         result.append(batch)
     return result
 

@@ -20,6 +20,7 @@ from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import REQUIRED, Array, Effects, OpDef
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint, FailedPreconditionError, OutOfRangeError
+from tahr.ops.indexing import check_indices, combine_rows, scatter_rows
 
 WRITES = Effects(writes=(0,))
 READS = Effects(reads=(0,))
@@ -209,15 +210,6 @@ AssignSubVariableOp.stateful_kernel(_in_place(np.subtract))
 # ---------------------------------------------------------------- sparse writes
 
 
-def check_indices(indices: Array, size: int) -> None:
-    """Raises where an index is not in [0, size), with TensorFlow's text."""
-    if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= size):
-        flat = indices.ravel()
-        at = int(np.flatnonzero((flat < 0) | (flat >= size))[0])
-        where = list(map(int, np.unravel_index(at, indices.shape)))
-        raise Complaint(f"indices{where if where else ''} = {int(flat[at])} is not in [0, {size})")
-
-
 def _scatter_shape(ref: Spec, indices: Spec, updates: Spec, **_: Any) -> Shape:
     if ref.shape is not None and indices.shape is not None and updates.shape:
         wanted = indices.shape + ref.shape[1:]
@@ -230,31 +222,37 @@ def _scatter_shape(ref: Spec, indices: Spec, updates: Spec, **_: Any) -> Shape:
     return ref.shape
 
 
-def _scatter(at: Callable[[Array, Array, Array], None]) -> Callable[..., Array]:
+# How the old rows and the updates are combined; None replaces them.
+_SCATTERS: dict[str, np.ufunc | None] = {
+    "Update": None,
+    "Add": np.add,
+    "Sub": np.subtract,
+    "Mul": np.multiply,
+    "Div": np.divide,
+    "Min": np.minimum,
+    "Max": np.maximum,
+}
+
+
+def _write_rows(combine: np.ufunc | None, target: Array, rows: Array, values: Array) -> None:
+    if combine is None:
+        target[rows] = values
+    else:
+        combine_rows(combine, target, rows, values)
+
+
+def _scatter(combine: np.ufunc | None) -> Callable[..., Array]:
     def kernel(context: Any, cell: Any, indices: Array, updates: Array, **_: Any) -> Array:
         def change(old: Array) -> Array:
+            old = np.asarray(old, order="C")
             check_indices(indices, len(old))
-            at(old, indices, updates)
+            values = np.broadcast_to(updates, (*indices.shape, *old.shape[1:]))
+            _write_rows(combine, old, indices.reshape(-1), values.reshape(indices.size, *old.shape[1:]))
             return old
 
         return cell.update(change)
 
     return kernel
-
-
-def _scatter_set(old: Array, indices: Array, updates: Array) -> None:
-    old[indices] = updates
-
-
-_SCATTERS: dict[str, Callable[[Array, Array, Array], None]] = {
-    "Update": _scatter_set,
-    "Add": np.add.at,
-    "Sub": np.subtract.at,
-    "Mul": np.multiply.at,
-    "Div": np.divide.at,
-    "Min": np.minimum.at,
-    "Max": np.maximum.at,
-}
 
 
 def _define_scatter(kind: str) -> tuple[OpDef, OpDef]:
@@ -283,14 +281,8 @@ SCATTER = {kind: _define_scatter(kind) for kind in _SCATTERS}
 def _scatter_nd(combine: np.ufunc | None) -> Callable[..., Array]:
     def kernel(context: Any, cell: Any, indices: Array, updates: Array, **_: Any) -> Array:
         def change(old: Array) -> Array:
-            depth = indices.shape[-1]
-            for axis in range(depth):
-                check_indices(indices[..., axis], old.shape[axis])
-            where = tuple(np.moveaxis(indices, -1, 0))
-            if combine is None:
-                old[where] = updates
-            else:
-                combine.at(old, where, updates)
+            old = np.asarray(old, order="C")
+            _write_rows(combine, *scatter_rows(old, indices, updates))
             return old
 
         return cell.update(change)

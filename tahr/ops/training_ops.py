@@ -133,51 +133,56 @@ def _shape_rule(
 # ---------------------------------------------------------------- kernels
 
 
-def _kernel(rule: Rule, names: Sequence[str], states: int, rows: bool) -> Callable[..., Array]:
-    """The stateful kernel of a rule; gives the variable's new value."""
-    change_all = _change_rows if rows else _change_all
+def _kernel(rule: Rule, names: Sequence[str], states: int, rows: bool) -> Callable[..., None]:
+    """The stateful kernel of a rule. What others see of a write is the variable's state, so it gives no value."""
+    gradient = next(i for i, name in enumerate(names) if name in _GRADIENTS)
+    indices = names.index("indices") if rows else -1
+    scalars = [i for i in range(len(names)) if i not in (gradient, indices)]
 
-    def kernel(context: Any, *inputs: Any, use_locking: bool, **attrs: Any) -> Array:
-        cells, given = inputs[:states], dict(zip(names, inputs[states:]))
-        for name, value in given.items():
-            if name not in _GRADIENTS and name != "indices":
-                if value.ndim:
-                    raise Complaint(f"{name} is not a scalar: {list(value.shape)}")
-                given[name] = value[()]
-        result: list[Array] = []
+    def kernel(context: Any, *inputs: Any, use_locking: bool, **attrs: Any) -> None:
+        given = list(inputs[states:])
+        for i in scalars:
+            if given[i].ndim:
+                raise Complaint(f"{names[i]} is not a scalar: {list(given[i].shape)}")
 
         def change(*arrays: Array) -> None:
-            change_all(rule, arrays, given, attrs)
-            result.append(arrays[0])
+            if rows:
+                _change_rows(rule, arrays, given, gradient, indices, attrs)
+            else:
+                _change_all(rule, arrays, given, gradient, attrs)
 
-        context.update(cells, change)
-        return result[0]
+        context.update(inputs[:states], change)
 
     return kernel
 
 
-def _change_all(rule: Rule, arrays: Sequence[Array], given: dict[str, Any], attrs: Mapping[str, Any]) -> None:
+def _change_all(
+    rule: Rule, arrays: Sequence[Array], given: list[Any], gradient: int, attrs: Mapping[str, Any]
+) -> None:
     """One dense step, block by block."""
-    name = next(n for n in _GRADIENTS if n in given)
-    var, grad = arrays[0], given[name]
-    for other, what in [(grad, name), *((slot, "slot") for slot in arrays[1:])]:
+    var, grad = arrays[0], given[gradient]
+    for other in (grad, *arrays[1:]):
         if other.shape != var.shape:
+            what = "grad" if other is grad else "slot"
             raise Complaint(f"var and {what} do not have the same shape{list(var.shape)} {list(other.shape)}")
-    if not all(a.flags.c_contiguous for a in arrays):  # their blocks would be copies
-        rule(*arrays, *given.values(), **attrs)
+    # Blocks of arrays that are not contiguous would be copies; a scalar's is an array, which the rules need.
+    if var.ndim and (var.size <= BLOCK or not all(a.flags.c_contiguous for a in arrays)):
+        rule(*arrays, *given, **attrs)
         return
     flat, grad = [a.reshape(-1) for a in arrays], grad.reshape(-1)
     for start in range(0, grad.size, BLOCK):
         block = slice(start, start + BLOCK)
-        given[name] = grad[block]
-        rule(*(a[block] for a in flat), *given.values(), **attrs)
+        given[gradient] = grad[block]
+        rule(*(a[block] for a in flat), *given, **attrs)
 
 
 def _change_rows(
-    rule: Rule, arrays: Sequence[Array], given: dict[str, Any], attrs: Mapping[str, Any]
+    rule: Rule, arrays: Sequence[Array], given: list[Any], gradient: int, place: int, attrs: Mapping[str, Any]
 ) -> None:
     """One step of the rows that the gradient names; one named repeatedly changes repeatedly, in order."""
-    var, grad, indices = arrays[0], given["grad"], given.pop("indices")
+    var, grad, indices = arrays[0], given[gradient], given[place]
+    others = [value for i, value in enumerate(given) if i != place]
+    at = gradient - (place < gradient)
     if var.ndim == 0:
         raise Complaint("var must be at least 1 dimensional")
     if grad.shape != indices.shape + var.shape[1:]:
@@ -195,8 +200,8 @@ def _change_rows(
     )
     for group in groups:
         rows = [a[indices[group]] for a in arrays]
-        given["grad"] = grad[group]
-        rule(*rows, *given.values(), **attrs)
+        others[at] = grad[group]
+        rule(*rows, *others, **attrs)
         for array, changed in zip(arrays, rows):
             array[indices[group]] = changed
 

@@ -108,9 +108,13 @@ class _Extraction:
             list(self.given),
             list(outputs),
             self.done.union(self.nodes),
-            [op for op in self.deferred if op.opdef.effects.may_block and self._is_ready(op)],
+            self._blocking(),
             not self.deferred and not self.begun,
         )
+
+    def _blocking(self) -> list[Operation]:
+        """The operations that may block and whose inputs are there after this stage."""
+        return [op for op in self.deferred if op.opdef.effects.may_block and self._is_ready(op)]
 
     def _visit(self, op: Operation) -> None:
         """Makes the operation's node, or puts it off."""
@@ -156,7 +160,8 @@ class _Extraction:
 
     def _crossing(self) -> list[Key]:
         """What later stages take from this one or earlier ones; what is cheap and known in part they compute again."""
-        crossing: dict[Key, None] = {}
+        # An operation that blocks is no part of a Program: it is handed all of its inputs.
+        crossing: dict[Key, None] = dict.fromkeys(key for op in self._blocking() for key in self._keys(op))
         seen: set[Key] = set()
         waiting = [*self.deferred, *(op for op in self.outline.order if op in self.begun)]
         stack = [key for op in waiting for key in self._keys(op)]
@@ -207,7 +212,7 @@ class _Extraction:
     def _read(self, key: StateRead) -> Value:
         """A read of a variable, after the write that it sees."""
         variable = key.variable
-        attrs = {
+        attrs: dict[str, Any] = {
             "dtype": variable.attrs["dtype"],
             "shape": variable.attrs["shape"],
             "lenient": key not in self.surely_used,

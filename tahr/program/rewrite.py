@@ -73,7 +73,7 @@ class _Walk:
     def _rebuilt(self, node: Node) -> Node:
         """The node on what stands for its inputs and tokens."""
         values, nodes = self.values, self.nodes
-        if not any(v in values for v in node.inputs) and not any(t in nodes for t in node.tokens):
+        if values.keys().isdisjoint(node.inputs) and nodes.keys().isdisjoint(node.tokens):
             return node
         return self.program.builder.node(
             node.opdef,

@@ -13,6 +13,7 @@ from tahr import errors
 from tahr.backends import numpy as numpy_backend
 from tahr.backends.base import Run
 from tahr.core import scopes
+from tahr.core.boundary import boundary
 from tahr.core.graph import Graph, Operation, Tensor, hooks
 from tahr.program.function import Function
 from tahr.session import denormals
@@ -227,6 +228,7 @@ class BaseSession:
         feeds = tuple(t for key in feed_list or () for t in feed_tensors(self._graph, key))
         routine = self._routine(fetches, feeds)
 
+        @boundary
         def call(*args: Any, options: Any = None, run_metadata: Any = None) -> Any:
             if len(args) != len(feeds):
                 raise ValueError(f"Expected {len(feeds)} feed values, got {len(args)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -123,7 +123,7 @@ class Store:
         return found
 
     @contextmanager
-    def _locked(self, entry: tuple[threading.RLock, Stream]) -> Iterator[Stream]:
+    def _locked(self, entry: tuple[threading.RLock, Stream]) -> Generator[Stream]:
         lock, stream = entry
         with lock:
             yield stream
@@ -146,6 +146,11 @@ class Store:
 
     def update(self, cells: Sequence[Cell], change: Callable[..., None]) -> None:
         """Changes several variables in place at once: `change(*arrays)`, under all their locks."""
+        if len(cells) == 1:
+            (cell,) = cells
+            with cell.lock:
+                change(cell.writable())
+            return
         with ExitStack() as stack:
             for cell in sorted(set(cells), key=id):  # one order for all threads, so that none waits for another
                 stack.enter_context(cell.lock)

@@ -205,7 +205,6 @@ EXACT: dict[str, Call] = {
     "matrix_inverse": lambda tf, a: tf.matrix_inverse(a.image[0, :, :, 0]),
     "cholesky": lambda tf, a: tf.cholesky(a.image[0, :, :, 0]),
     "diag": lambda tf, a: tf.diag(a.v),
-    "image_resize": lambda tf, a: tf.image.resize_nearest_neighbor(a.image, [4, 4]),
 }
 
 RESULT: dict[str, Call] = {
@@ -365,45 +364,9 @@ def control_dependencies(tf: Any) -> dict[str, Any]:
     }
 
 
-def layer_names(tf: Any) -> dict[str, Any]:
-    """Names of the layers' variables, which checkpoints and prefix filters use."""
-    inputs = Inputs(tf)
-    first = tf.layers.dense(inputs.x, 4, activation=tf.nn.relu)
-    second = tf.layers.dense(first, 2)
-    with tf.variable_scope("body"):
-        third = tf.layers.dense(second, 2, name="head", use_bias=False)
-    image = tf.layers.conv2d(inputs.image, 4, 3)
-    image = tf.layers.batch_normalization(image, training=True)
-    image = tf.layers.max_pooling2d(image, 2, 2)
-    flat = tf.layers.flatten(image)
-    return {
-        "results": [item.name for item in (first, second, third)],
-        "flat": flat.get_shape().as_list(),
-        "global_variables": [v.name for v in tf.global_variables()],
-        "trainable_variables": [v.name for v in tf.trainable_variables()],
-        "update_ops": len(tf.get_collection(tf.GraphKeys.UPDATE_OPS)),
-    }
-
-
-def cell_names(tf: Any) -> list[tuple[str, list[int]]]:
-    """Names and shapes of the recurrent cells' variables."""
-    sequence = tf.placeholder(tf.float32, [2, 5, 3])
-    for name, cell in (
-        ("lstm", tf.nn.rnn_cell.BasicLSTMCell(4)),
-        ("gru", tf.nn.rnn_cell.GRUCell(4)),
-        ("plain", tf.nn.rnn_cell.BasicRNNCell(4)),
-        ("peephole", tf.nn.rnn_cell.LSTMCell(4, use_peepholes=True, num_proj=2)),
-    ):
-        with tf.variable_scope(name):
-            tf.nn.dynamic_rnn(cell, sequence, dtype=tf.float32)
-    stacked = tf.nn.rnn_cell.MultiRNNCell([tf.nn.rnn_cell.BasicLSTMCell(2) for _ in range(2)])
-    tf.nn.static_rnn(stacked, tf.unstack(sequence, axis=1), dtype=tf.float32)
-    return [(v.name, v.shape.as_list()) for v in tf.global_variables()]
-
-
 CASES: Cases = {}
 for _compared, _calls in (("exact", EXACT), ("result", RESULT), ("scope", SCOPE)):
     for _name, _call in _calls.items():
         CASES[_name] = lambda tf, call=_call, compared=_compared: call_case(tf, call, compared)
-for _case in (name_scopes, unique_names, control_dependencies, layer_names, cell_names):
+for _case in (name_scopes, unique_names, control_dependencies):
     CASES[_case.__name__] = _case

@@ -192,7 +192,6 @@ CALLS: dict[str, Call] = {
     "ensure_shape": lambda tf, a: tf.ensure_shape(a.any, [None, 4]),
     "broadcast_to": lambda tf, a: tf.broadcast_to(a.b3, [5, tf.shape(a.b3)[0], 3]),
     "space_to_depth": lambda tf, a: tf.space_to_depth(a.image[:, :, :28], 2),
-    "resize": lambda tf, a: tf.image.resize_bilinear(a.loose_image, [10, 12]),
     "matrix_inverse": lambda tf, a: tf.matrix_inverse(a.bb),
     "diag_part": lambda tf, a: tf.matrix_diag_part(a.b157),
     "matrix_diag": lambda tf, a: tf.matrix_diag(a.b3),

@@ -157,8 +157,4 @@ SAMPLES = [
     Sample(
         "BatchToSpaceND", "one axis", inputs=([[1.0, 3.0], [2.0, 9.0]], [2], [[0, 1]]), expected=[[1, 2, 3]]
     ),
-    Sample(
-        "Eye", "wide", inputs=(2, 3), expected=[[1, 0, 0], [0, 1, 0]], dtypes=(*NUMBERS, "bool"), var="dtype"
-    ),
-    Sample("Eye", "nothing", inputs=(0, 2), expected=np.zeros([0, 2]), dtypes=("float32",), var="dtype"),
 ]

@@ -1,0 +1,9 @@
+"""tf.queue: queues."""
+
+# ruff: noqa: I001  # one line a name
+
+from tahr.ops.queues import FIFOQueue as FIFOQueue
+from tahr.ops.queues import PaddingFIFOQueue as PaddingFIFOQueue
+from tahr.ops.queues import PriorityQueue as PriorityQueue
+from tahr.ops.queues import QueueBase as QueueBase
+from tahr.ops.queues import RandomShuffleQueue as RandomShuffleQueue
