@@ -510,8 +510,3 @@ no_gradient = _registry.NoGradient
 
 __version__ = "0.1.0"
 VERSION = __version__
-
-# errors that leave a public function show the user's lines
-from tahr.core import boundary as _boundary
-
-_boundary.enclose(globals(), __name__)

@@ -29,3 +29,8 @@ from tahr.training.learning_rate_decay import piecewise_constant as piecewise_co
 from tahr.training.learning_rate_decay import piecewise_constant_decay as piecewise_constant_decay
 from tahr.training.learning_rate_decay import polynomial_decay as polynomial_decay
 from tahr.training.moving_averages import ExponentialMovingAverage as ExponentialMovingAverage
+from tahr.training.coordinator import Coordinator as Coordinator
+from tahr.training.coordinator import LooperThread as LooperThread
+from tahr.training.queue_runner import add_queue_runner as add_queue_runner
+from tahr.training.queue_runner import QueueRunner as QueueRunner
+from tahr.training.queue_runner import start_queue_runners as start_queue_runners
