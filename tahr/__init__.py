@@ -485,6 +485,7 @@ from tahr.session.config import RunMetadata as RunMetadata
 from tahr.session.config import RunOptions as RunOptions
 
 # names that Python has taken, and second names
+from tahr.core import boundary as _boundary
 from tahr.core import dtypes as _dtypes
 from tahr.ops import shaping as _shaping
 from tahr.ops import structural as _structural
@@ -510,3 +511,6 @@ no_gradient = _registry.NoGradient
 
 __version__ = "0.1.0"
 VERSION = __version__
+
+# errors that leave a public function show the user's lines
+_boundary.enclose(globals(), __name__)
