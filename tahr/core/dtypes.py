@@ -109,12 +109,10 @@ class DType:
 
     @property
     def limits(self) -> tuple[Any, Any]:
-        """(min, max), with min 0 as TensorFlow's default clips negative values."""
-        return 0, self.max
+        """The intensities of an image of this type, as (0, most): 0 to 1 for floats, 0 to 255 for uint8."""
+        return 0, True if self.is_bool else 1 if self.is_floating else self.max
 
     def _limit(self, end: str) -> Any:
-        if self.is_bool:
-            return end == "max"
         if self.is_integer:
             return int(getattr(np.iinfo(self._numpy), end))
         if self.is_floating:
@@ -122,9 +120,9 @@ class DType:
         raise TypeError(f"Cannot find {end}imum value of {self}.")
 
     def is_compatible_with(self, other: Any) -> bool:
-        """Whether a tensor of type `other` may stand where this type is asked for."""
+        """Whether a tensor of type `other` may stand where this type is asked for: a reference also gives a value."""
         other = as_dtype(other)
-        return self is other or self.base_dtype is other.base_dtype and not other._is_ref_dtype
+        return self is other or self is other.base_dtype
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -213,9 +211,11 @@ def as_dtype(value: Any) -> DType:
             return _BY_NAME[value]
         if isinstance(value, type) and value in _BY_PYTHON:
             return _BY_PYTHON[value]
-        return of_numpy(np.dtype(value))
+        if value is not None:  # np.dtype(None) would be float64
+            return of_numpy(np.dtype(value))
     except (KeyError, TypeError):
-        raise TypeError(f"Cannot convert value {value!r} to a TensorFlow DType.") from None
+        pass
+    raise TypeError(f"Cannot convert value {value!r} to a TensorFlow DType.")
 
 
 def of_numpy(dtype: np.dtype[Any]) -> DType:

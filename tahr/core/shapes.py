@@ -323,8 +323,15 @@ class Dimension:
     def __rfloordiv__(self, other: Any) -> Any:
         return self._arithmetic(other, lambda a, b: b // a)
 
-    # TensorFlow 1's Python 2 programs divide dimensions with `/` and mean `//`.
-    __div__ = __truediv__ = __floordiv__
+    def __truediv__(self, other: Any) -> Any:
+        raise TypeError(
+            f"unsupported operand type(s) for /: 'Dimension' and '{type(other).__name__}', please use // instead"
+        )
+
+    def __rtruediv__(self, other: Any) -> Any:
+        raise TypeError(
+            f"unsupported operand type(s) for /: '{type(other).__name__}' and 'Dimension', please use // instead"
+        )
 
     def __mod__(self, other: Any) -> Any:
         return self._arithmetic(other, lambda a, b: a % b)
@@ -506,9 +513,11 @@ class TensorShape:
         try:
             return TensorShape(merge(self._dims, other.raw))
         except ValueError:
-            if self.ndims != other.ndims:
-                raise ValueError(f"Shapes {self} and {other} must have the same rank") from None
             raise ValueError(f"Shapes {self} and {other} are not compatible") from None
+
+    def most_specific_compatible_shape(self, other: Any) -> TensorShape:
+        """The most precise shape that is true of both."""
+        return TensorShape(join(self._dims, as_shape(other)))
 
     def concatenate(self, other: Any) -> TensorShape:
         """The dimensions of this shape followed by those of `other`."""

@@ -1,10 +1,12 @@
 """Lists of tensors as values: what loops accumulate, and what a TensorArray is.
 
 A list is immutable, as every value in a graph is, and yet appending to the newest version or changing one of its items
-takes constant time: the newest version owns the items, and older versions remember how to get back (H. G. Baker,
-"Shallow binding makes functional arrays fast", 1991). The ops are closed under differentiation: pushing and popping,
-setting and getting, stacking and unstacking are each other's adjoints. In the gradient of a list an item that is None
-stands for zero.
+takes constant time: the newest version owns the items, and older versions remember how to get back (after H. G. Baker,
+"Shallow binding makes functional arrays fast", 1991; but here an older version that is used again gets a copy, so that
+two lists which grew from one do not take the items from each other at every step).
+
+The ops are closed under differentiation: pushing and popping, setting and getting, stacking and unstacking are each
+other's adjoints. In the gradient of a list an item that is None stands for zero.
 """
 
 from __future__ import annotations
@@ -45,25 +47,24 @@ class TensorList:
         self._lock = lock or threading.Lock()
 
     def _own(self) -> list[Any]:
-        """Makes this version the one that owns the items."""
+        """The items of this version; an older one gets a copy of its own when it is asked for them."""
         if self._items is None:
-            chain: list[TensorList] = [self]
-            while chain[-1]._items is None:
-                newer = chain[-1]._newer
-                assert newer is not None
-                chain.append(newer)
-            for older, newer in zip(reversed(chain[:-1]), reversed(chain[1:])):
-                items = newer._items
-                assert items is not None
-                newer._undo = _apply_undo(items, older._undo)
-                newer._items, newer._newer = None, older
-                older._items, older._newer = items, None
-        assert self._items is not None
+            changes: list[tuple[str, int, Any]] = []
+            version = self
+            while version._items is None:
+                changes.append(version._undo)
+                assert version._newer is not None
+                version = version._newer
+            items = list(version._items)
+            for change in reversed(changes):
+                _apply(items, change)
+            self._items, self._newer = items, None
         return self._items
 
     def _succeed(self, change: tuple[str, int, Any]) -> TensorList:
+        """The next version: it takes over the items, and this one remembers how to get back."""
         items = self._own()
-        undo = _apply_undo(items, change)
+        undo = _apply(items, change)
         successor = TensorList(items, self._lock)
         self._items, self._newer, self._undo = None, successor, undo
         return successor
@@ -99,7 +100,7 @@ class TensorList:
             return self._succeed(("pop", 0, None)), item
 
 
-def _apply_undo(items: list[Any], change: tuple[str, int, Any]) -> tuple[str, int, Any]:
+def _apply(items: list[Any], change: tuple[str, int, Any]) -> tuple[str, int, Any]:
     """Changes the items and returns the change that takes it back."""
     kind, index, item = change
     if kind == "push":

@@ -188,6 +188,9 @@ class _Extraction:
         if found is not None:
             return found
         if isinstance(key, StateRead):
+            fed = self.given.get(key.variable.outputs[0])
+            if fed is not None:  # feeding a variable replaces all of its reads
+                return fed
             if not self._is_available(key):
                 return None
             self.values[key] = self._read(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +19,16 @@ from tahr.core.graph import Graph, Operation, Tensor, hooks
 from tahr.program.function import Function
 from tahr.session import denormals
 from tahr.session.fetches import Fetches, feed_tensors, feed_value, fetched, missing_feeds
+from tahr.session.partial import PartialRun
 from tahr.session.store import Store
 
 # How many run signatures a graph remembers; past that the memory starts afresh.
 MAX_ROUTINES = 1024
 
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
+
+# The numbers of partial runs, for their handles.
+_handles = itertools.count()
 
 
 class _Stack(threading.local):
@@ -106,17 +111,13 @@ class BaseSession:
         self._executor = numpy_backend.executor()
         self._closed = False
         self._runs: set[Run] = set()
+        self._partial_runs: dict[str, PartialRun] = {}
         self._default: list[Any] = []
 
     @property
     def graph(self) -> Graph:
         """The graph that it runs."""
         return self._graph
-
-    @property
-    def graph_def(self) -> Any:
-        """The graph's GraphDef."""
-        return self._graph.as_graph_def()  # pyright: ignore[reportAttributeAccessIssue]
 
     @property
     def sess_str(self) -> str:
@@ -151,16 +152,21 @@ class BaseSession:
         return self._run_routine(routine, values, getattr(options, "timeout_in_ms", 0) or 0)
 
     def _run_routine(self, routine: _Routine, values: list[Any], timeout_in_ms: int = 0) -> Any:
-        if self._closed:
-            raise RuntimeError("Attempted to use a closed Session.")
-        run = Run(self._store, time.monotonic() + timeout_in_ms / 1000 if timeout_in_ms > 0 else None)
-        self._runs.add(run)
+        run = self._begin(timeout_in_ms)
         try:
             with np.errstate(all="ignore"), denormals.FLUSHED:
                 found, owned = self._executor.call(routine.function, values, run)
         finally:
             self._runs.discard(run)
         return routine.results(found, owned, values)
+
+    def _begin(self, timeout_in_ms: int = 0) -> Run:
+        """A new run; closing the session cancels it."""
+        if self._closed:
+            raise RuntimeError("Attempted to use a closed Session.")
+        run = Run(self._store, time.monotonic() + timeout_in_ms / 1000 if timeout_in_ms > 0 else None)
+        self._runs.add(run)
+        return run
 
     def _parse_feeds(self, feed_dict: Any) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
         if not isinstance(feed_dict, Mapping):
@@ -236,6 +242,63 @@ class BaseSession:
             return self._run_routine(routine, values, getattr(options, "timeout_in_ms", 0) or 0)
 
         return call
+
+    # ------------------------------------------------------------ partial runs
+
+    def partial_run_setup(self, fetches: Any, feeds: Sequence[Any] | None = None) -> str:
+        """Prepares a run in several steps.
+
+        Args:
+            fetches: all that will be fetched.
+            feeds: all that will be fed: a list of tensors.
+
+        Returns:
+            The handle that `partial_run` takes.
+
+        Raises:
+            RuntimeError: the session is closed.  TypeError: a feed cannot be fed.
+            InvalidArgumentError: there is nothing to fetch, or a placeholder that is needed is not among the feeds.
+        """
+        keys = tuple(t for key in feeds or () for t in feed_tensors(self._graph, key))
+        routine = self._routine(fetches, keys)
+        if not routine.fetches.tensors and not routine.fetches.operations:
+            raise errors.InvalidArgumentError(None, None, "Must specify at least one target to fetch or execute.")
+        handle = f"partial_run_{next(_handles)}"
+        self._partial_runs[handle] = PartialRun(self._executor, routine)
+        return handle
+
+    def partial_run(self, handle: str, fetches: Any, feed_dict: Any = None) -> Any:
+        """Goes on with a run in several steps: feeds some values, and fetches what they allow.
+
+        What was computed in an earlier step is not computed again.
+
+        Args:
+            handle: what `partial_run_setup` returned.
+            fetches: some of the fetches that were declared, each once.
+            feed_dict: values for some of the feeds that were declared, each once.
+
+        Returns:
+            The structure of `fetches`, as `run` does.
+
+        Raises:
+            InvalidArgumentError: a fetch or feed was not declared, or occurs for the second time; a fetch cannot be
+                computed yet; or the handle is unknown, or everything was fed and fetched.
+        """
+        partial = self._partial_runs.get(handle)
+        if partial is None:
+            raise errors.InvalidArgumentError(None, None, "Must run 'setup' before performing partial runs!")
+        keys, given = self._parse_feeds(feed_dict or {})
+        parsed = Fetches(self._graph, fetches)
+        feeds = {t: feed_value(t, v) for t, v in zip(keys, given)}
+        run = self._begin()
+        try:
+            with np.errstate(all="ignore"), denormals.FLUSHED:
+                values = partial.step(run, parsed, feeds)
+        finally:
+            self._runs.discard(run)
+        if partial.is_over:
+            del self._partial_runs[handle]
+        return parsed.build([fetched(v, is_own=False) for v in values])
 
     def list_devices(self) -> list[Any]:
         """The devices: none are told apart."""

@@ -150,6 +150,13 @@ def test_feeding_a_variable_replaces_all_its_reads(use_resource):
     assert session.run(y) == 3.0
 
 
+def test_feeding_a_variable_replaces_its_reads_inside_a_loop():
+    w, session = _variable(2.0, use_resource=True)
+    _, y = tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a * w), [0, 1.0])
+    assert session.run(y, {w: 10.0}) == 1000.0
+    assert session.run(y) == 8.0
+
+
 def test_eight_threads_lose_no_update():
     count = tf.Variable(0)
     total = tf.Variable(np.zeros(1000, np.float64))

@@ -111,7 +111,10 @@ def whole_strided_slice(x: Value, strides: tuple[int, ...]) -> Value | None:
 @rule(p.Sum("x", reduction_indices=()), p.Mean("x", reduction_indices=()), p.Max("x", reduction_indices=()),
       p.Min("x", reduction_indices=()), p.Prod("x", reduction_indices=()))  # fmt: skip
 def reduce_no_axes(x: Value) -> Value:
-    """sum(x, []) -> x. Each element is reduced alone: NaN, Inf and integers stay."""
+    """sum(x, []) -> x.
+
+    Each element is reduced alone: NaN, Inf and integers stay, as does -0.0, of which NumPy's 0.0 + -0.0 makes 0.0.
+    """
     return x
 
 
@@ -194,7 +197,7 @@ def sum_to_known_shape(x: Value, shape: Value, node: Node) -> Value | None:
     return total if lead in (0, len(axes)) else build.Reshape(total, shape)
 
 
-@rule(p.BroadcastGradientArgs("a", "b"))
+@rule(p.BroadcastGradientArgs("a", "b"), same_shape=True)
 def known_broadcast_axes(a: Value, b: Value) -> Sequence[Value] | None:
     """broadcast_gradient_args([n, 3], [3]) -> [], [0]. Where sizes are known to be 1, or to be more."""
     left, right = known_value(a.spec), known_value(b.spec)

@@ -1,0 +1,23 @@
+"""What a session makes of a run before it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tahr.plan.stages import first_stage
+from tahr.program.node import Program
+from tahr.session.fetches import feed_value
+from tahr.session.session import BaseSession
+
+
+def program_of(session: BaseSession, fetches: Any, feed_dict: Any = None) -> Program:
+    """The Program, after all passes, that `session.run(fetches, feed_dict)` begins with; nothing is run.
+
+    Where shapes depend on data, the Programs of later stages exist only once the run is there.
+
+    Args:
+        session: the session.
+        fetches: as in `run`.
+        feed_dict: as in `run`; only dtypes and shapes count.
+    """
+    return session.planned(fetches, feed_dict).plan.program
