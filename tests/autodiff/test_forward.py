@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,33 @@ def test_jvp_is_the_jacobian_times_the_vector() -> None:
     v = np.array([1.0, -2.0, 0.5])
     jacobian, product = run([rows, tf.jvp(y, x, v)[0]])
     np.testing.assert_allclose(product, jacobian @ v, rtol=1e-10)
+
+
+THROUGH: dict[str, Callable[[Any], Any]] = {
+    "softmax cross-entropy": lambda x: tf.nn.softmax_cross_entropy_with_logits_v2(
+        labels=tf.constant([[0.2, 0.3, 0.5], [1, 0, 0]], tf.float64), logits=x
+    ),
+    "sparse cross-entropy": lambda x: tf.nn.sparse_softmax_cross_entropy_with_logits(labels=[0, 2], logits=x),
+    "cond": lambda x: tf.cond(tf.reduce_sum(x) > 100.0, lambda: x, lambda: x * x * x),
+    "map_fn": lambda x: tf.map_fn(lambda row: tf.tanh(row) * row, x),
+    "sort": tf.sort,
+    "convolution": lambda x: tf.nn.conv2d(
+        tf.reshape(x, [1, 2, 3, 1]) ** 2, tf.ones([2, 2, 1, 1], tf.float64), [1, 1, 1, 1], "SAME"
+    ),
+    "pooling": lambda x: tf.nn.max_pool(tf.reshape(x, [1, 2, 3, 1]), [1, 2, 2, 1], [1, 1, 1, 1], "VALID"),
+    "inverse": lambda x: tf.linalg.inv(tf.matmul(x, x, transpose_b=True)),
+}
+
+
+@pytest.mark.parametrize("name", THROUGH)
+def test_jvp_is_the_slope_along_the_vector(name: str) -> None:
+    rng = np.random.default_rng(0)
+    at, v, h = rng.normal(size=(2, 3)), rng.normal(size=(2, 3)), 1e-6
+    x = tf.constant(at)
+    y = THROUGH[name](x)
+    (product,) = tf.jvp(y, x, v)
+    slope = (run(y, {x: at + h * v}) - run(y, {x: at - h * v})) / (2 * h)
+    np.testing.assert_allclose(run(product), slope, rtol=1e-6, atol=1e-8)
 
 
 def test_jvp_of_several_results() -> None:
@@ -124,6 +152,12 @@ def test_the_hessian_of_a_variable() -> None:
 def test_the_hessian_of_something_linear_is_zero() -> None:
     x = tf.constant([1.0, 2.0])
     np.testing.assert_array_equal(run(tf.hessians(3 * x, x))[0], np.zeros([2, 2]))
+
+
+def test_the_hessian_through_a_loop() -> None:
+    x = tf.constant(2.0)
+    y = tf.while_loop(lambda i, _: i < 3, lambda i, a: (i + 1, a * x), [0, tf.constant(1.0)])[1]
+    assert run(tf.hessians(y, x)) == [12]
 
 
 def test_a_hessian_of_what_is_not_connected_is_an_error() -> None:
