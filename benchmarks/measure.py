@@ -30,7 +30,9 @@ class Timing:
         return min(self.seconds)
 
 
-def alternate(rivals: dict[str, Callable[[], object]], turns: int = 15, slice_seconds: float = 0.15) -> list[Timing]:
+def alternate(
+    rivals: dict[str, Callable[[], object]], turns: int = 15, slice_seconds: float = 0.15
+) -> list[Timing]:
     """Times functions in turns.
 
     Args:

@@ -72,7 +72,12 @@ def xor() -> Workload:
     graph = tf.Graph()
     with graph.as_default():
         x, c = tf.placeholder(tf.float64, [None, 2]), tf.placeholder(tf.float64, [None, 2])
-        w1, b1, w2, b2 = tf.Variable(w1_0), tf.Variable(np.zeros(2)), tf.Variable(w2_0), tf.Variable(np.zeros(2))
+        w1, b1, w2, b2 = (
+            tf.Variable(w1_0),
+            tf.Variable(np.zeros(2)),
+            tf.Variable(w2_0),
+            tf.Variable(np.zeros(2)),
+        )
         hidden = tf.sigmoid(tf.matmul(x, w1) + b1)
         p = tf.nn.softmax(tf.matmul(hidden, w2) + b2)
         loss = -tf.reduce_sum(c * tf.log(p))

@@ -95,23 +95,34 @@ class Variable:
         wanted = None if dtype is None else dtypes.as_dtype(dtype).base_dtype
         shape = expected_shape if shape is None else shape
         with scopes.init_scope():
-            self._build(initial_value, wanted, name, validate_shape, None if shape is None else TensorShape(shape))
+            self._build(
+                initial_value, wanted, name, validate_shape, None if shape is None else TensorShape(shape)
+            )
         graph = self.graph
         graph.add_to_collections(list(collections), self)
         if self._trainable and GraphKeys.TRAINABLE_VARIABLES not in collections:
             graph.add_to_collection(GraphKeys.TRAINABLE_VARIABLES, self)
 
     def _build(
-        self, initial_value: Any, dtype: DType | None, name: str | None, validate_shape: bool, shape: TensorShape | None
+        self,
+        initial_value: Any,
+        dtype: DType | None,
+        name: str | None,
+        validate_shape: bool,
+        shape: TensorShape | None,
     ) -> None:
         """Adds the variable's operations: initial value, the variable, its initializer, a read."""
         given = callable(initial_value)
         with scopes.name_scope(name, "Variable", [] if given else [initial_value]) as scope:
             if given:
                 with scopes.name_scope("Initializer"):
-                    self._initial_value = convert.convert_to_tensor(initial_value(), dtype=dtype, name="initial_value")
+                    self._initial_value = convert.convert_to_tensor(
+                        initial_value(), dtype=dtype, name="initial_value"
+                    )
             else:
-                self._initial_value = convert.convert_to_tensor(initial_value, dtype=dtype, name="initial_value")
+                self._initial_value = convert.convert_to_tensor(
+                    initial_value, dtype=dtype, name="initial_value"
+                )
             if shape is None:
                 shape = self._initial_value.shape if validate_shape else TensorShape(None)
                 if validate_shape and shape.ndims is None:
@@ -122,15 +133,23 @@ class Variable:
                 self._handle: Tensor = state.VarHandleOp(**attrs, shared_name=scope[:-1], name=scope)
                 with scopes.name_scope("IsInitialized"):
                     self._is_initialized: Any = state.VarIsInitializedOp(self._handle)
-                self._initializer: Operation = state.AssignVariableOp(self._handle, self._initial_value, name="Assign")
+                self._initializer: Operation = state.AssignVariableOp(
+                    self._handle, self._initial_value, name="Assign"
+                )
                 with scopes.name_scope("Read"):
                     self._snapshot: Tensor = self._read()
             else:
                 self._handle = state.VariableV2(**attrs, name=scope)
-                assign = state.Assign(self._handle, self._initial_value, validate_shape=validate_shape, name="Assign")
+                assign = state.Assign(
+                    self._handle, self._initial_value, validate_shape=validate_shape, name="Assign"
+                )
                 self._initializer = assign.op
                 self._snapshot = structural.identity(self._handle, name="read")
-            if not isinstance(initial_value, Tensor) and not given and self._initial_value.op.opdef is convert.Const:
+            if (
+                not isinstance(initial_value, Tensor)
+                and not given
+                and self._initial_value.op.opdef is convert.Const
+            ):
                 # Tutorial behaviour: a session takes this value when the variable is first needed.
                 self._handle.op.lazy_value = self._initial_value.op.attrs["value"]
 
@@ -258,11 +277,15 @@ class Variable:
     def initialized_value(self) -> Tensor:
         """Its value if it is initialized, else its initial value."""
         with scopes.init_scope():
-            return control_flow.cond(is_variable_initialized(self), self.read_value, lambda: self.initial_value)
+            return control_flow.cond(
+                is_variable_initialized(self), self.read_value, lambda: self.initial_value
+            )
 
     # ------------------------------------------------------------ writing
 
-    def assign(self, value: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Any:
+    def assign(
+        self, value: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True
+    ) -> Any:
         """Gives it a new value.
 
         Args:
@@ -274,12 +297,16 @@ class Variable:
         result = assign(self, value, use_locking=use_locking, name=name)
         return result if read_value else self._write_op(result)
 
-    def assign_add(self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Any:
+    def assign_add(
+        self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True
+    ) -> Any:
         """Adds `delta` to it; as `assign`."""
         result = assign_add(self, delta, use_locking=use_locking, name=name)
         return result if read_value else self._write_op(result)
 
-    def assign_sub(self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Any:
+    def assign_sub(
+        self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True
+    ) -> Any:
         """Subtracts `delta` from it; as `assign`."""
         result = assign_sub(self, delta, use_locking=use_locking, name=name)
         return result if read_value else self._write_op(result)
@@ -288,15 +315,21 @@ class Variable:
         # The read after a resource variable's write has the write as its innermost control input.
         return result.op.control_inputs[-1] if self._use_resource else result.op
 
-    def scatter_sub(self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None) -> Any:
+    def scatter_sub(
+        self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None
+    ) -> Any:
         """Subtracts rows."""
         return scatter_sub(self, sparse_delta.indices, sparse_delta.values, use_locking, name)
 
-    def scatter_add(self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None) -> Any:
+    def scatter_add(
+        self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None
+    ) -> Any:
         """Adds rows."""
         return scatter_add(self, sparse_delta.indices, sparse_delta.values, use_locking, name)
 
-    def scatter_update(self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None) -> Any:
+    def scatter_update(
+        self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None
+    ) -> Any:
         """Sets rows."""
         return scatter_update(self, sparse_delta.indices, sparse_delta.values, use_locking, name)
 
@@ -389,7 +422,11 @@ def _convert_variable(value: Variable, dtype: DType | None, name: str | None, as
         raise ValueError(
             f"Incompatible type conversion requested to type {dtype.name!r} for variable of type {found.name!r}"
         )
-    return value.handle_or_ref if as_ref and not value.handle_or_ref.spec.dtype is dtypes.resource else value.value()
+    return (
+        value.handle_or_ref
+        if as_ref and value.handle_or_ref.spec.dtype is not dtypes.resource
+        else value.value()
+    )
 
 
 convert.register_tensor_conversion_function(Variable, _convert_variable, priority=10)
@@ -416,7 +453,11 @@ def _resource_value(ref: Variable, value: Any) -> Tensor:
 
 
 def assign(
-    ref: Any, value: Any, validate_shape: bool | None = None, use_locking: bool | None = None, name: str | None = None
+    ref: Any,
+    value: Any,
+    validate_shape: bool | None = None,
+    use_locking: bool | None = None,
+    name: str | None = None,
 ) -> Tensor:
     """Gives a variable a new value.
 
@@ -457,7 +498,9 @@ def _scatter(kind: str, ref: Any, indices: Any, updates: Any, use_locking: bool,
     return by_ref(ref, indices, updates, use_locking=use_locking, name=name)
 
 
-def scatter_update(ref: Any, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None) -> Tensor:
+def scatter_update(
+    ref: Any, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None
+) -> Tensor:
     """Sets rows of a variable: `ref[indices] = updates`; returns the new value.
 
     Args:
@@ -473,47 +516,65 @@ def scatter_update(ref: Any, indices: Any, updates: Any, use_locking: bool = Tru
     return _scatter("Update", ref, indices, updates, use_locking, name)
 
 
-def scatter_add(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+def scatter_add(
+    ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
+) -> Tensor:
     """Adds to rows of a variable; rows with equal indices add up. As `scatter_update`."""
     return _scatter("Add", ref, indices, updates, use_locking, name)
 
 
-def scatter_sub(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+def scatter_sub(
+    ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
+) -> Tensor:
     """Subtracts from rows of a variable. As `scatter_update`."""
     return _scatter("Sub", ref, indices, updates, use_locking, name)
 
 
-def scatter_mul(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+def scatter_mul(
+    ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
+) -> Tensor:
     """Multiplies rows of a variable. As `scatter_update`."""
     return _scatter("Mul", ref, indices, updates, use_locking, name)
 
 
-def scatter_div(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+def scatter_div(
+    ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
+) -> Tensor:
     """Divides rows of a variable. As `scatter_update`."""
     return _scatter("Div", ref, indices, updates, use_locking, name)
 
 
-def scatter_min(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+def scatter_min(
+    ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
+) -> Tensor:
     """Takes the minimum with rows of a variable. As `scatter_update`."""
     return _scatter("Min", ref, indices, updates, use_locking, name)
 
 
-def scatter_max(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+def scatter_max(
+    ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
+) -> Tensor:
     """Takes the maximum with rows of a variable. As `scatter_update`."""
     return _scatter("Max", ref, indices, updates, use_locking, name)
 
 
-def scatter_nd_update(ref: Any, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None) -> Tensor:
+def scatter_nd_update(
+    ref: Any, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None
+) -> Tensor:
     """Sets elements or slices of a variable: `indices` [..., depth] holds index tuples."""
     return state.SCATTER_ND["Update"](ref, indices, updates, use_locking=use_locking, name=name)
 
 
-def scatter_nd_add(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+def scatter_nd_add(
+    ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
+) -> Tensor:
     """Adds to elements or slices of a variable. As `scatter_nd_update`."""
     return state.SCATTER_ND["Add"](ref, indices, updates, use_locking=use_locking, name=name)
 
 
-def scatter_nd_sub(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+def scatter_nd_sub(
+    ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
+) -> Tensor:
     """Subtracts from elements or slices of a variable. As `scatter_nd_update`."""
     return state.SCATTER_ND["Sub"](ref, indices, updates, use_locking=use_locking, name=name)
 

@@ -77,7 +77,10 @@ def gradients(
     if len(grad_ys) != len(ys):
         raise ValueError(f"Passed {len(grad_ys)} grad_ys for {len(ys)} ys")
     with scopes.name_scope(name, "gradients", [*ys, *xs, *stops, *grad_ys]):
-        y_tensors = [_dense(convert.convert_to_tensor(y, name="y") if not isinstance(y, IndexedSlices) else y) for y in ys]
+        y_tensors = [
+            _dense(convert.convert_to_tensor(y, name="y") if not isinstance(y, IndexedSlices) else y)
+            for y in ys
+        ]
         x_tensors = [source_tensor(x) for x in xs]
         stop_tensors = [source_tensor(s) for s in stops]
         dys = [_default_grad(i, y, dy) for i, (y, dy) in enumerate(zip(y_tensors, grad_ys))]
@@ -204,7 +207,9 @@ def _rule(op: Operation) -> Callable[..., Any] | None:
     if op.gradient_type is not None:
         known, function = registry.lookup(op.gradient_type)
         if not known:
-            raise LookupError(f"No gradient is registered under the name {op.gradient_type!r}: {op.describe()}")
+            raise LookupError(
+                f"No gradient is registered under the name {op.gradient_type!r}: {op.describe()}"
+            )
     elif op.opdef.gradient_rule is not None:
         return op.opdef.gradient_rule
     else:
@@ -274,13 +279,19 @@ def _dense(gradient: Any) -> Any:
 def _zeros_if_none(output: Tensor, dy: Gradient) -> Gradient:
     if dy is not None or not _carries_gradient(output):
         return dy
-    return lists.zeros_like_list(output) if output.spec.dtype is dtypes.variant else structural.zeros_like(output)
+    return (
+        lists.zeros_like_list(output)
+        if output.spec.dtype is dtypes.variant
+        else structural.zeros_like(output)
+    )
 
 
 def _default_grad(index: int, y: Tensor, dy: Any) -> Gradient:
     """The gradient that a y starts with."""
     dtype = y.spec.dtype
-    if dtype is not None and not (dtype.is_floating or dtype.is_complex or dtype.is_integer or dy is not None):
+    if dtype is not None and not (
+        dtype.is_floating or dtype.is_complex or dtype.is_integer or dy is not None
+    ):
         raise TypeError(f"Gradients of tensors with dtype {dtype.name} cannot be computed: {y}")
     if isinstance(dy, IndexedSlices):
         return dy
@@ -301,7 +312,10 @@ def _default_grad(index: int, y: Tensor, dy: Any) -> Gradient:
 
 def _no_gradient(op: Operation, ys: Sequence[Tensor], xs: Sequence[Tensor]) -> str:
     """The text of a missing gradient: the operation, and the path from y to x on which it lies."""
-    path = [*reversed(_walk(op, {y.op for y in ys}, forwards=True)), *_walk(op, {x.op for x in xs}, forwards=False)[1:]]
+    path = [
+        *reversed(_walk(op, {y.op for y in ys}, forwards=True)),
+        *_walk(op, {x.op for x in xs}, forwards=False)[1:],
+    ]
     shown = [o.describe() for o in path]
     if len(shown) > 6:
         shown = [*shown[:3], f"... {len(shown) - 6} more ...", *shown[-3:]]

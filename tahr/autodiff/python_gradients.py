@@ -58,7 +58,9 @@ def _python_gradient_dtype(*specs: Spec, **_: Any) -> list[dtypes.DType | None]:
 
 
 @PythonGradient.kernel
-def _python_gradient_kernel(*values: Array, op: Operation, function: ArrayGradient, **_: Any) -> tuple[Array, ...]:
+def _python_gradient_kernel(
+    *values: Array, op: Operation, function: ArrayGradient, **_: Any
+) -> tuple[Array, ...]:
     *inputs, output, dy = (v.copy() for v in values)
     found = host.call_python(function, ArrayOperation(op, inputs, output), dy)
     gradients: Sequence[Any] = found if isinstance(found, (list, tuple)) else [found]
@@ -87,6 +89,8 @@ def symbolic(function: ArrayGradient) -> Callable[..., Any]:
     def rule(op: Operation, dy: Tensor) -> list[Tensor]:
         inputs = list(op.inputs)
         attrs = {"op": op, "function": function, "Tout": [t.spec.dtype for t in inputs]}
-        return op.graph.add_operation(PythonGradient, [*inputs, op.output, dy], attrs, f"{op.type}Grad").outputs
+        return op.graph.add_operation(
+            PythonGradient, [*inputs, op.output, dy], attrs, f"{op.type}Grad"
+        ).outputs
 
     return rule

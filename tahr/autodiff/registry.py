@@ -36,7 +36,7 @@ class RegisterGradient:
         return function
 
 
-def NotDifferentiable(op_type: str) -> None:  # noqa: N802  # TensorFlow's name
+def NotDifferentiable(op_type: str) -> None:  # TensorFlow's name
     """Declares that no gradient flows through an op type.
 
     Raises:

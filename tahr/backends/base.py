@@ -147,7 +147,9 @@ class Executor:
         optimize: the passes that Programs go through for this backend.
     """
 
-    def __init__(self, execute: Callable[[Plan, Sequence[Any], Executor, Run], list[Any]], optimize: Optimize) -> None:
+    def __init__(
+        self, execute: Callable[[Plan, Sequence[Any], Executor, Run], list[Any]], optimize: Optimize
+    ) -> None:
         self._execute = execute
         self._optimize = optimize
 
@@ -282,7 +284,10 @@ class _Walk:
         except WouldBlock:
             raise
         except Exception as error:
-            raise runtime_error(op, error) from error
+            failure = runtime_error(op, error)
+            if failure is error:
+                raise
+            raise failure from error
         return result if isinstance(result, (tuple, list)) else [result]
 
     def _complete(self, op: Operation, outputs: Sequence[Any]) -> None:
@@ -339,9 +344,7 @@ def runtime_error(op: Operation | None, error: Exception, operands: Sequence[Any
         return error
     problem = _incompatible_shapes(op, operands) or str(error) or type(error).__name__
     where = [] if op is None else [op.describe()]
-    if operands:
-        described = [f"{shapes.show(np.shape(a))} {getattr(a, 'dtype', '')}".rstrip() for a in operands]
-        where.append(f"its inputs: {', '.join(described)}")
+    where += _describe_operands(op, operands)
     text = errors.describe(op.type if op is not None else "", problem, where, getattr(error, "fix", None))
     return kind(None, op, text)
 
@@ -356,3 +359,18 @@ def _incompatible_shapes(op: Operation | None, operands: Sequence[Any]) -> str |
     except ValueError:
         return "Incompatible shapes: " + " vs. ".join(map(shapes.show, found))
     return None
+
+
+def _describe_operands(op: Operation | None, operands: Sequence[Any]) -> list[str]:
+    """The shapes and dtypes that a kernel was given, with the tensors' names where they are surely those of its op."""
+    described = [f"{shapes.show(np.shape(a))} {getattr(a, 'dtype', '')}".rstrip() for a in operands]
+    tensors = [] if op is None else op.inputs
+    same = len(tensors) == len(operands) and all(
+        t.spec.dtype is not None
+        and t.spec.dtype.numpy == getattr(a, "dtype", None)
+        and shapes.compatible(t.spec.shape, np.shape(a))
+        for t, a in zip(tensors, operands)
+    )
+    if same:  # a pass may have changed what the step computes
+        return [f'"{t.name}" is {text} ({t.op.source.place})' for t, text in zip(tensors[:6], described)]
+    return [f"its inputs: {', '.join(described[:6])}"] if described else []

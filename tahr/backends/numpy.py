@@ -45,7 +45,10 @@ def execute(plan: Plan, values: Sequence[Any], executor: Executor, run: Run) -> 
                 places[place] = None
     except Exception as error:
         assert step is not None
-        raise runtime_error(step.op, error, [places[i] for i in step.inputs]) from error
+        failure = runtime_error(step.op, error, [places[i] for i in step.inputs])
+        if failure is error:
+            raise
+        raise failure from error
     return [places[i] for i in plan.outputs]
 
 

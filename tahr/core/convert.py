@@ -160,7 +160,9 @@ def _converts(kind: str, dtype: DType) -> bool:
 
 def _as_bytes(array: Array) -> Array:
     """Strings as TensorFlow keeps them: an object array of bytes."""
-    flat = [v.encode() if isinstance(v, str) else bytes(v) if isinstance(v, np.bytes_) else v for v in array.flat]
+    flat = [
+        v.encode() if isinstance(v, str) else bytes(v) if isinstance(v, np.bytes_) else v for v in array.flat
+    ]
     result = np.empty(len(flat), dtype=object)
     result[:] = flat
     return result.reshape(array.shape)
@@ -244,11 +246,19 @@ def _constant(value: Any, dtype: DType | None, name: str | None) -> Tensor:
     if isinstance(value, (list, tuple)) and _holds_tensor(value):
         assert _pack is not None
         return _pack(value, dtype, name)
-    try:
-        array = as_array(value, dtype)
-    except (TypeError, ValueError) as error:
-        raise type(error)(errors.describe("", str(error), [source.caller().describe()])) from None
+    array = _user_array(value, dtype)
     return _add_const(scopes.get_default_graph(), array, dtypes.of_numpy(array.dtype), name)
+
+
+def _user_array(value: Any, dtype: DType | None) -> Array:
+    """`as_array`, for a value that the user wrote: errors show his line."""
+    try:
+        return as_array(value, dtype)
+    except (TypeError, ValueError) as error:
+        kind = (
+            TypeError if isinstance(error, TypeError) else ValueError
+        )  # a subclass may take other arguments
+        raise kind(errors.describe("", str(error), [source.caller().describe()])) from error
 
 
 def _holds_tensor(values: Sequence[Any]) -> bool:
@@ -286,7 +296,7 @@ def constant(
         TypeError: the value does not fit `dtype`, or, with `verify_shape`, the shape.
         ValueError: the value has more elements than the shape.
     """
-    array = as_array(value, None if dtype is None else dtypes.as_dtype(dtype).base_dtype)
+    array = _user_array(value, None if dtype is None else dtypes.as_dtype(dtype).base_dtype)
     if shape is not None:
         wanted = tuple(TensorShape(shape).as_list())
         if verify_shape and wanted != array.shape:
@@ -324,7 +334,9 @@ def apply(definition: OpDef, inputs: Sequence[Any], attrs: Mapping[str, Any], na
         tensors = _convert_inputs(definition, inputs)
     else:
         # Constants made from Python values are named after the argument, below the operation: "add/y".
-        name = graph.unique_name(name or definition.name.lstrip("_")) if not (name or "").endswith("/") else name
+        name = (
+            graph.unique_name(name or definition.name.lstrip("_")) if not (name or "").endswith("/") else name
+        )
         name = name if name is None or name.endswith("/") else name + "/"
         with graph.name_scope(name):
             tensors = _convert_inputs(definition, inputs)
@@ -349,7 +361,16 @@ def _complete_attrs(definition: OpDef, attrs: Mapping[str, Any]) -> dict[str, An
     for key, value in full.items():
         if value is REQUIRED:
             raise TypeError(f"{definition.name}: needs the attribute {key!r}")
+    layout = full.get("data_format")
+    if layout is not None and layout not in _LAYOUTS[definition.attrs["data_format"]]:
+        allowed = ", ".join(f'"{known}"' for known in _LAYOUTS[definition.attrs["data_format"]])
+        problem = f"Attr 'data_format' of '{definition.name}' Op passed string {layout!r} not in: {allowed}."
+        raise ValueError(errors.describe(definition.name, problem, [source.caller().describe()]))
     return full
+
+
+# By the default of the attribute `data_format`: which layouts there are.
+_LAYOUTS = {"NHWC": ("NHWC", "NCHW"), "NDHWC": ("NDHWC", "NCDHW")}
 
 
 def _convert_inputs(definition: OpDef, inputs: Sequence[Any]) -> list[Tensor]:
@@ -449,7 +470,12 @@ def _convert_value(definition: OpDef, arg: Arg, value: Any, wanted: DType | None
 
 
 def _mismatch(
-    definition: OpDef, arg: Arg, found: DType, bound: tuple[DType | None, Arg] | None, wanted: DType, tensor: Tensor
+    definition: OpDef,
+    arg: Arg,
+    found: DType,
+    bound: tuple[DType | None, Arg] | None,
+    wanted: DType,
+    tensor: Tensor,
 ) -> str:
     expected = (
         f"does not match type {wanted.name} of argument '{bound[1].name}'"

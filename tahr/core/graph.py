@@ -100,14 +100,18 @@ class Tensor:
         Raises:
             ValueError: where the new statement contradicts what is known.
         """
-        merged = shapes.merge(self.spec.shape, shapes.as_shape(shape))
+        try:
+            merged = shapes.merge(self.spec.shape, shapes.as_shape(shape))
+        except ValueError as error:
+            where = [source.caller().describe(), self.op.describe()]
+            raise ValueError(errors.describe("set_shape", str(error), where)) from None
         if merged != self.spec.shape:
             self.spec = self.spec._replace(shape=merged)
             self.graph.touch()
 
     def consumers(self) -> list[Operation]:
-        """The operations that take it as an input."""
-        return list(dict.fromkeys(self._consumers))
+        """The operations that take it as an input: one that takes it twice is there twice."""
+        return list(self._consumers)
 
     def add_consumer(self, op: Operation) -> None:
         """Notes that `op` takes this tensor as an input."""
@@ -328,7 +332,9 @@ class Operation:
             if arg.count == name:
                 return len(self._inputs) - (len(self.opdef.inputs) - 1)
             if arg.is_hetero and arg.type == name:
-                return [s.dtype for s, a in zip(specs, self.opdef.flat_inputs(len(specs), self.attrs)) if a is arg]
+                return [
+                    s.dtype for s, a in zip(specs, self.opdef.flat_inputs(len(specs), self.attrs)) if a is arg
+                ]
         raise ValueError(f"Operation '{self.name}' has no attr named '{name}'.")
 
     def values(self) -> tuple[Tensor, ...]:
@@ -501,6 +507,11 @@ class Graph:
         self._finalized = False
 
     @property
+    def building_function(self) -> bool:
+        """Whether this is the graph of a TensorFlow function; tahr has none."""
+        return False
+
+    @property
     def region(self) -> Region | None:
         """The region that is being built, or None at the top."""
         return self.state.region
@@ -527,10 +538,19 @@ class Graph:
             ValueError: the inputs' shapes do not fit, or belong elsewhere.
         """
         if self._finalized:
-            raise RuntimeError("Graph is finalized and cannot be modified.")
+            raise RuntimeError(
+                errors.describe(
+                    "",
+                    "Graph is finalized and cannot be modified.",
+                    [f"{opdef.name}, {source.caller().describe()}"],
+                    "build all operations before the graph is finalized, and only run them in the training loop",
+                )
+            )
         state = self.state
         region = state.region
-        inputs = [t if t.op.region is region and t.op.graph is self else self._admit(t, opdef) for t in inputs]
+        inputs = [
+            t if t.op.region is region and t.op.graph is self else self._admit(t, opdef) for t in inputs
+        ]
         try:
             specs = opdef.infer([t.spec for t in inputs], attrs)
         except ValueError as error:
@@ -551,9 +571,11 @@ class Graph:
             flat = opdef.output_args(attrs) if specs else ()
             op.outputs = [Tensor(op, i, s, a.is_ref) for i, (s, a) in enumerate(zip(specs, flat))]
         op._control_inputs = self._control_inputs_for(op, inputs) if state.control_groups else []
-        op.device = self._device_for(op) if state.devices else ""
+        op.device = ""
         with self._lock:
             op.name = self._name_for(opdef, name)
+            if op.name in self._by_name:
+                raise ValueError(f"Duplicate node name in graph: {op.name!r}")
             op.id = len(self._operations)
             self._operations.append(op)
             self._by_name[op.name] = op
@@ -561,11 +583,15 @@ class Graph:
                 region.operations.append(op)
         for tensor in inputs:
             tensor.add_consumer(op)
+        if state.devices:
+            self._place(op)
         return op
 
     def _name_for(self, opdef: OpDef, name: str | None) -> str:
         if name is None:
             return self.unique_name(opdef.name.lstrip("_"))
+        if not isinstance(name, str):
+            raise TypeError(f"The name of an operation must be a string, not {name!r}.")
         if name.endswith("/"):
             return name[:-1]
         if not _VALID_OP_NAME.match(name) and not (self.state.name_stack and _VALID_SCOPE_NAME.match(name)):
@@ -611,18 +637,19 @@ class Graph:
             group.seen.add(op)
         return list(found)
 
-    def _device_for(self, op: Operation) -> str:
-        device = ""
-        op.device = ""
-        for entry in self.state.devices:
+    def _place(self, op: Operation) -> None:
+        """Notes a new operation's device. The innermost scope comes first: outer ones add what it leaves open.
+
+        A function sees the operation with what inner scopes gave it, and its answer replaces that.
+        """
+        for entry in reversed(self.state.devices):
             if entry is None:
-                device = ""
-                continue
-            text = entry(op) if callable(entry) else entry
-            if text:
-                device = _merge_devices(device, str(text))
-            op.device = device
-        return device
+                return
+            if callable(entry):
+                device = entry(op)
+                op.device = op.device if device is None else str(device)
+            else:
+                op.device = _merge_devices(entry, op.device)
 
     # ------------------------------------------------------------ names
 
@@ -666,8 +693,14 @@ class Graph:
         return _DeviceScope(self, device_name_or_function)
 
     def colocate_with(self, op: Any, ignore_existing: bool = False) -> _DeviceScope:
-        """A context manager that notes the device of `op`; placement is kept, not obeyed."""
-        return _DeviceScope(self, self.as_operation(op).device)
+        """A context manager that notes the device of `op`, whatever the scopes around it say; None notes none.
+
+        Raises:
+            ValueError: `op` is None, but `ignore_existing` is not set.
+        """
+        if op is None and not ignore_existing:
+            raise ValueError("Trying to reset colocation (op is None) but ignore_existing is not True")
+        return _DeviceScope(self, None, "" if op is None else self.as_operation(op).device)
 
     def gradient_override_map(self, op_type_map: Mapping[str, str]) -> _OverrideScope:
         """A context manager: operations made in it use the gradients registered under other names.
@@ -708,41 +741,55 @@ class Graph:
         Raises:
             KeyError: no such name.  ValueError: another graph, or a name of the wrong form.  TypeError: no element.
         """
+        if not allow_tensor and not allow_operation:
+            raise ValueError("allow_tensor and allow_operation can't both be False.")
         wanted = " or ".join(w for w, a in (("Tensor", allow_tensor), ("Operation", allow_operation)) if a)
         convert = getattr(obj, "_as_graph_element", None)
         if convert is not None:
             obj = convert()
         if isinstance(obj, str):
             return self._element_by_name(obj, allow_tensor, allow_operation)
-        if isinstance(obj, Tensor) and allow_tensor or isinstance(obj, Operation) and allow_operation:
+        if (isinstance(obj, Tensor) and allow_tensor) or (isinstance(obj, Operation) and allow_operation):
             if obj.graph is not self:
-                raise ValueError(f"{'Tensor' if isinstance(obj, Tensor) else 'Operation'} {obj} is not an element of this graph.")
+                raise ValueError(
+                    f"{'Tensor' if isinstance(obj, Tensor) else 'Operation'} {obj} is not an element of this graph."
+                )
             return obj
         raise TypeError(f"Can not convert a {type(obj).__name__} into a {wanted}.")
 
     def _element_by_name(self, name: str, allow_tensor: bool, allow_operation: bool) -> Any:
         if ":" in name and allow_tensor:
-            op_name, _, index = name.rpartition(":")
-            if not op_name or not index.isdigit():
-                raise ValueError(f"The name {name!r} looks like a Tensor name, but is not a valid one. "
-                                 'Tensor names must be of the form "<op_name>:<output_index>".')
+            op_name, _, index = name.partition(":")
+            if not index.isdigit():
+                raise ValueError(
+                    f"The name {name!r} looks like a Tensor name, but is not a valid one. "
+                    'Tensor names must be of the form "<op_name>:<output_index>".'
+                )
             op = self._by_name.get(op_name)
             if op is None:
-                raise KeyError(f"The name {name!r} refers to a Tensor which does not exist. "
-                               f"The operation, {op_name!r}, does not exist in the graph.")
+                raise KeyError(
+                    f"The name {name!r} refers to a Tensor which does not exist. "
+                    f"The operation, {op_name!r}, does not exist in the graph."
+                )
             if int(index) >= len(op.outputs):
-                raise KeyError(f"The name {name!r} refers to a Tensor which does not exist. The operation, "
-                               f"{op_name!r}, exists but only has {len(op.outputs)} outputs.")
+                raise KeyError(
+                    f"The name {name!r} refers to a Tensor which does not exist. The operation, "
+                    f"{op_name!r}, exists but only has {len(op.outputs)} outputs."
+                )
             return op.outputs[int(index)]
         if ":" in name:
-            raise ValueError(f"The name {name!r} appears to refer to a Tensor, not an Operation.")
+            raise ValueError(f"Name {name!r} appears to refer to a Tensor, not a Operation.")
         op = self._by_name.get(name)
         if not allow_operation:
             if op is not None:
-                raise ValueError(f"The name {name!r} refers to an Operation, not a Tensor. "
-                                 'Tensor names must be of the form "<op_name>:<output_index>".')
-            raise ValueError(f"The name {name!r} looks like an (invalid) Operation name, not a Tensor. "
-                             'Tensor names must be of the form "<op_name>:<output_index>".')
+                raise ValueError(
+                    f"The name {name!r} refers to an Operation, not a Tensor. "
+                    'Tensor names must be of the form "<op_name>:<output_index>".'
+                )
+            raise ValueError(
+                f"The name {name!r} looks like an (invalid) Operation name, not a Tensor. "
+                'Tensor names must be of the form "<op_name>:<output_index>".'
+            )
         if op is None:
             raise KeyError(f"The name {name!r} refers to an Operation not in the graph.")
         return op
@@ -772,7 +819,9 @@ class Graph:
     # ------------------------------------------------------------ collections
 
     def add_to_collection(self, name: Any, value: Any) -> None:
-        """Adds a value to the collection `name`."""
+        """Adds a value to the collection `name`. Raises RuntimeError where the graph is finalized."""
+        if self._finalized:
+            raise RuntimeError("Graph is finalized and cannot be modified.")
         self._collections.setdefault(name, []).append(value)
 
     def add_to_collections(self, names: Any, value: Any) -> None:
@@ -793,8 +842,8 @@ class Graph:
         return [item for item in items if hasattr(item, "name") and pattern.match(item.name)]
 
     def get_all_collection_keys(self) -> list[Any]:
-        """The names of all collections, but for private ones."""
-        return [k for k in self._collections if not (isinstance(k, str) and k.startswith("__"))]
+        """The names of all collections whose names are strings."""
+        return [k for k in self._collections if isinstance(k, str)]
 
     @property
     def collections(self) -> list[Any]:
@@ -829,6 +878,8 @@ class _NameScope:
 
     def __enter__(self) -> str:
         graph, name = self._graph, self._name
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"The name of a scope must be a string, not {name!r}.")
         self._previous = graph.state.name_stack
         if not name:
             graph.state.name_stack = ""
@@ -851,7 +902,7 @@ class _ControlScope:
     def __init__(self, graph: Graph, control_inputs: Sequence[Any] | None) -> None:
         self._graph = graph
         ops: dict[Operation, None] = {}
-        for item in control_inputs or ():
+        for item in () if control_inputs is None else control_inputs:
             item = getattr(item, "op", item) if not isinstance(item, (Operation, str)) else item
             ops[graph.as_operation(item)] = None
         self._group = _ControlGroup(list(ops), clears=control_inputs is None)
@@ -866,13 +917,13 @@ class _ControlScope:
 
 
 class _DeviceScope:
-    def __init__(self, graph: Graph, device: Any) -> None:
+    def __init__(self, graph: Graph, *devices: Any) -> None:
         self._graph = graph
-        self._device = device
+        self._devices = [d if d is None or callable(d) else _merge_devices("", str(d)) for d in devices]
 
     def __enter__(self) -> None:
         self._previous = self._graph.state.devices
-        self._graph.state.devices = [*self._previous, self._device]
+        self._graph.state.devices = [*self._previous, *self._devices]
 
     def __exit__(self, *exc: object) -> None:
         self._graph.state.devices = self._previous
@@ -910,25 +961,32 @@ class _TopLevelScope:
         state.region, state.control_groups = self._previous
 
 
-_DEVICE_PART = re.compile(r"/(job|replica|task|device|cpu|gpu):([^/]*)", re.IGNORECASE)
+_DEVICE_PARTS = ("job", "replica", "task", "device")
 
 
 def _merge_devices(outer: str, inner: str) -> str:
-    """A device with the parts of both; the inner one wins. `/cpu:0` is written `/device:CPU:0`."""
+    """A device with the parts of both; the inner one wins. `/cpu:0` is written `/device:CPU:0`.
+
+    Raises:
+        ValueError: for what is no device, such as `/tpus`.
+    """
     parts: dict[str, str] = {}
     for text in (outer, inner):
-        for key, value in _DEVICE_PART.findall(text):
-            if key.lower() in ("cpu", "gpu"):
-                key, value = "device", f"{key.upper()}:{value}"
-            parts[key.lower()] = value
-    return "".join(f"/{k}:{parts[k]}" for k in ("job", "replica", "task", "device") if k in parts)
+        for part in filter(None, text.split("/")):
+            key, _, value = part.partition(":")
+            if key.lower() in ("cpu", "gpu", "tpu"):
+                key, value = "device", f"{key.upper()}:{value or '*'}"
+            if key not in _DEVICE_PARTS:
+                raise ValueError(f"Unknown attribute: {key!r} in {text!r}")
+            parts[key] = value
+    return "".join(f"/{k}:{parts[k]}" for k in _DEVICE_PARTS if k in parts)
 
 
-def _shape_message(opdef: OpDef, inputs: Sequence[Tensor], attrs: Mapping[str, Any], error: ValueError) -> str:
+def _shape_message(
+    opdef: OpDef, inputs: Sequence[Tensor], attrs: Mapping[str, Any], error: ValueError
+) -> str:
     """The text of a shape error: the rule's complaint, the operands' shapes, and the lines that made them."""
-    operands = [
-        (arg.name, tensor) for arg, tensor in zip(opdef.flat_inputs(len(inputs), attrs), inputs)
-    ][:8]
+    operands = [(arg.name, tensor) for arg, tensor in zip(opdef.flat_inputs(len(inputs), attrs), inputs)][:8]
     described = ", ".join(f"{n} is {shapes.show(t.spec.shape)}" for n, t in operands)
     where = [source.caller().describe()]
     where += [f'{n} = "{t.name}" ({t.op.source.place})' for n, t in operands]

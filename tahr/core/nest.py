@@ -87,17 +87,27 @@ def assert_same_structure(nest1: Any, nest2: Any, check_types: bool = True) -> N
     problem = _difference(nest1, nest2, check_types)
     if problem is not None:
         kind, text = problem
-        raise kind(f"The two structures don't have the same nested structure.\n\nFirst structure: {nest1}\n\n"
-                   f"Second structure: {nest2}\n\nMore specifically: {text}")
+        raise kind(
+            f"The two structures don't have the same nested structure.\n\nFirst structure: {nest1}\n\n"
+            f"Second structure: {nest2}\n\nMore specifically: {text}"
+        )
 
 
 def _difference(a: Any, b: Any, check_types: bool) -> tuple[type[Exception], str] | None:
     if is_sequence(a) != is_sequence(b):
-        return ValueError, f"{a!r} is {'a' if is_sequence(a) else 'no'} sequence, {b!r} is {'one' if is_sequence(b) else 'not'}"
+        return (
+            ValueError,
+            f"{a!r} is {'a' if is_sequence(a) else 'no'} sequence, {b!r} is {'one' if is_sequence(b) else 'not'}",
+        )
     if not is_sequence(a):
         return None
     named = hasattr(a, "_fields") and hasattr(b, "_fields") and type(a).__name__ == type(b).__name__
-    if check_types and type(a) is not type(b) and not named and not (isinstance(a, Mapping) and isinstance(b, Mapping)):
+    if (
+        check_types
+        and type(a) is not type(b)
+        and not named
+        and not (isinstance(a, Mapping) and isinstance(b, Mapping))
+    ):
         return TypeError, f"{type(a)} and {type(b)}"
     if isinstance(a, Mapping):
         if set(a) != set(b):

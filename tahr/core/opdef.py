@@ -386,7 +386,9 @@ class OpDef:
         if self._input_types is not None and len(specs) == len(self._input_types):
             return {t: s.dtype for t, s in zip(self._input_types, specs)}
         return {
-            arg.type: spec.dtype for arg, spec in zip(self.flat_inputs(len(specs), attrs), specs) if not arg.is_hetero
+            arg.type: spec.dtype
+            for arg, spec in zip(self.flat_inputs(len(specs), attrs), specs)
+            if not arg.is_hetero
         }
 
     def infer(self, specs: Sequence[Spec], attrs: Mapping[str, Any]) -> tuple[Spec, ...]:

@@ -96,7 +96,7 @@ def graph_of(values: Sequence[Any]) -> Graph:
     return get_default_graph()
 
 
-class name_scope:  # noqa: N801  # TensorFlow's name
+class name_scope:  # TensorFlow's name
     """A context manager that prefixes the names of operations made in it.
 
     Args:
@@ -115,9 +115,7 @@ class name_scope:  # noqa: N801  # TensorFlow's name
         self._name = default_name if name is None else name
         self._values = values
         if self._name is None and values is not None:
-            raise ValueError(
-                "At least one of name (None) and default_name (None) must be provided."
-            )
+            raise ValueError("At least one of name (None) and default_name (None) must be provided.")
 
     @property
     def name(self) -> str | None:

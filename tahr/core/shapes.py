@@ -373,7 +373,7 @@ def _dim(value: Any) -> Dim:
     """A dimension as shape rules want it, from what users write: None, an integer, a Dimension."""
     if value is None or isinstance(value, Unknown):
         return UNKNOWN
-    if type(value) is int and value >= 0 or isinstance(value, Size):
+    if (type(value) is int and value >= 0) or isinstance(value, Size):
         return value
     known = as_dimension(value).value
     return UNKNOWN if known is None else known

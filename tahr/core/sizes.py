@@ -114,7 +114,7 @@ _FUNCTIONS: dict[str, Callable[..., int]] = {
     "broadcast": _broadcast_sizes,
 }
 
-Monomial = tuple[Union[Symbol, Apply], ...]
+Monomial = tuple[Symbol | Apply, ...]
 
 
 class Size:

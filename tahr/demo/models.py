@@ -41,13 +41,13 @@ def convolutional(side: int, classes: int, steps: int) -> Network:
     dropout = tf.placeholder_with_default(0.0, [], name="dropout")
 
     # Twice: look for small patterns everywhere, then halve the size by keeping the clearest finds.
-    hidden = tf.nn.relu(tf.nn.conv2d(images, _weights([3, 3, 1, 12]), [1, 1, 1, 1], "SAME") + _biases(12))
+    hidden = tf.nn.relu(tf.nn.conv2d(images, _weights([3, 3, 1, 8]), [1, 1, 1, 1], "SAME") + _biases(8))
     hidden = tf.nn.max_pool(hidden, [1, 2, 2, 1], [1, 2, 2, 1], "SAME")
-    hidden = tf.nn.relu(tf.nn.conv2d(hidden, _weights([3, 3, 12, 24]), [1, 1, 1, 1], "SAME") + _biases(24))
+    hidden = tf.nn.relu(tf.nn.conv2d(hidden, _weights([3, 3, 8, 16]), [1, 1, 1, 1], "SAME") + _biases(16))
     hidden = tf.nn.max_pool(hidden, [1, 2, 2, 1], [1, 2, 2, 1], "SAME")
 
     # Then decide from all places together.
-    features = (side // 4) ** 2 * 24
+    features = (side // 4) ** 2 * 16
     hidden = tf.reshape(hidden, [-1, features])
     hidden = tf.nn.relu(tf.matmul(hidden, _weights([features, 96])) + _biases(96))
     hidden = tf.nn.dropout(hidden, rate=dropout)

@@ -48,7 +48,10 @@ def group(*inputs: Any, name: str | None = None) -> Operation:
     """
     items = nest.flatten(list(inputs))
     graph = scopes.graph_of(items)
-    with scopes.name_scope(name, "group_deps", items) as scope, graph.control_dependencies([_as_op(i, graph) for i in items]):
+    with (
+        scopes.name_scope(name, "group_deps", items) as scope,
+        graph.control_dependencies([_as_op(i, graph) for i in items]),
+    ):
         return NoOp(name=scope)
 
 
@@ -68,12 +71,16 @@ def with_dependencies(dependencies: Sequence[Any], output_tensor: Any, name: str
         with scopes.control_dependencies(list(dependencies)):
             if isinstance(output_tensor, IndexedSlices):
                 return IndexedSlices(
-                    structural.identity(output_tensor.values), output_tensor.indices, output_tensor.dense_shape
+                    structural.identity(output_tensor.values),
+                    output_tensor.indices,
+                    output_tensor.dense_shape,
                 )
             return structural.identity(output_tensor, name=scope)
 
 
-def tuple_(tensors: Sequence[Any], name: str | None = None, control_inputs: Sequence[Any] | None = None) -> list[Any]:
+def tuple_(
+    tensors: Sequence[Any], name: str | None = None, control_inputs: Sequence[Any] | None = None
+) -> list[Any]:
     """The same tensors, none of which is there before all have been computed.
 
     Raises:
@@ -84,12 +91,17 @@ def tuple_(tensors: Sequence[Any], name: str | None = None, control_inputs: Sequ
         if not gating:
             raise ValueError("Must have at least one Tensor: %s" % (list(tensors),))
         gate = group(*gating, *(control_inputs or ()))
-        return [None if t is None else t if isinstance(t, Operation) else with_dependencies([gate], t) for t in tensors]
+        return [
+            None if t is None else t if isinstance(t, Operation) else with_dependencies([gate], t)
+            for t in tensors
+        ]
 
 
 # ---------------------------------------------------------------- regions
 
-Arg = OpDef("_Arg", "-> output: dtype", attrs={"dtype": REQUIRED, "shape": None}, form=MOVEMENT).not_differentiable()
+Arg = OpDef(
+    "_Arg", "-> output: dtype", attrs={"dtype": REQUIRED, "shape": None}, form=MOVEMENT
+).not_differentiable()
 
 
 @Arg.shape
@@ -143,12 +155,14 @@ If = OpDef(
 
 
 @If.shape
-def _if_shape(*specs: Spec, then_branch: Region, else_branch: Region, Tout: list[DType]) -> list[Shape]:  # noqa: N803
+def _if_shape(*specs: Spec, then_branch: Region, else_branch: Region, Tout: list[DType]) -> list[Shape]:
     return [shapes.join(t.spec.shape, e.spec.shape) for t, e in zip(then_branch.outputs, else_branch.outputs)]
 
 
 @If.stateful_kernel
-def _if_kernel(context: Any, pred: Array, *values: Any, then_branch: Any, else_branch: Any, **_: Any) -> tuple[Any, ...]:
+def _if_kernel(
+    context: Any, pred: Array, *values: Any, then_branch: Any, else_branch: Any, **_: Any
+) -> tuple[Any, ...]:
     """Runs one branch. Here the branches are functions, each with the places of its captures among `values`."""
     function, places = then_branch if bool(pred) else else_branch
     return tuple(context.call(function, [values[i] for i in places]))
@@ -191,9 +205,17 @@ def cond(
     """
     true_fn, false_fn = fn1 if true_fn is None else true_fn, fn2 if false_fn is None else false_fn
     if true_fn is None or not callable(true_fn):
-        raise TypeError("cond(): true_fn must be callable." if true_fn is not None else "cond(): true_fn argument required")
+        raise TypeError(
+            "cond(): true_fn must be callable."
+            if true_fn is not None
+            else "cond(): true_fn argument required"
+        )
     if false_fn is None or not callable(false_fn):
-        raise TypeError("cond(): false_fn must be callable." if false_fn is not None else "cond(): false_fn argument required")
+        raise TypeError(
+            "cond(): false_fn must be callable."
+            if false_fn is not None
+            else "cond(): false_fn argument required"
+        )
     with scopes.name_scope(name, "cond", [pred]):
         pred = _static_pred(pred)
         structural.identity(pred, name="pred_id")
@@ -205,7 +227,12 @@ def cond(
     if then_result is None:
         return op
     result = nest.pack_sequence_as(then_result, _rebuild(nest.flatten(then_result), merged))
-    if not strict and isinstance(result, (list, tuple)) and len(result) == 1 and not hasattr(result, "_fields"):
+    if (
+        not strict
+        and isinstance(result, (list, tuple))
+        and len(result) == 1
+        and not hasattr(result, "_fields")
+    ):
         return result[0]
     return result
 
@@ -221,7 +248,7 @@ def _build_branch(pred: Tensor, function: Callable[[], Any]) -> tuple[Region, An
     return region, result
 
 
-class _no_control:  # noqa: N801
+class _no_control:
     """Inside a region the controllers of the blocks around it do not count: they run before the whole operation."""
 
     def __init__(self, graph: Graph) -> None:
@@ -298,7 +325,7 @@ def _while_kernel(context: Any, *values: Any, cond: Any, body: Any, **_: Any) ->
     """
     test, test_places = cond
     step, step_places = body
-    count = len(step.inputs) - len(step_places)
+    count = len(step.inputs) - len(step.captures)
     state = list(values[:count])
     test_captures = [values[i] for i in test_places]
     step_captures = [values[i] for i in step_places]
@@ -355,13 +382,19 @@ def while_loop(
         structure: Any = loop_vars if wrapped else [loop_vars]
         invariants = shape_invariants if wrapped or shape_invariants is None else [shape_invariants]
         if maximum_iterations is not None:
-            cond, body, structure, invariants = _limited(cond, body, structure, invariants, maximum_iterations)
+            cond, body, structure, invariants = _limited(
+                cond, body, structure, invariants, maximum_iterations
+            )
         result = _build_while(cond, body, structure, invariants, back_prop)
         if maximum_iterations is not None:
             result = result[1]
     if not wrapped:
         return result[0]
-    return result[0] if len(result) == 1 and not return_same_structure and not hasattr(result, "_fields") else result
+    return (
+        result[0]
+        if len(result) == 1 and not return_same_structure and not hasattr(result, "_fields")
+        else result
+    )
 
 
 def _limited(
@@ -380,7 +413,9 @@ def _limited(
         result = body(*inner)
         if not isinstance(result, (list, tuple)):
             result = [result]
-        return elementwise.add(i, convert.constant(1, dtype=limit.dtype)), nest.pack_sequence_as(inner, nest.flatten(result))
+        return elementwise.add(i, convert.constant(1, dtype=limit.dtype)), nest.pack_sequence_as(
+            inner, nest.flatten(result)
+        )
 
     new_invariants = None if invariants is None else [shapes.scalar(), invariants]
     return limited_cond, limited_body, [counter, structure], new_invariants
@@ -407,12 +442,12 @@ def _build_while(
     with body_region, _no_control(graph):
         args = [_add_arg(body_region, s, "Identity") for s in specs]
         result = body(*nest.pack_sequence_as(structure, _rebuild(leaves, args)))
-        if not isinstance(result, (list, tuple)) or (len(structure) == 1 and not nest.is_sequence(structure[0]) and len(nest.flatten(result)) != 1):
+        if not isinstance(result, (list, tuple)) or (
+            len(structure) == 1 and not nest.is_sequence(structure[0]) and len(nest.flatten(result)) != 1
+        ):
             result = [result]
         nest.assert_same_structure(list(structure), list(result), check_types=False)
-        body_region.outputs = [
-            _loop_output(new, arg) for new, arg in zip(nest.flatten(result), args)
-        ]
+        body_region.outputs = [_loop_output(new, arg) for new, arg in zip(nest.flatten(result), args)]
     _check_invariants(initial, body_region, invariants is not None)
 
     op = _loop(graph, initial, cond_region, body_region, back_prop, "While")
@@ -583,7 +618,9 @@ class _GradientRegion(Region):
             with _at(self, self.graph):
                 if tensor.op.opdef is Const:
                     value = tensor.op.attrs["value"]
-                    self._adopted[tensor] = self.graph.add_operation(Const, (), dict(tensor.op.attrs, value=value)).outputs[0]
+                    self._adopted[tensor] = self.graph.add_operation(
+                        Const, (), dict(tensor.op.attrs, value=value)
+                    ).outputs[0]
                 else:
                     self._adopted[tensor] = self._fetch(tensor)
         return self._adopted[tensor]
@@ -619,7 +656,9 @@ def _if_gradient(op: Operation, dys: Sequence[Any], driver: Driver) -> list[Any]
     for branch in (op.attrs["then_branch"], op.attrs["else_branch"]):
         region = _GradientRegion(graph, "cond branch", branch, lambda t, b=branch: _branch_value(op, b, t))
         with region, _no_control(graph):
-            pairs = [(y, dy) for y, dy in zip(branch.outputs[:count], dys) if dy is not None and _differentiable(y)]
+            pairs = [
+                (y, dy) for y, dy in zip(branch.outputs[:count], dys) if dy is not None and _differentiable(y)
+            ]
             found.append(driver([y for y, _ in pairs], captured, [dy for _, dy in pairs], captured))
         branches.append(region)
     kinds = [_kind(t, e) for t, e in zip(*found)]
@@ -656,7 +695,9 @@ def _branch_outputs(tensor: Tensor, gradient: Any, kind: str) -> list[Tensor]:
     if kind == "dense":
         return [_zeros(tensor) if gradient is None else convert.convert_to_tensor(gradient)]
     if kind == "sparse" and gradient is None:
-        rows = structural.zeros(joining.concat([[0], structural.shape(tensor)[1:]], 0), dtype=tensor.spec.dtype)
+        rows = structural.zeros(
+            joining.concat([[0], structural.shape(tensor)[1:]], 0), dtype=tensor.spec.dtype
+        )
         return [rows, convert.constant(np.zeros(0, np.int32))]
     if kind == "sparse":
         return [gradient.values, elementwise.cast(gradient.indices, dtypes.int32)]
@@ -723,7 +764,9 @@ def _while_gradient(op: Operation, dys: Sequence[Any], driver: Driver) -> list[A
         sources = [*inputs, *captured]
         found = driver([body.outputs[i] for i in active], sources, [d for _, d in slots], sources)
         for (place, _), tensor, gradient in zip(slots, inputs, found):
-            back.next[place] = _zeros(_own(back, tensor)) if gradient is None else convert.convert_to_tensor(gradient)
+            back.next[place] = (
+                _zeros(_own(back, tensor)) if gradient is None else convert.convert_to_tensor(gradient)
+            )
         sums = [_accumulate(back, t, g) for t, g in zip(captured, found[len(inputs) :])]
         back.outputs = [_own(back, t) for t in back.next if t is not None]
 

@@ -85,7 +85,7 @@ def spatial_padding(padding: str, explicit_paddings: Sequence[int], data_format:
     if padding in ("SAME", "VALID"):
         return padding
     if padding != "EXPLICIT":
-        raise Complaint(f'padding passed string {padding!r} not in: "SAME", "VALID", "EXPLICIT".')
+        raise Complaint(f'Attr "padding" passed string {padding!r} not in: "SAME", "VALID", "EXPLICIT".')
     if len(explicit_paddings) != 2 * len(data_format):
         raise Complaint(
             f"explicit_paddings attribute must contain {2 * len(data_format)} values, "

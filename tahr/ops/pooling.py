@@ -47,7 +47,7 @@ def _window(attrs: dict[str, Any]) -> _Window:
     """Window, strides and padding of the spatial dimensions, checked."""
     data_format = attrs["data_format"]
     if attrs["padding"] not in ("SAME", "VALID"):
-        raise Complaint(f'padding passed string {attrs["padding"]!r} not in: "SAME", "VALID".')
+        raise Complaint(f'Attr "padding" passed string {attrs["padding"]!r} not in: "SAME", "VALID".')
     return (
         check_window("Ksize", attrs["ksize"], data_format),
         check_window("Stride", attrs["strides"], data_format),

@@ -70,6 +70,7 @@ def _identity_kernel(x: Array) -> Array:
 def _identity_gradient(op: Operation, dy: Tensor) -> Tensor:
     return dy
 
+
 # So that the gradient of rows gathered from a variable stays sparse on its way through the variable's read.
 Identity.gradient_takes_slices = True
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tahr.core import shapes
-from tahr.core.dtypes import DType, NUMBERS, INDICES
+from tahr.core.dtypes import INDICES, NUMBERS, DType
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import REQUIRED, Array, Effects, OpDef
 from tahr.core.shapes import Shape, Spec
@@ -156,7 +156,9 @@ Assign.shape(_assign_shape)
 
 
 @Assign.stateful_kernel
-def _assign_kernel(context: Any, cell: Any, value: Array, *, validate_shape: bool, use_locking: bool) -> Array:
+def _assign_kernel(
+    context: Any, cell: Any, value: Array, *, validate_shape: bool, use_locking: bool
+) -> Array:
     return cell.assign(value)
 
 
@@ -166,7 +168,9 @@ def _in_place(ufunc: np.ufunc) -> Callable[..., Array]:
     def kernel(context: Any, cell: Any, value: Array, **_: Any) -> Array:
         def change(old: Array) -> Array:
             if old.shape != value.shape and np.broadcast_shapes(old.shape, value.shape) != old.shape:
-                raise Complaint(f"shapes of variable {list(old.shape)} and value {list(value.shape)} do not match")
+                raise Complaint(
+                    f"shapes of variable {list(old.shape)} and value {list(value.shape)} do not match"
+                )
             return ufunc(old, value, out=old)
 
         return cell.update(change)
@@ -175,13 +179,21 @@ def _in_place(ufunc: np.ufunc) -> Callable[..., Array]:
 
 
 AssignAdd = OpDef(
-    "AssignAdd", "ref: &T, value: T -> output_ref: &T", attrs={"use_locking": False}, types={"T": NUMBERS}, effects=WRITES
+    "AssignAdd",
+    "ref: &T, value: T -> output_ref: &T",
+    attrs={"use_locking": False},
+    types={"T": NUMBERS},
+    effects=WRITES,
 ).not_differentiable()
 AssignAdd.shape(_same_shape)
 AssignAdd.stateful_kernel(_in_place(np.add))
 
 AssignSub = OpDef(
-    "AssignSub", "ref: &T, value: T -> output_ref: &T", attrs={"use_locking": False}, types={"T": NUMBERS}, effects=WRITES
+    "AssignSub",
+    "ref: &T, value: T -> output_ref: &T",
+    attrs={"use_locking": False},
+    types={"T": NUMBERS},
+    effects=WRITES,
 ).not_differentiable()
 AssignSub.shape(_same_shape)
 AssignSub.stateful_kernel(_in_place(np.subtract))

@@ -30,7 +30,9 @@ class Storage:
         for node in nodes:
             shared: frozenset[Value] = frozenset()
             if node.opdef.aliases:
-                shared = shared.union(*(self.roots[node.inputs[i]] for i in node.opdef.aliases if i < len(node.inputs)))
+                shared = shared.union(
+                    *(self.roots[node.inputs[i]] for i in node.opdef.aliases if i < len(node.inputs))
+                )
             elif node.opdef.takes_context and node.opdef.name in ("While", "If"):
                 # A loop or branch may give back what it was given.
                 shared = shared.union(*(self.roots[v] for v in node.inputs))

@@ -87,7 +87,9 @@ def make_plan(program: Program) -> Plan:
         if node.opdef is Const or node.opdef is Input:
             continue
         dying = {*node.inputs, *node.outputs}
-        frees = sorted(places[v] for v in dying if last[v] == i and places[v] not in kept and v.node.opdef is not Const)
+        frees = sorted(
+            places[v] for v in dying if last[v] == i and places[v] not in kept and v.node.opdef is not Const
+        )
         reuses = memory.reusable_input(node, i, storage, ends)
         steps.append(
             Step(

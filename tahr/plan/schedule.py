@@ -73,7 +73,10 @@ def _readers_before_writes(nodes: list[Node]) -> dict[Node, set[Node]]:
             if value.node.opdef is state.ReadCell:
                 users.setdefault(value.node, set()).add(node)
     return {
-        node: set[Node]().union(*(users.get(t, set[Node]()) for t in node.tokens if t.opdef is state.ReadCell)) - {node}
+        node: set[Node]().union(
+            *(users.get(t, set[Node]()) for t in node.tokens if t.opdef is state.ReadCell)
+        )
+        - {node}
         for node in nodes
         if any(t.opdef is state.ReadCell for t in node.tokens)
     }

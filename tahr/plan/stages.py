@@ -128,7 +128,9 @@ def classify(values: Mapping[Key, Any]) -> tuple[dict[Key, Spec], ClassKey]:
         dtype, static = _static(key)
         if dtype is None:
             dtype = dtypes.of_numpy(value.dtype)
-        shape = tuple(_class(size, known, symbols) for size, known in zip(value.shape, _padded(static, value.shape)))
+        shape = tuple(
+            _class(size, known, symbols) for size, known in zip(value.shape, _padded(static, value.shape))
+        )
         specs[key] = Spec(dtype, shape, _constant_value(key, value))
         parts.append((key, dtype, shape, specs[key].value is not None))
     return specs, tuple(parts)

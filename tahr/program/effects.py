@@ -155,7 +155,9 @@ class Outline:
             stack.extend(s for s in self._sources(op) if s not in reached)
         if self._region is not None:
             # A region may give back what it captured.
-            captures.update((t, None) for t in self._region.outputs if self._is_outside(t) and not is_variable(t))
+            captures.update(
+                (t, None) for t in self._region.outputs if self._is_outside(t) and not is_variable(t)
+            )
         self.captures = tuple(captures)
         self.arguments = tuple(arguments)
         return reached
@@ -165,7 +167,11 @@ class Outline:
     ) -> list[Operation]:
         """Of all reached operations those to be run: not the pure ones that only control edges lead to."""
         needed: set[Operation] = set()
-        stack = [t.op for t in outputs if t not in self._fed and not is_variable(t)] + list(targets) + list(self.effects)
+        stack = (
+            [t.op for t in outputs if t not in self._fed and not is_variable(t)]
+            + list(targets)
+            + list(self.effects)
+        )
         while stack:
             op = stack.pop()
             if op in needed or self._is_foreign(op):
@@ -187,7 +193,9 @@ class Outline:
         return self._inner[op]
 
     def _effectful(self, op: Operation) -> bool:
-        return op.opdef.effects.any and not self._is_plain_read(op) or any(o.has_effects for o in self._inside(op))
+        return (op.opdef.effects.any and not self._is_plain_read(op)) or any(
+            o.has_effects for o in self._inside(op)
+        )
 
     def _is_plain_read(self, op: Operation) -> bool:
         return op.opdef is state.ReadVariableOp
@@ -225,7 +233,9 @@ class Outline:
 
     def _resolve_reads(self, op: Operation, mask: int, bit: dict[Operation, int]) -> None:
         """Notes what each read of an operation sees: a use of a reference as a value, a ReadVariableOp, a region's reads."""
-        args = op.opdef.flat_inputs(len(op.inputs), op.attrs) if any(is_variable(t) for t in op.inputs) else ()
+        args = (
+            op.opdef.flat_inputs(len(op.inputs), op.attrs) if any(is_variable(t) for t in op.inputs) else ()
+        )
         for i, arg in enumerate(args):
             tensor = op.inputs[i]
             if tensor in self._fed or not is_variable(tensor):
@@ -305,6 +315,4 @@ def _topological(ops: set[Operation], sources: Callable[[Operation], Iterable[Op
 
 def describe(outline: Outline) -> list[dict[str, Any]]:
     """The order of effects as plain data, for tests and for people."""
-    return [
-        {"op": op.name, "after": [t.name for t in outline.tokens.get(op, ())]} for op in outline.effects
-    ]
+    return [{"op": op.name, "after": [t.name for t in outline.tokens.get(op, ())]} for op in outline.effects]

@@ -35,7 +35,6 @@ class Node:
 
     __slots__ = ("attrs", "inputs", "number", "op", "opdef", "outputs", "tokens")
 
-
     def __init__(
         self,
         opdef: OpDef,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,10 @@ from tahr.core.convert import IndexedSlices
 from tahr.core.graph import Graph, Operation, Tensor
 from tahr.core.shapes import TensorShape
 from tahr.program.effects import value_spec
+
+
+# Above this number of operations no name is looked for that resembles a misspelt one.
+MAX_SEARCHED = 2000
 
 
 class IndexedSlicesValue(NamedTuple):
@@ -53,7 +58,9 @@ class Fetches:
 
     def _parse(self, item: Any) -> Callable[[Sequence[Any]], Any]:
         if item is None:
-            raise TypeError("Fetch argument None has invalid type <class 'NoneType'>")
+            text = "Fetch argument None has invalid type <class 'NoneType'>"
+            fix = "leave it out; tf.gradients gives None for what its ys do not depend on"
+            raise TypeError(errors.describe("", text, fix=fix))
         if isinstance(item, IndexedSlices):
             parts = [self._parse(p) if p is not None else None for p in (item.values, item.indices, item.dense_shape)]
             return lambda v: IndexedSlicesValue(*(p and p(v) for p in parts))
@@ -83,22 +90,19 @@ class Fetches:
         try:
             element = self._graph.as_graph_element(item)
         except TypeError as error:
-            raise TypeError(
-                f"Fetch argument {item!r} has invalid type {type(item)}, must be a string or Tensor. ({error})"
-            ) from None
+            text = f"Fetch argument {_short(item)} has invalid type {type(item)}, must be a string or Tensor. ({error})"
+            raise TypeError(text) from None
         except (KeyError, ValueError) as error:
-            text = error.args[0] if error.args else error
-            raise ValueError(f"Fetch argument {item!r} cannot be interpreted as a Tensor. ({text})") from None
+            reason = error.args[0] if error.args else error
+            text = f"Fetch argument {_short(item)} cannot be interpreted as a Tensor. ({reason})"
+            raise ValueError(errors.describe("", text, _where(item), self._fix(item))) from None
         if not self._graph.is_fetchable(element):
             op = element.op if isinstance(element, Tensor) else element
-            raise ValueError(
-                errors.describe(
-                    "",
-                    f"Operation {op.name!r} has been marked as not fetchable.",
-                    [op.describe()],
-                    "fetch what the loop or cond gives back" if op.region is not None else None,
-                )
-            )
+            text = f"Operation {op.name!r} has been marked as not fetchable."
+            if op.region is not None:
+                text = f"{text[:-1]}: it is inside a {op.region.what}, where it may run many times or not at all."
+            fix = "fetch what the loop or cond gives back" if op.region is not None else None
+            raise ValueError(errors.describe("", text, [op.describe()], fix))
         if isinstance(element, Operation):
             if element.outputs and type(element) is not Operation:
                 element = element.outputs[0]  # an operation written by subclassing stands for its value
@@ -107,6 +111,23 @@ class Fetches:
                 return lambda v: None
         place = self._places.setdefault(element, len(self._places))
         return lambda v: v[place]
+
+
+    def _fix(self, item: Any) -> str | None:
+        if not isinstance(item, str):
+            return "make the session for the graph of what it fetches: tf.Session(graph=x.graph)"
+        operations = self._graph.get_operations()
+        if len(operations) > MAX_SEARCHED:
+            return None
+        name, colon, index = item.partition(":")
+        close = difflib.get_close_matches(name, [op.name for op in operations], n=3)
+        return "did you mean " + " or ".join(repr(c + colon + index) for c in close) + "?" if close else None
+
+
+def _where(item: Any) -> list[str]:
+    """The line that made a tensor, operation or variable."""
+    op = getattr(item, "op", item)
+    return [op.describe()] if isinstance(op, Operation) else []
 
 
 def feed_tensors(graph: Graph, key: Any) -> list[Tensor]:
@@ -124,10 +145,13 @@ def feed_tensors(graph: Graph, key: Any) -> list[Tensor]:
         if isinstance(key, Operation) and type(key) is not Operation and key.outputs:
             tensor = key.outputs[0]
         else:
-            text = error.args[0] if error.args else error
-            raise TypeError(f"Cannot interpret feed_dict key as Tensor: {text}") from None
+            reason = error.args[0] if error.args else error
+            text = f"Cannot interpret feed_dict key as Tensor: {reason}"
+            raise TypeError(errors.describe("", text, _where(key))) from None
     if not graph.is_feedable(tensor) or tensor.op.region is not None:
-        raise ValueError(f"Tensor {tensor} may not be fed.")
+        region = tensor.op.region
+        inside = "" if region is None else f" It is inside a {region.what}."
+        raise ValueError(errors.describe("", f"Tensor {tensor} may not be fed.{inside}", [tensor.op.describe()]))
     return [tensor]
 
 
@@ -156,6 +180,7 @@ def feed_value(tensor: Tensor, value: Any) -> Any:
                 f"Cannot feed value of shape {array.shape} for Tensor {tensor.name!r}, which has shape "
                 f"'{TensorShape(static)}'",
                 [tensor.op.describe()],
+                f"feed an array of shape {TensorShape(static)}, or declare the tensor with None where sizes vary",
             )
         )
     return array
@@ -171,37 +196,56 @@ def _fits(static: Any, shape: tuple[int, ...]) -> bool:
 
 
 def _converted(tensor: Tensor, dtype: dtypes.DType | None, value: Any) -> Any:
-    if isinstance(value, (Tensor, Operation)) or hasattr(value, "handle_or_ref"):
-        raise TypeError(
-            "The value of a feed cannot be a tf.Tensor object. Acceptable feed values include Python scalars, "
-            f"strings, lists, numpy ndarrays, or TensorHandles. For reference, the tensor object was {value} which "
-            f"was passed to the feed with key {tensor}."
-        )
-    if dtype is not None and not dtype.is_numpy_compatible:
-        return value
+    """The array for a value that is not one of the right dtype already. What it does wrong is told with the tensor."""
     try:
-        if dtype is None:
-            array = np.asarray(value)
-            return _text(array) if array.dtype.kind in "OSU" else array
-        if dtype is dtypes.string:
-            return _text(np.asarray(value, dtype=object))
-        array = np.asarray(value, dtype=dtype.numpy)
-    except Exception as error:
-        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise type(error)(
-            errors.describe(
-                "",
-                f"Cannot feed {_short(value)} for Tensor {tensor.name!r} of dtype {dtype.name if dtype else None}: "
-                f"{problem}",
-                [tensor.op.describe()],
+        if isinstance(value, (Tensor, Operation)) or hasattr(value, "handle_or_ref"):
+            raise TypeError(
+                "The value of a feed cannot be a tf.Tensor object. Acceptable feed values include Python scalars, "
+                f"strings, lists, numpy ndarrays, or TensorHandles. For reference, the tensor object was {value} which "
+                f"was passed to the feed with key {tensor}."
             )
-        ) if isinstance(error, (TypeError, ValueError, OverflowError)) else error
-    if isinstance(value, int) and not isinstance(value, bool) and array.dtype.kind in "iu" and int(array) != value:
+        if dtype is not None and not dtype.is_numpy_compatible:
+            return value
+        return _as_array(value, dtype)
+    except MemoryError:
+        raise
+    except Exception as error:  # a value may raise anything: it is asked for its elements
+        kind = ValueError if isinstance(error, (ValueError, ArithmeticError)) else TypeError
+        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
+        wanted = f" of dtype {dtype.name}" if dtype is not None else ""
+        text = f"Cannot feed {_short(value)} for Tensor {tensor.name!r}{wanted}: {problem}"
+        raise kind(errors.describe("", text, [tensor.op.describe()])) from error
+
+
+def _as_array(value: Any, dtype: dtypes.DType | None) -> np.ndarray[Any, Any]:
+    """An array of a dtype, by NumPy's conversions; but what would change beyond rounding is refused."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError("some of its elements are masked; fill them first")
+    array = np.asarray(value)
+    kind = array.dtype.kind
+    if dtype is dtypes.string or (dtype is None and kind in "OSU"):
+        return _text(np.asarray(value, dtype=object))
+    if kind in "mM" or array.dtype.names is not None or (kind == "O" and any(v is None for v in array.flat)):
+        raise TypeError(f"expected numbers, got {'None' if kind == 'O' else array.dtype}")
+    if dtype is None:
+        return array
+    if (kind == "c" and not dtype.is_complex) or (kind in "SU" and dtype.is_bool):
+        raise TypeError(f"values of dtype {array.dtype} do not fit")
+    with np.errstate(invalid="raise" if dtype.is_integer else "ignore", over="ignore"):  # NaN is no integer
+        result = array.astype(dtype.numpy)
+    if not _same_integers(value, array, result, dtype):
         raise TypeError(
-            f"Type of feed value {value} with type {type(value)} is not compatible with Tensor type {dtype.name}. "
-            "Try explicitly setting the type of the feed tensor to a larger type (e.g. int64)."
+            f"Type of feed value {_short(value)} with type {type(value)} is not compatible with Tensor type "
+            f"{dtype.name}. Try explicitly setting the type of the feed tensor to a larger type (e.g. int64)."
         )
-    return array
+    return result
+
+
+def _same_integers(value: Any, array: np.ndarray[Any, Any], result: np.ndarray[Any, Any], dtype: dtypes.DType) -> bool:
+    """Whether integers are still the same after conversion to an integer type, and a Python integer as a bool."""
+    if dtype.is_integer and array.dtype.kind in "iu" and not np.can_cast(array.dtype, result.dtype):
+        return bool((array == result).all())
+    return type(value) is not int or not dtype.is_bool or int(result) == value
 
 
 def _text(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -216,6 +260,7 @@ def _short(value: Any) -> str:
         text = repr(value)
     except Exception:  # a hostile __repr__ must not hide the real error
         return f"a {type(value).__name__}"
+    text = " ".join(text.split())
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -245,7 +290,9 @@ def missing_feeds(missing: Sequence[Operation], wanted: Sequence[Operation]) -> 
     shape = "" if first.spec.shape is None else f" and shape {shapes.show(first.spec.shape)}"
     others = "" if len(missing) == 1 else " (and for " + ", ".join(repr(o.name) for o in missing[1:]) + ")"
     text = f"You must feed a value for placeholder tensor '{missing[0].name}'{dtype}{shape}{others}"
-    return errors.InvalidArgumentError(None, missing[0], errors.describe("", text, lines))
+    feeds = ", ".join(f"{op.outputs[0].name!r}: ..." for op in missing[:4]) + (", ..." if len(missing) > 4 else "")
+    fix = f"sess.run(..., feed_dict={{{feeds}}})"
+    return errors.InvalidArgumentError(None, missing[0], errors.describe("", text, lines, fix))
 
 
 def _dtype_name(tensor: Tensor) -> str:

@@ -173,7 +173,7 @@ class BaseSession:
             raise TypeError(f"feed_dict must be a dictionary, got {type(feed_dict).__name__}")
         tensors: list[Tensor] = []
         values: list[Any] = []
-        for key, value in feed_dict.items():
+        for key, value in list(feed_dict.items()):  # another thread may change it
             if type(key) is Tensor and key.op.graph is self._graph and key.op.region is None and key not in self._graph.unfeedable:
                 tensors.append(key)
                 values.append(value)
@@ -394,8 +394,9 @@ def _flatten_like(key: Any, value: Any) -> list[Any]:
     """The parts of a fed value that belong to the tensors of a nested key."""
     if not isinstance(key, (list, tuple)):
         return [value]
-    if len(key) != len(value):
-        raise ValueError(f"a feed for {len(key)} tensors has {len(value)} values")
+    if not isinstance(value, (list, tuple)) or len(key) != len(value):
+        given = f"{len(value)} values" if isinstance(value, (list, tuple)) else f"a {type(value).__name__}"
+        raise ValueError(f"Cannot feed {given} for {len(key)} tensors: {', '.join(map(str, key))}")
     return [part for k, v in zip(key, value) for part in _flatten_like(k, v)]
 
 

@@ -60,7 +60,7 @@ class Cell:
             if self._array is None:
                 lazy = self._variable.lazy_value
                 if lazy is None or scopes.is_strict():
-                    raise errors.FailedPreconditionError(None, None, _uninitialized(self._variable))
+                    raise errors.FailedPreconditionError(None, self._variable, _uninitialized(self._variable))
                 self._array = np.array(lazy)
             return self._array
 
@@ -101,7 +101,7 @@ def _uninitialized(variable: Operation) -> str:
         "",
         f"Attempting to use uninitialized value {variable.name}",
         [variable.describe()],
-        "run tf.global_variables_initializer() first",
+        "sess.run(tf.global_variables_initializer()) first, or restore the variable from a checkpoint",
     )
 
 

@@ -16,7 +16,9 @@ def _run(fetches, feeds=None):
 
 def test_gradients_of_a_loop_to_third_order():
     x = tf.placeholder(tf.float64, [])
-    _, power = tf.while_loop(lambda i, a: i < 5, lambda i, a: (i + 1, a * x), [0, tf.constant(1.0, tf.float64)])
+    _, power = tf.while_loop(
+        lambda i, a: i < 5, lambda i, a: (i + 1, a * x), [0, tf.constant(1.0, tf.float64)]
+    )
     derivatives = [power]
     for _ in range(3):
         derivatives += tf.gradients(derivatives[-1], x)
@@ -129,7 +131,7 @@ def test_a_branch_inside_a_loop_and_its_gradients():
 
 def test_a_loop_inside_a_branch_and_its_gradients():
     x = tf.placeholder(tf.float64, [])
-    power = lambda: tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a * x), [0, x])[1]  # noqa: E731
+    power = lambda: tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a * x), [0, x])[1]
     y = tf.cond(x > 0.0, power, lambda: -x)
     (first,) = tf.gradients(y, x)
     (second,) = tf.gradients(first, x)
@@ -229,7 +231,11 @@ def test_variables_made_inside_a_loop_are_lifted_out():
 def test_a_hessian_through_scan_like_recurrence():
     w = tf.placeholder(tf.float64, [3])
     xs = tf.constant([[1.0, 2.0, 3.0], [0.5, 0.1, 0.2], [1.0, 1.0, 1.0]], tf.float64)
-    _, h = tf.while_loop(lambda i, h: i < 3, lambda i, h: (i + 1, tf.tanh(h + tf.reduce_sum(w * xs[i]))), [0, tf.constant(0.0, tf.float64)])
+    _, h = tf.while_loop(
+        lambda i, h: i < 3,
+        lambda i, h: (i + 1, tf.tanh(h + tf.reduce_sum(w * xs[i]))),
+        [0, tf.constant(0.0, tf.float64)],
+    )
     (hessian,) = tf.hessians(h, w)
     value = np.array([0.1, -0.2, 0.3])
     got = _run(hessian, {w: value})

@@ -91,7 +91,9 @@ def test_a_fetched_array_is_the_callers_own():
     w, session = _variable(np.zeros(3, np.float32))
     fed = tf.placeholder(tf.float32, [3])
     constant = tf.constant([1.0, 2.0, 3.0])
-    values = session.run([w, tf.reshape(fed, [3, 1]), constant, tf.transpose(tf.reshape(constant, [1, 3]))], {fed: [1, 2, 3]})
+    values = session.run(
+        [w, tf.reshape(fed, [3, 1]), constant, tf.transpose(tf.reshape(constant, [1, 3]))], {fed: [1, 2, 3]}
+    )
     for value in values:
         value += 100.0
     session.run(tf.assign_add(w, [1.0, 1.0, 1.0]))

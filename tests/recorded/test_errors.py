@@ -8,7 +8,6 @@ import tahr as tf
 from tests.recorded import cases_errors as cases
 from tests.recorded.harness import load_fixture, run_case
 
-
 # What is an error in TensorFlow and has a meaning here.
 EXTENSIONS = {"matmul_rank": "vectors may be multiplied with matrices, as in the tutorial"}
 

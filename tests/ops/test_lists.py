@@ -1,0 +1,187 @@
+"""Lists of tensors: versions, every op against Python's lists, and gradients through all of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tahr as tf
+from tahr.core.sizes import UNKNOWN
+from tahr.errors import Complaint
+from tahr.ops import lists
+from tahr.ops.lists import TensorList
+
+A, B, C = np.array([1.0, 2.0]), np.array([3.0, 4.0]), np.array([5.0, 6.0])
+
+
+def values(items: TensorList) -> list:
+    return [None if i is None else i.tolist() for i in items.items()]
+
+
+def test_every_version_of_a_list_keeps_its_items():
+    empty = TensorList([])
+    one = empty.push("a")
+    two = one.push("b")
+    other = one.push("c")
+    changed = two.set(0, "z")
+    shorter, last = changed.pop()
+    assert (empty.items(), one.items(), two.items(), other.items()) == ([], ["a"], ["a", "b"], ["a", "c"])
+    assert (changed.items(), shorter.items(), last) == (["z", "b"], ["z"], "b")
+    assert two.get(0) == "a" and changed.get(0) == "z" and two.get(1) == "b"
+
+
+def test_long_histories_are_walked_without_recursion():
+    first = TensorList([])
+    versions = [first]
+    for i in range(5000):
+        versions.append(versions[-1].push(i))
+    assert len(first) == 0 and len(versions[-1]) == 5000 and versions[2500].items() == list(range(2500))
+
+
+def test_EmptyTensorList_TensorListReserve_and_TensorListLength():
+    empty = lists.EmptyTensorList.compute()
+    reserved = lists.TensorListReserve.compute(np.int32(3))
+    assert values(empty) == [] and values(reserved) == [None] * 3
+    assert [int(lists.TensorListLength.compute(x)) for x in (empty, reserved)] == [0, 3]
+
+
+def test_TensorListPushBack_and_TensorListPopBack():
+    attrs = {"element_dtype": tf.float64, "element_shape": (2,)}
+    pushed = lists.TensorListPushBack.compute(lists.TensorListPushBack.compute(TensorList([]), A), B)
+    rest, last = lists.TensorListPopBack.compute(pushed, **attrs)
+    assert values(pushed) == [A.tolist(), B.tolist()] and values(rest) == [A.tolist()] and last is B
+    with pytest.raises(Complaint, match="empty list"):
+        lists.TensorListPopBack.compute(TensorList([]), **attrs)
+
+
+def test_in_gradients_a_missing_item_is_zero():
+    items = TensorList([A, None])
+    zeros = np.zeros(2)
+    like = np.ones(2)
+    rest, last = lists.TensorListPopBackLike.compute(items, like)
+    assert last.tolist() == zeros.tolist() and values(rest) == [A.tolist()]
+    assert lists.TensorListGetItemLike.compute(items, np.int32(1), like).tolist() == zeros.tolist()
+    assert lists.TensorListStackLike.compute(items, np.ones((2, 2))).tolist() == [A.tolist(), [0.0, 0.0]]
+    gathered = lists.TensorListGatherLike.compute(items, np.array([1, 0, 0]), np.ones((3, 2)))
+    assert gathered.tolist() == [[0.0, 0.0], A.tolist(), A.tolist()]
+    joined = lists.TensorListConcatLike.compute(items, np.ones(4), np.array([2, 2]))
+    assert joined.tolist() == [1.0, 2.0, 0.0, 0.0]
+
+
+def test_TensorListZerosLike_and_TensorListAdd():
+    items = TensorList([A, None, TensorList([B])])
+    zeros = lists.TensorListZerosLike.compute(items)
+    assert zeros.items() == [None] * 3
+    total = lists.TensorListAdd.compute(items, TensorList([B, C, TensorList([C])])).items()
+    assert [total[0].tolist(), total[1].tolist(), values(total[2])] == [[4.0, 6.0], C.tolist(), [[8.0, 10.0]]]
+
+
+def test_TensorListGetItem():
+    items = TensorList([A, None])
+
+    def get(i, shape=(2,)):
+        return lists.TensorListGetItem.compute(items, np.int32(i), element_dtype=tf.float64, element_shape=shape)
+
+    assert get(0) is A and get(1).tolist() == [0.0, 0.0]
+    with pytest.raises(Complaint, match="Tried to read from index 2 but array size is: 2"):
+        get(2)
+    with pytest.raises(Complaint, match="element shape is not fully defined: <unknown>"):
+        get(1, None)
+    with pytest.raises(Complaint, match="inconsistent shapes"):
+        get(0, (3,))
+
+
+def test_TensorListSetItem_TensorListOneItem_and_TensorListClearItem():
+    def put(items, i, resize=False, once=False):
+        attrs = {"resize_if_index_out_of_bounds": resize, "write_once": once}
+        return lists.TensorListSetItem.compute(items, np.int32(i), C, **attrs)
+
+    assert values(put(TensorList([A, B]), 1)) == [A.tolist(), C.tolist()]
+    assert values(put(TensorList([]), 2, resize=True)) == [None, None, C.tolist()]
+    for index in (-1, 2):
+        with pytest.raises(Complaint, match=f"write to index {index} but array is not resizeable and size is: 2"):
+            put(TensorList([A, B]), index)
+    with pytest.raises(Complaint, match="index 0 because it has already been written to"):
+        put(TensorList([A]), 0, once=True)
+    assert values(lists.TensorListOneItem.compute(TensorList([A, B]), np.int32(1), C)) == [None, C.tolist()]
+    assert values(lists.TensorListClearItem.compute(TensorList([A, B]), np.int32(0))) == [None, B.tolist()]
+    assert values(lists.TensorListClearItems.compute(TensorList([A, B, C]), np.array([0, 2]))) == [None, B.tolist(), None]
+
+
+def test_TensorListFromTensor_and_TensorListStack():
+    rows = np.stack([A, B])
+
+    def stack(items, count=-1, shape=(2,)):
+        return lists.TensorListStack.compute(items, np.int32(count), element_dtype=tf.float64, element_shape=shape)
+
+    items = lists.TensorListFromTensor.compute(rows)
+    rows[0] = 7.0  # the list holds copies
+    assert stack(items, 2).tolist() == [A.tolist(), B.tolist()]
+    assert stack(TensorList([None, B])).tolist() == [[0.0, 0.0], B.tolist()]
+    assert stack(TensorList([])).shape == (0, 2)
+    with pytest.raises(Complaint, match="expected a list with 3 elements but got a list with 2"):
+        stack(items, 3)
+    with pytest.raises(Complaint, match="Index 0 has shape: .2. but index 1 has shape: .1."):
+        stack(TensorList([A, A[:1]]), shape=None)
+    with pytest.raises(Complaint, match="element shape <unknown> is not fully defined"):
+        stack(TensorList([None]), shape=None)
+
+
+def test_lists_of_strings():
+    text = np.array([b"a", b"bc"], object)
+    items = lists.TensorListFromTensor.compute(text)
+    back = lists.TensorListStack.compute(items, np.int32(-1), element_dtype=tf.string, element_shape=())
+    assert back.tolist() == text.tolist()
+
+
+def test_TensorListGather_and_TensorListScatterLike():
+    def gather(indices, shape=(2,)):
+        return lists.TensorListGather.compute(
+            TensorList([A, B, None]), np.array(indices, np.int32), element_dtype=tf.float64, element_shape=shape
+        )
+
+    assert gather([1, 1, 2]).tolist() == [B.tolist(), B.tolist(), [0.0, 0.0]]
+    assert gather([]).shape == (0, 2)
+    with pytest.raises(Complaint, match="read from index 3 but array size is: 3"):
+        gather([3])
+    with pytest.raises(Complaint, match="Could not read from TensorArray index 2"):
+        gather([2], None)
+    sums = lists.TensorListScatterLike.compute(TensorList([A, B, C]), np.array([1, 1]), np.stack([A, B]))
+    assert values(sums) == [None, [4.0, 6.0], None]
+
+
+def test_TensorListScatterIntoExistingList():
+    def scatter(indices, resize=False, once=False, items=(None, A)):
+        attrs = {"resize_if_index_out_of_bounds": resize, "write_once": once}
+        rows = np.stack([B, C])
+        return values(lists.TensorListScatter.compute(TensorList(list(items)), rows, np.array(indices), **attrs))
+
+    assert scatter([1, 0]) == [C.tolist(), B.tolist()]
+    assert scatter([3, 0], resize=True) == [C.tolist(), A.tolist(), None, B.tolist()]
+    with pytest.raises(Complaint, match="Max scatter index must be < array size .2 vs. 2."):
+        scatter([0, 2])
+    with pytest.raises(Complaint, match="index 1 because it has already been written to"):
+        scatter([0, 1], once=True)
+    with pytest.raises(Complaint, match="but saw: 1 vs. 2"):
+        scatter([0])
+
+
+def test_TensorListConcat_and_TensorListSplit():
+    def concat(items, shape=None):
+        return lists.TensorListConcat.compute(TensorList(items), element_dtype=tf.float64, element_shape=shape)
+
+    def split(lengths, count=-1):
+        return values(lists.TensorListSplit.compute(np.arange(3.0), np.array(lengths, np.int64), np.int32(count)))
+
+    joined, lengths = concat([A, C[:1]])
+    assert (joined.tolist(), lengths.tolist()) == ([1.0, 2.0, 5.0], [2, 1])
+    assert concat([], (0, 4))[0].shape == (0, 4)
+    with pytest.raises(Complaint, match="Did you mean to call pack"):
+        concat([np.array(1.0)])
+    with pytest.raises(Complaint, match="empty list"):
+        concat([], (0, UNKNOWN))
+    assert split([2, 1], 2) == [[0.0, 1.0], [2.0]] and split([0, 3]) == [[], [0.0, 1.0, 2.0]]
+    with pytest.raises(Complaint, match="sum of lengths is 4"):
+        split([2, 2])
+    with pytest.raises(Complaint, match=r"size of lengths \(3 vs. 2\)"):
+        split([2, 1], 3)
