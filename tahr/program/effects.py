@@ -85,6 +85,8 @@ class Outline:
         captures: tensors from outside of the region that its operations take.
         arguments: the region's own arguments that are needed.
         effects: the needed operations with effects, in order.
+        writers: for each slot the operations that write it, in order.
+        written: for each operation with effects in an order the slots that it writes.
         writes: the slots that are written.
     """
 
@@ -114,6 +116,7 @@ class Outline:
         self.tokens: dict[Operation, list[Operation]] = {}
         self.region_reads: dict[Operation, list[StateRead]] = {}
         self.writers: dict[SlotKey, list[Operation]] = {}
+        self.written: dict[Operation, list[SlotKey]] = {}
         self._states: dict[SlotKey, Operation] = {}
         self._order_effects(every)
         self._resolve_outputs(outputs)
@@ -225,7 +228,8 @@ class Outline:
                 self.tokens[op] = _nearest(mask, ordered, ancestors)
                 bit[op] = 1 << len(ordered)
                 ordered.append(op)
-                for slot in self._written(op):
+                self.written[op] = self._written(op)
+                for slot in self.written[op]:
                     chain = self.writers.setdefault(slot, [])
                     if chain and chain[-1] is not op:
                         self.tokens[op].append(chain[-1])

@@ -19,7 +19,7 @@ from tahr.core.graph import Operation, Region, Tensor
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import Unknown
 from tahr.ops import casts, control_flow, state
-from tahr.program.effects import Key, StateRead, is_variable, slot_of
+from tahr.program.effects import Key, SlotKey, StateRead, is_variable, slot_of
 from tahr.program.function import Function, body_function, branch_function, live_variables, test_function
 from tahr.program.node import Builder, Input, Node, Program, Value
 
@@ -83,14 +83,18 @@ class _Extraction:
         self.deferred: list[Operation] = []
         self.roots: list[Node] = []
         self.results = [result_key(function, i) for i in range(len(function.outputs))]
-        self.needed: set[Key] = set(self.results)
+        self.needed: dict[Key, None] = dict.fromkeys(self.results)
         # Of those, what is surely used: a branch's captures may not be.
         self.surely_used: set[Key] = set(self.results)
         for op in self.outline.order:
             keys = list(self._keys(op))
-            self.needed.update(keys)
+            self.needed.update(dict.fromkeys(keys))
             if op.opdef is not control_flow.If:
                 self.surely_used.update(keys)
+        self.reads_of: dict[SlotKey, list[StateRead]] = {}
+        for key in self.needed:
+            if isinstance(key, StateRead):
+                self.reads_of.setdefault(slot_of(key.variable), []).append(key)
 
     # ------------------------------------------------------------ the stage as a whole
 
@@ -248,15 +252,13 @@ class _Extraction:
     def _reads_before(self, op: Operation) -> list[Node]:
         """The reads that see an earlier state than the operation leaves: they must be over when it writes."""
         nodes: list[Node] = []
-        for slot, chain in self.outline.writers.items():
-            if op not in chain:
-                continue
+        for slot in self.outline.written.get(op, ()):
+            chain = self.outline.writers[slot]
             earlier = {None, *chain[: chain.index(op)]}
-            for key in self.needed:
-                if isinstance(key, StateRead) and key.after in earlier and slot_of(key.variable) == slot:
-                    value = self._available(key)
-                    if value is not None and value.node.opdef is state.ReadCell:
-                        nodes.append(value.node)
+            for key in self.reads_of.get(slot, ()):
+                value = self._available(key) if key.after in earlier else None
+                if value is not None and value.node.opdef is state.ReadCell:
+                    nodes.append(value.node)
         return nodes
 
     def _promoted(self, op: Operation, inputs: list[Value]) -> list[Value]:
