@@ -257,13 +257,17 @@ class Rule:
     def _fits(self, node: Node, values: Sequence[Value]) -> bool:
         for old, new in zip(node.outputs, values, strict=True):
             if old.dtype is not new.dtype:
-                raise TypeError(f"rule {self.name} turns {old.dtype} into {new.dtype}")
+                raise TypeError(f"rule {self.name} turns {_name(old)} into {_name(new)}")
             if not self.same_shape and not shapes.surely_equal(old.shape, new.shape):
                 return False
         return True
 
     def __repr__(self) -> str:
         return f"<Rule {self.name}: {self.doc.splitlines()[0]}>"
+
+
+def _name(value: Value) -> str:
+    return value.dtype.name if value.dtype else "?"
 
 
 def rule(*patterns: Pattern, same_shape: bool = False) -> Callable[[Callable[..., Any]], Rule]:
@@ -280,7 +284,7 @@ def rule(*patterns: Pattern, same_shape: bool = False) -> Callable[[Callable[...
 
     def decorate(function: Callable[..., Any]) -> Rule:
         doc = inspect.getdoc(function) or ""
-        if "->" not in doc.splitlines()[0] or len(re.split(r"\.\s", doc, maxsplit=1)) < 2:
+        if "->" not in doc.split("\n")[0] or len(re.split(r"\.\s", doc, maxsplit=1)) < 2:
             raise ValueError(
                 f"the docstring of rule {function.__name__} must be `left -> right. Why it is valid.`"
             )

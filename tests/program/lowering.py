@@ -58,7 +58,7 @@ def formula(value: Value, names: Sequence[str]) -> str:
     """A value as text, `Mul(x, Log(y))`; the program's inputs have the names given, constants are numbers."""
     node = value.node
     if node.opdef is Input:
-        return names[node.attrs["place"]]
+        return str(names[node.attrs["place"]])
     if node.opdef is Const:
         return str(node.attrs["value"].tolist())
     attrs = [

@@ -83,6 +83,8 @@ def test_every_sample_keeps_its_numbers(sample: Sample, dtype: str | None, order
     tensors = [fed(spec) for spec in case.specs]
     outputs = _call(case, tensors)
     arrays = [np.asarray(a) for a in case.arrays]
+    if not outputs:
+        pytest.skip("it gives nothing")
     try:
         program = lower(outputs, dict(zip(tensors, arrays, strict=True)))
     except AssertionError as error:
@@ -228,6 +230,7 @@ def test_expansions_keep_symbolic_sizes() -> None:
 def test_constants_are_computed_once() -> None:
     program = optimized([tf.sin(tf.constant(2.0)) * tf.constant([3.0, 4.0])], {})
     assert kinds(program) == ["Const"]
+    assert program.outputs[0].constant is not None
     np.testing.assert_allclose(program.outputs[0].constant, np.sin(2.0) * np.array([3.0, 4.0]), rtol=1e-6)
 
 
@@ -248,11 +251,9 @@ def test_a_fed_constant_is_no_constant() -> None:
     x = tf.placeholder(tf.float32, [6])
     with tf.Session() as session:
         for given in ([3, 2], [2, 3], [6, 1]):
-            shape, more = session.run(
-                [tf.shape(tf.reshape(x, size)), size + 1], {x: np.zeros(6), size: given}
-            )
+            reshaped, more = session.run([tf.reshape(x, size), size + 1], {x: np.zeros(6), size: given})
             assert list(more) == [given[0] + 1, given[1] + 1]
-            del shape
+            assert reshaped.shape == tuple(given)
 
 
 # ---------------------------------------------------------------- effects and draws
@@ -290,8 +291,10 @@ def test_an_unread_draw_still_happens() -> None:
     draw = tf.random_normal([3])
     with tf.Session() as session:
         program = program_of(session, tf.zeros_like(draw))
-    assert "RandomStandardNormal" not in kinds(program) or program.roots  # the static shape needs no draw
-    assert kinds(optimized([tf.shape(draw), draw], {})).count("RandomStandardNormal") == 1
+    assert kinds(program) == ["Const"], "the graph knows the zeros, and no draw belongs to the run"
+    with tf.Session() as session:
+        program = program_of(session, [draw.op, tf.zeros([3])])
+    assert "RandomStandardNormal" in kinds(program)
 
 
 def test_loops_are_rewritten_inside() -> None:
@@ -301,7 +304,7 @@ def test_loops_are_rewritten_inside() -> None:
         assert np.array_equal(session.run(y, {x: [1.0, 2.0]}), [64.0, 128.0])
 
 
-def test_a_thousand_nodes_take_little_time() -> None:
+def test_depth_does_not_matter() -> None:
     x = tf.placeholder(tf.float32, [None, 4])
     y = x
     for _ in range(2000):  # far deeper than Python's stack

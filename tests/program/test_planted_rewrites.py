@@ -76,8 +76,10 @@ def the_condition_instead(c: Value, x: Value) -> Value:
 
 
 @rule(p.Log(p.Sum(p.Exp("x"), reduction_indices="axes", keep_dims="keep")))
-def shifted_by_infinity(x: Value, axes: Any, keep: bool) -> Value:
+def shifted_by_infinity(x: Value, axes: Any, keep: bool) -> Value | None:
     """log(Σ exp(x)) -> m + log(Σ exp(x - m)). Wrong where m is infinite."""
+    if x.node.opdef is op.Sub:
+        return None
     m = build.Max(x, reduction_indices=axes, keep_dims=True)
     total = build.Sum(build.Exp(build.Sub(x, m)), reduction_indices=axes, keep_dims=True)
     found: Value = build.AddV2(m, build.Log(total))
@@ -109,7 +111,7 @@ def test_a_rule_that_changes_the_dtype_is_refused_by_name() -> None:
 
     x = tf.placeholder(tf.float32, [2])
     program = lower([-x], {x: np.ones(2, "f")})
-    with pytest.raises(TypeError, match="rule widened turns tf.float32 into tf.float64"):
+    with pytest.raises(TypeError, match="rule widened turns float32 into float64"):
         rewrite(program, Rules(widened))
 
 

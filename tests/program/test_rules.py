@@ -67,7 +67,6 @@ MATRIX = [[1.0, -2.0, NAN], [INF, 0.0, -0.0]]
 PLAIN = [[1.0, -2.0, 0.5], [3.0, 0.0, -1.0]]
 LOGITS = [[1.0, -2.0, 0.5], [200.0, -200.0, 0.0]]
 G = [[0.5, -1.0, 2.0], [1.0, 0.25, -3.0]]
-X, XY = ("x",), ("x", "y")
 
 CANONICAL = [
     Case("same_values", lambda x: tf.identity(x), "Identity(x)", "x"),
@@ -627,6 +626,13 @@ SIMPLE = [
         lambda x: tf.reshape(tf.reshape(x, [3, 2]), [-1]),
         "Reshape(Reshape(x, [3, 2]), [-1])",
         inputs={"x": MATRIX},
+    ),
+    Case(
+        "transpose_of_transpose",
+        lambda x: op.Transpose(op.Transpose(x, [1, 2, 0]), [0, 2, 1]),
+        "Transpose(Transpose(x, [1, 2, 0]), [0, 2, 1])",
+        "Transpose(x, [1, 0, 2])",
+        {"x": np.arange(8.0).reshape(2, 2, 2)},
     ),
     Case(
         "transpose_of_transpose",
