@@ -44,7 +44,9 @@ def check_derivatives(
         gradients = [convert.convert_to_tensor(g) for g in gradients]
         for x, gradient in zip(xs, session.run(gradients, feeds)):
             value = np.asarray(feeds[x], np.float64)
-            assert np.shape(gradient) == value.shape, f"order {order}, {x.name}: {np.shape(gradient)} for {value.shape}"
+            assert np.shape(gradient) == value.shape, (
+                f"order {order}, {x.name}: {np.shape(gradient)} for {value.shape}"
+            )
 
             def outputs(moved: Any, x: Any = x, y: Any = y) -> list[Any]:
                 return [session.run(y, {**feeds, x: moved})]

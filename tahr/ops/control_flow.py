@@ -19,7 +19,7 @@ from tahr.core.dtypes import DType
 from tahr.core.graph import Graph, Operation, Region, Tensor
 from tahr.core.opdef import MOVEMENT, REQUIRED, Array, OpDef
 from tahr.core.shapes import Shape, Spec
-from tahr.ops import elementwise, joining, lists, structural
+from tahr.ops import elementwise, joining, lists, state, structural
 
 # ---------------------------------------------------------------- grouping
 
@@ -60,22 +60,25 @@ def _as_op(item: Any, graph: Graph) -> Operation:
         return item.values.op
     if not hasattr(item, "graph") and not hasattr(item, "_as_graph_element"):
         raise TypeError(
-            f"'inputs' should be zero or more (nested) Tensors or operations. Received '{item}' with type '{type(item)}'."
+            "'inputs' should be zero or more (nested) Tensors or operations. "
+            f"Received '{item}' with type '{type(item)}'."
         )
     return graph.as_operation(item)
 
 
 def with_dependencies(dependencies: Sequence[Any], output_tensor: Any, name: str | None = None) -> Any:
     """A tensor with the value of `output_tensor` that is there only after `dependencies` ran."""
-    with scopes.name_scope(name, "control_dependency", [*dependencies, output_tensor]) as scope:
-        with scopes.control_dependencies(list(dependencies)):
-            if isinstance(output_tensor, IndexedSlices):
-                return IndexedSlices(
-                    structural.identity(output_tensor.values),
-                    output_tensor.indices,
-                    output_tensor.dense_shape,
-                )
-            return structural.identity(output_tensor, name=scope)
+    with (
+        scopes.name_scope(name, "control_dependency", [*dependencies, output_tensor]) as scope,
+        scopes.control_dependencies(list(dependencies)),
+    ):
+        if isinstance(output_tensor, IndexedSlices):
+            return IndexedSlices(
+                structural.identity(output_tensor.values),
+                output_tensor.indices,
+                output_tensor.dense_shape,
+            )
+        return structural.identity(output_tensor, name=scope)
 
 
 def tuple_(
@@ -89,7 +92,7 @@ def tuple_(
     with scopes.name_scope(name, "tuple", tensors):
         gating = [t for t in tensors if t is not None]
         if not gating:
-            raise ValueError("Must have at least one Tensor: %s" % (list(tensors),))
+            raise ValueError(f"Must have at least one Tensor: {list(tensors)}")
         gate = group(*gating, *(control_inputs or ()))
         return [
             None if t is None else t if isinstance(t, Operation) else with_dependencies([gate], t)
@@ -269,8 +272,9 @@ def _as_outputs(item: Any) -> list[Tensor]:
             return [structural.identity(convert.constant(True))]
     if isinstance(item, IndexedSlices):
         return [item.values, item.indices]
-    if hasattr(item, "flow"):
-        return [item.flow]
+    flow = getattr(item, "flow", None)  # of a TensorArray
+    if flow is not None:
+        return [flow]
     tensor = convert.convert_to_tensor(item)
     return [structural.identity(tensor) if tensor.is_ref else tensor]
 
@@ -627,16 +631,28 @@ class _GradientRegion(Region):
 
 
 def _differentiable(tensor: Tensor) -> bool:
-    return tensor.spec.dtype is None or tensor.spec.dtype.is_differentiable
+    dtype = tensor.spec.dtype
+    return dtype is None or dtype.is_differentiable or dtype is dtypes.resource
+
+
+def _value(tensor: Tensor) -> Tensor:
+    """The tensor itself; for a resource variable's handle, whose gradient is that of its value, the value."""
+    if tensor.spec.dtype is not dtypes.resource:
+        return tensor
+    variable = state.variable_op(tensor)
+    value = state.ReadVariableOp(tensor, dtype=variable.attrs["dtype"])
+    value.set_shape(variable.attrs["shape"])
+    return value
 
 
 def _zeros(tensor: Tensor) -> Tensor:
     """Zeros of a tensor's dtype and shape."""
+    tensor = _value(tensor)
     spec = tensor.spec
     if spec.dtype is dtypes.variant:
         return lists.zeros_like_list(tensor)
     if shapes.is_static(spec.shape) and spec.dtype is not None:
-        return convert.constant(np.zeros(spec.shape, spec.dtype.numpy))  # pyright: ignore[reportArgumentType]
+        return convert.constant(np.zeros(spec.shape, spec.dtype.numpy))  # pyright: ignore[reportArgumentType, reportCallIssue]
     return structural.zeros_like(tensor)
 
 
@@ -665,7 +681,7 @@ def _if_gradient(op: Operation, dys: Sequence[Any], driver: Driver) -> list[Any]
     for region, gradients in zip(branches, found):
         with _at(region, graph):
             for tensor, gradient, kind in zip(captured, gradients, kinds):
-                region.outputs += _branch_outputs(tensor, gradient, kind)
+                region.outputs += (_own(region, t) for t in _branch_outputs(tensor, gradient, kind))
     result: dict[Tensor, Any] = {}
     if any(kinds):
         outputs = iter(_conditional(pred, *branches, "If").outputs)
@@ -673,7 +689,7 @@ def _if_gradient(op: Operation, dys: Sequence[Any], driver: Driver) -> list[Any]
             if kind == "dense":
                 result[tensor] = next(outputs)
             elif kind == "sparse":
-                result[tensor] = IndexedSlices(next(outputs), next(outputs), structural.shape(tensor))
+                result[tensor] = IndexedSlices(next(outputs), next(outputs), structural.shape(_value(tensor)))
     return [None, *(result.get(t) for t in op.inputs[1:])]
 
 
@@ -695,9 +711,8 @@ def _branch_outputs(tensor: Tensor, gradient: Any, kind: str) -> list[Tensor]:
     if kind == "dense":
         return [_zeros(tensor) if gradient is None else convert.convert_to_tensor(gradient)]
     if kind == "sparse" and gradient is None:
-        rows = structural.zeros(
-            joining.concat([[0], structural.shape(tensor)[1:]], 0), dtype=tensor.spec.dtype
-        )
+        value = _value(tensor)
+        rows = structural.zeros(joining.concat([[0], structural.shape(value)[1:]], 0), dtype=value.spec.dtype)
         return [rows, convert.constant(np.zeros(0, np.int32))]
     if kind == "sparse":
         return [gradient.values, elementwise.cast(gradient.indices, dtypes.int32)]
@@ -747,7 +762,7 @@ def _while_gradient(op: Operation, dys: Sequence[Any], driver: Driver) -> list[A
     loops are differentiable again.
     """
     if not op.attrs["back_prop"]:
-        raise LookupError(f"No gradient through a loop made with back_prop=False: {op.describe()}")
+        return [None] * len(op.inputs)
     graph, body = op.graph, op.attrs["body"]
     trips = _trip_count(op)
     count = len(dys)
@@ -803,7 +818,7 @@ def _accumulate(back: _BackwardLoop, tensor: Tensor, gradient: Any) -> list[int]
     if not isinstance(gradient, IndexedSlices):
         with _at(back.parent, back.graph):
             start = _zeros(tensor)
-        place, total = back.add_variable(start, tensor.spec.shape)
+        place, total = back.add_variable(start, start.spec.shape)
         is_list = tensor.spec.dtype is dtypes.variant
         back.next[place] = lists.add_lists([total, gradient]) if is_list else elementwise.add(total, gradient)
         return [place]
@@ -819,7 +834,8 @@ def _accumulate(back: _BackwardLoop, tensor: Tensor, gradient: Any) -> list[int]
 
 def _concatenated(tensor: Tensor, values: Tensor, indices: Tensor) -> IndexedSlices:
     """The slices of all iterations together."""
-    row: Shape = None if tensor.spec.shape is None else (0, *tensor.spec.shape[1:])
-    all_values, _ = lists.TensorListConcat(values, element_dtype=tensor.spec.dtype, element_shape=row)
+    value = _value(tensor)
+    row: Shape = None if value.spec.shape is None else (0, *value.spec.shape[1:])
+    all_values, _ = lists.TensorListConcat(values, element_dtype=value.spec.dtype, element_shape=row)
     all_indices, _ = lists.TensorListConcat(indices, element_dtype=dtypes.int32, element_shape=(0,))
-    return IndexedSlices(all_values, all_indices, structural.shape(tensor))
+    return IndexedSlices(all_values, all_indices, structural.shape(value))

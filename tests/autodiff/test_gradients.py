@@ -143,7 +143,7 @@ def test_gradients_are_scoped_by_name():
 def test_grad_ys():
     x = tf.placeholder(tf.float64, [2])
     y, z = x * x, tf.reduce_sum(x)
-    np.testing.assert_array_equal(run(tf.gradients(y, x, [10.0, 100.0])[0], {x: [1, 2]}), [20, 400])
+    np.testing.assert_array_equal(run(tf.gradients(y, x, [[10.0, 100.0]])[0], {x: [1, 2]}), [20, 400])
     np.testing.assert_array_equal(run(tf.gradients([y, z], x, [None, 5.0])[0], {x: [1, 2]}), [7, 9])
 
 
@@ -455,7 +455,8 @@ def test_the_hessian_of_a_convolutional_net_with_batch_normalization():
     scale = tf.placeholder(tf.float64, [2])
     image = tf.constant(np.random.default_rng(1).normal(size=(2, 4, 4, 1)))
     h = tf.nn.conv2d(image, w, [1, 1, 1, 1], "SAME")
-    mean, variance = tf.nn.moments(h, [0, 1, 2])
+    mean = tf.reduce_mean(h, [0, 1, 2])
+    variance = tf.reduce_mean(tf.square(h - mean), [0, 1, 2])
     h = tf.nn.batch_normalization(h, mean, variance, None, scale, 1e-3)
     loss = tf.reduce_mean(tf.nn.avg_pool(tf.nn.softplus(h), [1, 2, 2, 1], [1, 2, 2, 1], "VALID") ** 2)
     rng = np.random.default_rng(2)
@@ -708,7 +709,7 @@ def test_the_gradient_of_a_loop_inside_of_a_body():
 def test_a_loop_over_the_rows_of_a_batch_of_any_size():
     x, w = tf.placeholder(tf.float64, [None, 3]), tf.placeholder(tf.float64, [3, 3])
     h = loop(
-        tf.shape(x)[0], lambda i, h: tf.tanh(tf.matmul(h, w) + x[i : i + 1]), tf.zeros([1, 3], tf.float64)
+        tf.shape(x)[0], lambda i, h: tf.tanh(tf.matmul(h, w) + x[i][tf.newaxis]), tf.zeros([1, 3], tf.float64)
     )
     rng = np.random.default_rng(0)
     for n in (3, 1, 2, 0):
