@@ -232,9 +232,10 @@ def exception_type_from_error_code(error_code: int) -> type[_CodedError]:
 
 def error_code_from_exception_type(cls: type[_CodedError]) -> int:
     """The integer code of an `OpError` subclass. Raises KeyError for another class."""
-    if _CODES.get(cls.code) is not cls:
+    code = getattr(cls, "code", None)
+    if code is None or _CODES.get(code) is not cls:
         raise KeyError(cls)
-    return cls.code
+    return code
 
 
 class Complaint(ValueError):

@@ -1,8 +1,8 @@
 """Where errors leave the library: what a user sees of a traceback is his own code.
 
-A public function is called through `boundary`, which drops tahr's frames from the traceback of an error that passes, so
-that it ends at the user's line. Code of the user's that tahr called, such as the body of a loop, stays in it. Nothing is
-dropped while the environment variable TAHR_FULL_TRACEBACK is set to anything but 0.
+A public function is called through `boundary`, which drops tahr's frames from the traceback of an error that
+passes, so that it ends at the user's line. Code of the user's that tahr called, such as the body of a loop, stays
+in it. Nothing is dropped while the environment variable TAHR_FULL_TRACEBACK is set to anything but 0.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def _users_part(traceback: TracebackType | None) -> TracebackType | None:
 def enclose(namespace: dict[str, Any], name: str) -> None:
     """Puts every public function of a namespace, and of the classes in it, behind a boundary.
 
-    Core's classes are left alone: what tahr itself calls all the time would become slower, so their methods for users are
-    decorated where they are written.
+    Core's classes are left alone: what tahr itself calls all the time would become slower, so their methods for
+    users are decorated where they are written.
 
     Args:
         namespace: the dictionary of the module; modules of `tahr.api` in it are namespaces too.

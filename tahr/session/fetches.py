@@ -15,7 +15,6 @@ from tahr.core.graph import Graph, Operation, Tensor
 from tahr.core.shapes import TensorShape
 from tahr.program.effects import value_spec
 
-
 # Above this number of operations no name is looked for that resembles a misspelt one.
 MAX_SEARCHED = 2000
 
@@ -62,7 +61,10 @@ class Fetches:
             fix = "leave it out; tf.gradients gives None for what its ys do not depend on"
             raise TypeError(errors.describe("", text, fix=fix))
         if isinstance(item, IndexedSlices):
-            parts = [self._parse(p) if p is not None else None for p in (item.values, item.indices, item.dense_shape)]
+            parts = [
+                self._parse(p) if p is not None else None
+                for p in (item.values, item.indices, item.dense_shape)
+            ]
             return lambda v: IndexedSlicesValue(*(p and p(v) for p in parts))
         if isinstance(item, Mapping):
             entries = [(k, self._parse(v)) for k, v in item.items()]
@@ -112,7 +114,6 @@ class Fetches:
         place = self._places.setdefault(element, len(self._places))
         return lambda v: v[place]
 
-
     def _fix(self, item: Any) -> str | None:
         if not isinstance(item, str):
             return "make the session for the graph of what it fetches: tf.Session(graph=x.graph)"
@@ -151,7 +152,9 @@ def feed_tensors(graph: Graph, key: Any) -> list[Tensor]:
     if not graph.is_feedable(tensor) or tensor.op.region is not None:
         region = tensor.op.region
         inside = "" if region is None else f" It is inside a {region.what}."
-        raise ValueError(errors.describe("", f"Tensor {tensor} may not be fed.{inside}", [tensor.op.describe()]))
+        raise ValueError(
+            errors.describe("", f"Tensor {tensor} may not be fed.{inside}", [tensor.op.describe()])
+        )
     return [tensor]
 
 
@@ -169,7 +172,12 @@ def feed_value(tensor: Tensor, value: Any) -> Any:
     if spec.dtype is dtypes.resource:
         spec = value_spec(tensor)
     dtype, static = spec.dtype, spec.shape
-    if type(value) is np.ndarray and dtype is not None and value.dtype == dtype.numpy and dtype is not dtypes.string:
+    if (
+        type(value) is np.ndarray
+        and dtype is not None
+        and value.dtype == dtype.numpy
+        and dtype is not dtypes.string
+    ):
         array = value
     else:
         array = _converted(tensor, dtype, value)
@@ -241,7 +249,9 @@ def _as_array(value: Any, dtype: dtypes.DType | None) -> np.ndarray[Any, Any]:
     return result
 
 
-def _same_integers(value: Any, array: np.ndarray[Any, Any], result: np.ndarray[Any, Any], dtype: dtypes.DType) -> bool:
+def _same_integers(
+    value: Any, array: np.ndarray[Any, Any], result: np.ndarray[Any, Any], dtype: dtypes.DType
+) -> bool:
     """Whether integers are still the same after conversion to an integer type, and a Python integer as a bool."""
     if dtype.is_integer and array.dtype.kind in "iu" and not np.can_cast(array.dtype, result.dtype):
         return bool((array == result).all())
@@ -290,14 +300,18 @@ def missing_feeds(missing: Sequence[Operation], wanted: Sequence[Operation]) -> 
     shape = "" if first.spec.shape is None else f" and shape {shapes.show(first.spec.shape)}"
     others = "" if len(missing) == 1 else " (and for " + ", ".join(repr(o.name) for o in missing[1:]) + ")"
     text = f"You must feed a value for placeholder tensor '{missing[0].name}'{dtype}{shape}{others}"
-    feeds = ", ".join(f"{op.outputs[0].name!r}: ..." for op in missing[:4]) + (", ..." if len(missing) > 4 else "")
+    feeds = ", ".join(f"{op.outputs[0].name!r}: ..." for op in missing[:4]) + (
+        ", ..." if len(missing) > 4 else ""
+    )
     fix = f"sess.run(..., feed_dict={{{feeds}}})"
     return errors.InvalidArgumentError(None, missing[0], errors.describe("", text, lines, fix))
 
 
 def _dtype_name(tensor: Tensor) -> str:
     """A dtype as TensorFlow's runtime writes it."""
-    return {"float32": "float", "float64": "double", "float16": "half"}.get(tensor.dtype.name, tensor.dtype.name)
+    return {"float32": "float", "float64": "double", "float16": "half"}.get(
+        tensor.dtype.name, tensor.dtype.name
+    )
 
 
 def _path(start: Operation, goals: set[Operation]) -> list[Operation]:
