@@ -55,7 +55,9 @@ def summary(value: Array, limit: int) -> str:
     if not value.ndim:
         return f"[{element_text(value[()])}]"
     rest = iter(value.ravel()[:limit].tolist() if value.dtype == object else value.ravel()[:limit])
-    return "[" + _rows(value.shape, rest, [min(limit, value.size)]) + ("..." if value.size > limit else "") + "]"
+    return (
+        "[" + _rows(value.shape, rest, [min(limit, value.size)]) + ("..." if value.size > limit else "") + "]"
+    )
 
 
 def _rows(shape: tuple[int, ...], rest: Any, left: list[int], depth: int = 0) -> str:
@@ -81,18 +83,22 @@ Assert = OpDef(
 
 
 @Assert.shape
-def _assert_shape(condition: Spec, *data: Spec, T: list[DType], summarize: int) -> None:  # noqa: N803
+def _assert_shape(condition: Spec, *data: Spec, T: list[DType], summarize: int) -> None:
     shapes.dims(condition.shape, 0)
 
 
 @Assert.kernel
-def _assert_kernel(condition: Array, *data: Array, T: list[DType], summarize: int) -> tuple[()]:  # noqa: N803
+def _assert_kernel(condition: Array, *data: Array, T: list[DType], summarize: int) -> tuple[()]:
     if not bool(condition):
-        raise errors.Complaint("assertion failed: " + " ".join(summary(np.asarray(d), summarize) for d in data))
+        raise errors.Complaint(
+            "assertion failed: " + " ".join(summary(np.asarray(d), summarize) for d in data)
+        )
     return ()
 
 
-def assert_(condition: Any, data: Sequence[Any], summarize: int | None = None, name: str | None = None) -> Operation:
+def assert_(
+    condition: Any, data: Sequence[Any], summarize: int | None = None, name: str | None = None
+) -> Operation:
     """An operation that fails unless a condition holds.
 
     Args:
@@ -133,7 +139,13 @@ def _check(
     with scopes.name_scope(name, op_name, [x, y, *(data or ())]):
         x, y = _pair(x, y)
         if data is None:
-            data = [f"Condition x {symbol} y did not hold element-wise:", f"x ({x.name}) = ", x, f"y ({y.name}) = ", y]
+            data = [
+                f"Condition x {symbol} y did not hold element-wise:",
+                f"x ({x.name}) = ",
+                x,
+                f"y ({y.name}) = ",
+                y,
+            ]
             data = [message, *data] if message is not None else data
         return _assert_all(compare(x, y), data, summarize, _static(compare, x, y))
 
@@ -176,7 +188,12 @@ def _static_text(item: Any) -> str:
 
 
 def assert_equal(
-    x: Any, y: Any, data: Any = None, summarize: int | None = None, message: str | None = None, name: str | None = None
+    x: Any,
+    y: Any,
+    data: Any = None,
+    summarize: int | None = None,
+    message: str | None = None,
+    name: str | None = None,
 ) -> Operation:
     """An operation that fails unless x == y, element by element.
 
@@ -195,35 +212,60 @@ def assert_equal(
 
 
 def assert_none_equal(
-    x: Any, y: Any, data: Any = None, summarize: int | None = None, message: str | None = None, name: str | None = None
+    x: Any,
+    y: Any,
+    data: Any = None,
+    summarize: int | None = None,
+    message: str | None = None,
+    name: str | None = None,
 ) -> Operation:
     """An operation that fails unless x != y in every element. Arguments as in `assert_equal`."""
     return _check("!=", "assert_none_equal", logic.not_equal, x, y, data, summarize, message, name)
 
 
 def assert_less(
-    x: Any, y: Any, data: Any = None, summarize: int | None = None, message: str | None = None, name: str | None = None
+    x: Any,
+    y: Any,
+    data: Any = None,
+    summarize: int | None = None,
+    message: str | None = None,
+    name: str | None = None,
 ) -> Operation:
     """An operation that fails unless x < y in every element. Arguments as in `assert_equal`."""
     return _check("<", "assert_less", logic.less, x, y, data, summarize, message, name)
 
 
 def assert_less_equal(
-    x: Any, y: Any, data: Any = None, summarize: int | None = None, message: str | None = None, name: str | None = None
+    x: Any,
+    y: Any,
+    data: Any = None,
+    summarize: int | None = None,
+    message: str | None = None,
+    name: str | None = None,
 ) -> Operation:
     """An operation that fails unless x <= y in every element. Arguments as in `assert_equal`."""
     return _check("<=", "assert_less_equal", logic.less_equal, x, y, data, summarize, message, name)
 
 
 def assert_greater(
-    x: Any, y: Any, data: Any = None, summarize: int | None = None, message: str | None = None, name: str | None = None
+    x: Any,
+    y: Any,
+    data: Any = None,
+    summarize: int | None = None,
+    message: str | None = None,
+    name: str | None = None,
 ) -> Operation:
     """An operation that fails unless x > y in every element. Arguments as in `assert_equal`."""
     return _check(">", "assert_greater", logic.greater, x, y, data, summarize, message, name)
 
 
 def assert_greater_equal(
-    x: Any, y: Any, data: Any = None, summarize: int | None = None, message: str | None = None, name: str | None = None
+    x: Any,
+    y: Any,
+    data: Any = None,
+    summarize: int | None = None,
+    message: str | None = None,
+    name: str | None = None,
 ) -> Operation:
     """An operation that fails unless x >= y in every element. Arguments as in `assert_equal`."""
     return _check(">=", "assert_greater_equal", logic.greater_equal, x, y, data, summarize, message, name)
@@ -269,7 +311,9 @@ def assert_near(
                 y,
             ]
         bound = elementwise.add(atol, elementwise.multiply(rtol, elementwise.abs(y)))
-        return _assert_all(logic.less_equal(elementwise.abs(elementwise.subtract(x, y)), bound), data, summarize)
+        return _assert_all(
+            logic.less_equal(elementwise.abs(elementwise.subtract(x, y)), bound), data, summarize
+        )
 
 
 def _check_sign(
@@ -285,34 +329,55 @@ def _check_sign(
     with scopes.name_scope(name, op_name, [x, *(data or ())]):
         x = convert.convert_to_tensor(x, name="x")
         if data is None:
-            data = [message or "", f"Condition x {symbol} 0 did not hold element-wise:", f"x ({x.name}) = ", x]
+            data = [
+                message or "",
+                f"Condition x {symbol} 0 did not hold element-wise:",
+                f"x ({x.name}) = ",
+                x,
+            ]
         zero = convert.convert_to_tensor(0, dtype=x.spec.dtype, name="zero")
         return _assert_all(compare(x, zero), data, summarize, _static(compare, x, zero))
 
 
 def assert_positive(
-    x: Any, data: Any = None, summarize: int | None = None, message: str | None = None, name: str | None = None
+    x: Any,
+    data: Any = None,
+    summarize: int | None = None,
+    message: str | None = None,
+    name: str | None = None,
 ) -> Operation:
     """An operation that fails unless every element is > 0. Arguments as in `assert_equal`."""
     return _check_sign(">", logic.greater, "assert_positive", x, data, summarize, message, name)
 
 
 def assert_negative(
-    x: Any, data: Any = None, summarize: int | None = None, message: str | None = None, name: str | None = None
+    x: Any,
+    data: Any = None,
+    summarize: int | None = None,
+    message: str | None = None,
+    name: str | None = None,
 ) -> Operation:
     """An operation that fails unless every element is < 0. Arguments as in `assert_equal`."""
     return _check_sign("<", logic.less, "assert_negative", x, data, summarize, message, name)
 
 
 def assert_non_negative(
-    x: Any, data: Any = None, summarize: int | None = None, message: str | None = None, name: str | None = None
+    x: Any,
+    data: Any = None,
+    summarize: int | None = None,
+    message: str | None = None,
+    name: str | None = None,
 ) -> Operation:
     """An operation that fails unless every element is >= 0. Arguments as in `assert_equal`."""
     return _check_sign(">=", logic.greater_equal, "assert_non_negative", x, data, summarize, message, name)
 
 
 def assert_non_positive(
-    x: Any, data: Any = None, summarize: int | None = None, message: str | None = None, name: str | None = None
+    x: Any,
+    data: Any = None,
+    summarize: int | None = None,
+    message: str | None = None,
+    name: str | None = None,
 ) -> Operation:
     """An operation that fails unless every element is <= 0. Arguments as in `assert_equal`."""
     return _check_sign("<=", logic.less_equal, "assert_non_positive", x, data, summarize, message, name)
@@ -346,7 +411,8 @@ def _check_rank(
             if not fits(x.spec.rank, values):
                 shown = values[0] if len(values) == 1 else tuple(values)
                 raise ValueError(
-                    f"{lead}Tensor {x.name} must have rank {phrase}{shown}.  Received rank {x.spec.rank}, shape {x.shape}"
+                    f"{lead}Tensor {x.name} must have rank {phrase}{shown}.  "
+                    f"Received rank {x.spec.rank}, shape {x.shape}"
                 )
             return control_flow.no_op(_OK)
         if data is None:
@@ -446,7 +512,9 @@ def assert_type(tensor: Any, tf_type: Any, message: str | None = None, name: str
         tensor = convert.convert_to_tensor(tensor, name="tensor")
         if tensor.dtype.base_dtype is not dtypes.as_dtype(tf_type):
             lead = f"{message}  " if message else ""
-            raise TypeError(f"{lead}{tensor.name} must be of type {dtypes.as_dtype(tf_type)!r}; got {tensor.dtype!r}")
+            raise TypeError(
+                f"{lead}{tensor.name} must be of type {dtypes.as_dtype(tf_type)!r}; got {tensor.dtype!r}"
+            )
         return control_flow.no_op("statically_determined_correct_type")
 
 
@@ -613,7 +681,9 @@ class _Counter:
 
 
 @Print.stateful_kernel
-def _print_kernel(context: Any, x: Array, *data: Array, message: str, first_n: int, summarize: int, **_: Any) -> Array:
+def _print_kernel(
+    context: Any, x: Array, *data: Array, message: str, first_n: int, summarize: int, **_: Any
+) -> Array:
     if first_n < 0 or context.resource("", f"{context.op.name}/count", _Counter).next() < first_n:
         sys.stderr.write(message + "".join(summary(np.asarray(d), summarize) for d in data) + "\n")
     return x
@@ -701,7 +771,8 @@ def _print_v2_shape(text: Spec, *, output_stream: str, end: str) -> Shape:
 
 @PrintV2.kernel
 def _print_v2_kernel(text: Array, *, output_stream: str, end: str) -> tuple[()]:
-    line = text[()].decode(errors="replace") + end
+    content: bytes = text.item()
+    line = content.decode(errors="replace") + end
     if output_stream.startswith("file://"):
         with open(output_stream[len("file://") :], "a") as file:
             file.write(line)
@@ -748,4 +819,6 @@ def _stream_name(stream: Any) -> str:
         return "stdout"
     if isinstance(stream, str) and stream.startswith("file://"):
         return stream
-    raise ValueError(f"Unknown output stream {stream!r}: it must be sys.stderr, sys.stdout, or start with 'file://'")
+    raise ValueError(
+        f"Unknown output stream {stream!r}: it must be sys.stderr, sys.stdout, or start with 'file://'"
+    )

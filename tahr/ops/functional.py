@@ -13,7 +13,8 @@ from tahr.core import convert, dtypes, nest, scopes, shapes
 from tahr.core.graph import Tensor
 from tahr.core.shapes import Shape
 from tahr.core.sizes import Dim
-from tahr.ops import control_flow, debug, elementwise, joining, logic, reductions, structural
+from tahr.ops import control_flow, elementwise, joining, logic, reductions, structural
+from tahr.ops.debug import assert_
 from tahr.ops.tensor_array import TensorArray
 
 # ---------------------------------------------------------------- elements along the first axis
@@ -331,7 +332,7 @@ def case(
             names = ", ".join(p.name for p in predicates)
             text = f"None of conditions evaluated as True. Conditions: ({names}), Values:"
             together = joining.stack(predicates)
-            checks.append(debug.assert_(reductions.reduce_any(together), [text, together]))
+            checks.append(assert_(reductions.reduce_any(together), [text, together]))
         result = default or pairs.pop()[1]
         for pred, function in reversed(pairs):
             result = _nested(pred, function, result, strict)
@@ -375,7 +376,7 @@ def _at_most_one(predicates: Sequence[Tensor]) -> Any:
     count = structural.reduce_sum(elementwise.cast(together, dtypes.int32), name="num_true_conds")
     names = ", ".join(p.name for p in predicates)
     text = f"More than one condition evaluated as True but exclusive=True.  Conditions: ({names}), Values:"
-    return debug.assert_(logic.less(count, 2, name="at_most_one_true_cond"), [text, together], len(predicates))
+    return assert_(logic.less(count, 2, name="at_most_one_true_cond"), [text, together], len(predicates))
 
 
 def switch_case(

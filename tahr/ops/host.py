@@ -75,11 +75,11 @@ def as_result(value: Any, what: str) -> Array:
 # ---------------------------------------------------------------- py_func
 
 
-def _py_func_shape(*inputs: Spec, func: Any, Tout: list[DType]) -> list[Shape]:  # noqa: N803
+def _py_func_shape(*inputs: Spec, func: Any, Tout: list[DType]) -> list[Shape]:
     return [None] * len(Tout)
 
 
-def _py_func_kernel(*inputs: Array, func: Callable[..., Any], Tout: list[DType]) -> tuple[Array, ...]:  # noqa: N803
+def _py_func_kernel(*inputs: Array, func: Callable[..., Any], Tout: list[DType]) -> tuple[Array, ...]:
     # The function may write to its arguments and keep them: they are copies, as the results are.
     found = call_python(func, *(_argument(a) for a in inputs))
     values: Sequence[Any] = [] if found is None else found if isinstance(found, (list, tuple)) else [found]
@@ -124,7 +124,11 @@ PyFuncStateless.kernel(_py_func_kernel)
 
 
 def py_func(
-    func: Callable[..., Any], inp: Sequence[Any], Tout: Any, stateful: bool = True, name: str | None = None  # noqa: N803
+    func: Callable[..., Any],
+    inp: Sequence[Any],
+    Tout: Any,
+    stateful: bool = True,
+    name: str | None = None,
 ) -> Any:
     """An operation that calls a Python function with NumPy values.
 
@@ -162,7 +166,7 @@ def py_func(
     return list(op.outputs) if is_list else op.outputs[0]
 
 
-def numpy_function(func: Callable[..., Any], inp: Sequence[Any], Tout: Any, name: str | None = None) -> Any:  # noqa: N803
+def numpy_function(func: Callable[..., Any], inp: Sequence[Any], Tout: Any, name: str | None = None) -> Any:
     """As `py_func` with `stateful=True`."""
     return py_func(func, inp, Tout, True, name)
 
@@ -176,7 +180,9 @@ def _definition(cls: type[Operation]) -> OpDef:
     """The kind of operation that a class with a `compute` method is."""
     found = _definitions.get(cls)
     if found is None:
-        found = OpDef(cls.__name__, "input: [Tin] -> output: Tout", attrs={"Tout": None}, effects=IO, register=False)
+        found = OpDef(
+            cls.__name__, "input: [Tin] -> output: Tout", attrs={"Tout": None}, effects=IO, register=False
+        )
         found.shape(lambda *_, **__: None)
         found.stateful_kernel(_compute)
         _definitions[cls] = found
@@ -185,7 +191,9 @@ def _definition(cls: type[Operation]) -> OpDef:
 
 def _compute(context: Any, *values: Array, **_: Any) -> Array:
     op = context.op
-    return as_result(call_python(op.compute, *(_argument(v) for v in values)), f"the value that {op.type}.compute returned")
+    return as_result(
+        call_python(op.compute, *(_argument(v) for v in values)), f"the value that {op.type}.compute returned"
+    )
 
 
 def _add_python_operation(op: Operation, input_nodes: Sequence[Any], name: str | None) -> None:
@@ -196,7 +204,9 @@ def _add_python_operation(op: Operation, input_nodes: Sequence[Any], name: str |
     """
     cls = type(op)
     if not callable(getattr(cls, "compute", None)):
-        raise TypeError(f"{cls.__name__} needs a method compute(self, *values) that gives the operation's value")
+        raise TypeError(
+            f"{cls.__name__} needs a method compute(self, *values) that gives the operation's value"
+        )
     nodes = list(input_nodes)
     graph = scopes.graph_of(nodes)
     name = name or cls.__name__.lstrip("_")
@@ -214,7 +224,9 @@ def _convert_operation(
         TypeError: it is another kind of operation.
     """
     if type(value) is Operation:
-        raise TypeError(f"Can't convert Operation '{value.name}' to Tensor (target dtype={dtype}, name={name})")
+        raise TypeError(
+            f"Can't convert Operation '{value.name}' to Tensor (target dtype={dtype}, name={name})"
+        )
     return convert.convert_to_tensor(value.output, dtype)
 
 

@@ -124,8 +124,11 @@ def _scalar(*_: Any, **__: Any) -> Shape:
 def _checked(items: TensorList, index: Array, what: str) -> int:
     i = int(index)
     if not 0 <= i < len(items):
-        raise Complaint(f"Tried to {what} index {i} but array is not resizeable and size is: {len(items)}"
-                        if what == "write to" else f"Tried to {what} index {i} but array size is: {len(items)}")
+        raise Complaint(
+            f"Tried to {what} index {i} but array is not resizeable and size is: {len(items)}"
+            if what == "write to"
+            else f"Tried to {what} index {i} but array size is: {len(items)}"
+        )
     return i
 
 
@@ -355,7 +358,8 @@ def _get_kernel(items: TensorList, index: Array, *, element_dtype: DType, elemen
     item = items.get(i)
     if item is None:
         if shapes.is_static(element_shape):
-            return np.zeros(element_shape, element_dtype.numpy)  # as TensorFlow, where the shape is known
+            # As in TensorFlow, where the shape is known.
+            return np.zeros(element_shape, element_dtype.numpy)  # pyright: ignore[reportArgumentType, reportCallIssue]
         raise _unwritten(i, element_shape)
     return _check_item(item, i, element_shape)
 

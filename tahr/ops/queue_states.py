@@ -145,7 +145,13 @@ class QueueState:
     dtype = np.dtype(object)
 
     def __init__(
-        self, kind: str, name: str, buffer: Buffer, capacity: int | None, types: list[Any], min_after_dequeue: int = 0
+        self,
+        kind: str,
+        name: str,
+        buffer: Buffer,
+        capacity: int | None,
+        types: list[Any],
+        min_after_dequeue: int = 0,
     ) -> None:
         self.kind = kind
         self.name = name
@@ -242,7 +248,9 @@ class QueueState:
             OutOfRangeError: it is closed and has too few.
         """
         with self._changed:
-            if not context.may_wait and (self._dequeuing or not (self._is_closed or self._available() >= count)):
+            if not context.may_wait and (
+                self._dequeuing or not (self._is_closed or self._available() >= count)
+            ):
                 context.wait(self._changed, lambda: False)
             ticket = object()
             self._dequeuing.append(ticket)
@@ -274,5 +282,7 @@ class QueueState:
     def _insufficient(self, count: int, taken: int) -> errors.OutOfRangeError:
         size = len(self._buffer) + taken
         return errors.OutOfRangeError(
-            None, None, f"{self} is closed and has insufficient elements (requested {count}, current size {size})"
+            None,
+            None,
+            f"{self} is closed and has insufficient elements (requested {count}, current size {size})",
         )

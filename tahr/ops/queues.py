@@ -131,7 +131,10 @@ def _check_component(index: int, expected: Shape, got: tuple[int, ...]) -> None:
 _DEQUEUE_ATTRS = {"component_types": REQUIRED, "shapes": REQUIRED, "timeout_ms": -1}
 
 QueueDequeueV2 = OpDef(
-    "QueueDequeueV2", "handle: resource -> components: [component_types]", attrs=_DEQUEUE_ATTRS, effects=BLOCKS
+    "QueueDequeueV2",
+    "handle: resource -> components: [component_types]",
+    attrs=_DEQUEUE_ATTRS,
+    effects=BLOCKS,
 ).not_differentiable()
 
 
@@ -169,7 +172,13 @@ def _checked_count(n: Spec) -> int | None:
 
 @QueueDequeueManyV2.stateful_kernel
 def _dequeue_many_kernel(
-    context: Any, queue: QueueState, n: Array, *, component_types: list[DType], shapes: Sequence[Shape], timeout_ms: int
+    context: Any,
+    queue: QueueState,
+    n: Array,
+    *,
+    component_types: list[DType],
+    shapes: Sequence[Shape],
+    timeout_ms: int,
 ) -> list[Array]:
     return _batch(queue, queue.dequeue(context, _count(queue, n, shapes)), component_types, shapes)
 
@@ -190,7 +199,13 @@ def _dequeue_up_to_shape(queue: Spec, n: Spec, *, shapes: Sequence[Shape], **_: 
 
 @QueueDequeueUpToV2.stateful_kernel
 def _dequeue_up_to_kernel(
-    context: Any, queue: QueueState, n: Array, *, component_types: list[DType], shapes: Sequence[Shape], timeout_ms: int
+    context: Any,
+    queue: QueueState,
+    n: Array,
+    *,
+    component_types: list[DType],
+    shapes: Sequence[Shape],
+    timeout_ms: int,
 ) -> list[Array]:
     elements = queue.dequeue(context, _count(queue, n, shapes), allow_fewer=True)
     return _batch(queue, elements, component_types, shapes)
@@ -246,7 +261,9 @@ def _size_kernel(queue: QueueState) -> Array:
     return np.asarray(queue.size(), np.int32)
 
 
-QueueIsClosedV2 = OpDef("QueueIsClosedV2", "handle: resource -> is_closed: bool", effects=IO).not_differentiable()
+QueueIsClosedV2 = OpDef(
+    "QueueIsClosedV2", "handle: resource -> is_closed: bool", effects=IO
+).not_differentiable()
 QueueIsClosedV2.shape(lambda queue: ())
 
 
@@ -365,9 +382,12 @@ class QueueBase:
         elif not isinstance(vals, (list, tuple)):
             vals = [vals]
         if len(vals) != len(self._dtypes):
-            raise ValueError(f"An element of queue '{self.name}' has {len(self._dtypes)} components, got {len(vals)}")
+            raise ValueError(
+                f"An element of queue '{self.name}' has {len(self._dtypes)} components, got {len(vals)}"
+            )
         return [
-            convert.convert_to_tensor(v, dtype=d, name=f"component_{i}") for i, (v, d) in enumerate(zip(vals, self._dtypes))
+            convert.convert_to_tensor(v, dtype=d, name=f"component_{i}")
+            for i, (v, d) in enumerate(zip(vals, self._dtypes))
         ]
 
     # ------------------------------------------------------------ out
@@ -516,7 +536,11 @@ class FIFOQueue(QueueBase):
         types = _as_types(dtypes)
         known, labels = _as_shapes(shapes, types), _as_names(names, types)
         handle = FIFOQueueV2(
-            component_types=types, shapes=tuple(known), capacity=capacity, shared_name=shared_name or "", name=name
+            component_types=types,
+            shapes=tuple(known),
+            capacity=capacity,
+            shared_name=shared_name or "",
+            name=name,
         )
         super().__init__(types, known, labels, handle)
 
@@ -591,7 +615,11 @@ class PaddingFIFOQueue(QueueBase):
             raise ValueError("When providing partial shapes, a list of shapes must be provided.")
         known, labels = _as_shapes(shapes, types, partial=True), _as_names(names, types)
         handle = PaddingFIFOQueueV2(
-            component_types=types, shapes=tuple(known), capacity=capacity, shared_name=shared_name or "", name=name
+            component_types=types,
+            shapes=tuple(known),
+            capacity=capacity,
+            shared_name=shared_name or "",
+            name=name,
         )
         super().__init__(types, known, labels, handle)
 

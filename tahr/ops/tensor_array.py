@@ -1,7 +1,7 @@
 """TensorArray: a list of tensors that loops write and read element by element.
 
-A TensorArray is immutable: every method that changes it returns a new one. Behind it is one of the lists of `ops.lists`,
-so its gradient is theirs.
+A TensorArray is immutable: every method that changes it returns a new one. Behind it is one of the lists of
+`ops.lists`, so its gradient is theirs.
 """
 
 from __future__ import annotations

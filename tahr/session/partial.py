@@ -42,9 +42,12 @@ class PartialRun:
     def __init__(self, executor: Executor, declared: Declared) -> None:
         self._executor = executor
         self._function = declared.function
-        self._unfed = set(declared.feeds)
-        self._unfetched: set[Tensor | Operation] = {*declared.fetches.tensors, *declared.fetches.operations}
-        self._declared: set[Tensor | Operation] = {*self._unfed, *self._unfetched}
+        self._feeds = frozenset(declared.feeds)
+        self._fetches: frozenset[Tensor | Operation] = frozenset(
+            (*declared.fetches.tensors, *declared.fetches.operations)
+        )
+        self._unfed = set(self._feeds)
+        self._unfetched = set(self._fetches)
         places = {t: i for i, t in enumerate(declared.computed)}
         self._keys: dict[Tensor, Key] = {t: result_key(self._function, i) for t, i in places.items()}
         self._available: dict[Key, Any] = {}
@@ -75,23 +78,26 @@ class PartialRun:
         with self._lock:
             wanted = [*fetches.tensors, *fetches.operations]
             self._check(wanted, feeds)
-            self._available.update(feeds)
+            for tensor, value in feeds.items():
+                self._available[tensor] = value
             self._unfed.difference_update(feeds)
             self._advance(run, wanted)
             for item in wanted:
                 if not self._is_there(item):
-                    raise _refused(f"Fetch {item.name} can't be computed from the feeds that have been fed so far.")
+                    raise _refused(
+                        f"Fetch {item.name} can't be computed from the feeds that have been fed so far."
+                    )
             self._unfetched.difference_update(wanted)
             return [self._available[self._key(t)] for t in fetches.tensors]
 
     def _check(self, wanted: Sequence[Tensor | Operation], feeds: Mapping[Tensor, Any]) -> None:
         for tensor in feeds:
-            if tensor not in self._declared:
+            if tensor not in self._feeds:
                 raise _refused(f"The feed {tensor.name} was not specified in partial_run_setup.")
             if tensor not in self._unfed:
                 raise _refused(f"The feed {tensor.name} has already been fed.")
         for item in wanted:
-            if item not in self._declared:
+            if item not in self._fetches:
                 raise _refused(f"The fetch {item.name} was not specified in partial_run_setup.")
             if item not in self._unfetched:
                 raise _refused(f"The fetch {item.name} has already been fetched.")

@@ -46,10 +46,16 @@ class QueueRunner:
         import_scope: str | None = None,
     ) -> None:
         if queue_runner_def is not None:
-            raise NotImplementedError("QueueRunner does not take a queue_runner_def: give it a queue and enqueue_ops")
+            raise NotImplementedError(
+                "QueueRunner does not take a queue_runner_def: give it a queue and enqueue_ops"
+            )
         if queue is None or not enqueue_ops:
             raise ValueError("Must provide queue and enqueue_ops.")
-        closed = (errors.OutOfRangeError,) if queue_closed_exception_types is None else queue_closed_exception_types
+        closed = (
+            (errors.OutOfRangeError,)
+            if queue_closed_exception_types is None
+            else queue_closed_exception_types
+        )
         if not isinstance(closed, tuple) or not all(isinstance(t, type) for t in closed):
             raise TypeError("queue_closed_exception_types, when provided, must be a tuple of tf.error types")
         self._queue = queue
@@ -118,13 +124,18 @@ class QueueRunner:
             self._exceptions = []
         threads = [
             threading.Thread(
-                target=self._run, args=(sess, op, coord), name=f"QueueRunnerThread-{self.name}-{op.name}", daemon=daemon
+                target=self._run,
+                args=(sess, op, coord),
+                name=f"QueueRunnerThread-{self.name}-{op.name}",
+                daemon=daemon,
             )
             for op in self._enqueue_ops
         ]
         if coord is not None:
             name = f"QueueRunnerThread-{self.name}-close_on_stop"
-            threads.append(threading.Thread(target=self._close_on_stop, args=(sess, coord), name=name, daemon=daemon))
+            threads.append(
+                threading.Thread(target=self._close_on_stop, args=(sess, coord), name=name, daemon=daemon)
+            )
             for thread in threads:
                 coord.register_thread(thread)
         if start:

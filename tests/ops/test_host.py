@@ -112,16 +112,33 @@ def raising(error):
 def test_exceptions(error, kind):
     with pytest.raises(kind, match=f"{type(error).__name__}: .?bad") as caught:
         run(tf.py_func(raising(error), [], tf.float32))
-    assert "raise error" in str(caught.value) and "host.py" not in str(caught.value).replace("test_host.py", "")
+    assert "raise error" in str(caught.value) and "host.py" not in str(caught.value).replace(
+        "test_host.py", ""
+    )
 
 
 @pytest.mark.parametrize(
     ("function", "types", "kind", "phrase"),
     [
-        (lambda: 1, tf.float32, tf.errors.InvalidArgumentError, "0-th value returned by <lambda> is int64, but expects float"),
+        (
+            lambda: 1,
+            tf.float32,
+            tf.errors.InvalidArgumentError,
+            "0-th value returned by <lambda> is int64, but expects float",
+        ),
         (lambda: np.float32(1), tf.float64, tf.errors.InvalidArgumentError, "is float, but expects double"),
-        (lambda: (1.0, 2.0), tf.float64, tf.errors.InvalidArgumentError, "returns 2 values, but expects to see 1 values"),
-        (lambda: 1.0, [tf.float64] * 2, tf.errors.InvalidArgumentError, "returns 1 values, but expects to see 2 values"),
+        (
+            lambda: (1.0, 2.0),
+            tf.float64,
+            tf.errors.InvalidArgumentError,
+            "returns 2 values, but expects to see 1 values",
+        ),
+        (
+            lambda: 1.0,
+            [tf.float64] * 2,
+            tf.errors.InvalidArgumentError,
+            "returns 1 values, but expects to see 2 values",
+        ),
         (lambda: None, tf.float64, tf.errors.InvalidArgumentError, "returns 0 values"),
         (object, tf.float64, tf.errors.InternalError, "Unsupported object type object"),
         (lambda: {"a": 1}, tf.float64, tf.errors.InternalError, "Unsupported object type dict"),
@@ -157,7 +174,7 @@ def test_a_gradient_by_override():
 # ---------------------------------------------------------------- operations by subclassing
 
 
-class add(tf.Operation):  # noqa: N801  # as the tutorial names them
+class add(tf.Operation):  # as the tutorial names them
     def __init__(self, x, y):
         super().__init__([x, y])
 
@@ -166,7 +183,7 @@ class add(tf.Operation):  # noqa: N801  # as the tutorial names them
         return x_value + y_value
 
 
-class matmul(tf.Operation):  # noqa: N801
+class matmul(tf.Operation):
     def __init__(self, x, y, name=None):
         super().__init__([x, y], name)
 
@@ -174,7 +191,7 @@ class matmul(tf.Operation):  # noqa: N801
         return x_value.dot(y_value)
 
 
-class doubled(tf.Operation):  # noqa: N801
+class doubled(tf.Operation):
     def __init__(self, x):
         super().__init__([x])
 
@@ -250,7 +267,9 @@ def test_training_through_such_operations():
 
 def test_mistakes_in_gradients():
     x, b = tf.constant(W), tf.constant([1.0, 2.0])
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"input 1 must have the input's shape \[2\], but has \[2, 2\]"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"input 1 must have the input's shape \[2\], but has \[2, 2\]"
+    ):
         run(tf.gradients(add(x, b), b))
     registry.unregister("add")
     tf.RegisterGradient("add")(lambda op, grad: grad)

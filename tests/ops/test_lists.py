@@ -80,7 +80,9 @@ def test_TensorListGetItem():
     items = TensorList([A, None])
 
     def get(i, shape=(2,)):
-        return lists.TensorListGetItem.compute(items, np.int32(i), element_dtype=tf.float64, element_shape=shape)
+        return lists.TensorListGetItem.compute(
+            items, np.int32(i), element_dtype=tf.float64, element_shape=shape
+        )
 
     assert get(0) is A and get(1).tolist() == [0.0, 0.0]
     with pytest.raises(Complaint, match="Tried to read from index 2 but array size is: 2"):
@@ -99,20 +101,28 @@ def test_TensorListSetItem_TensorListOneItem_and_TensorListClearItem():
     assert values(put(TensorList([A, B]), 1)) == [A.tolist(), C.tolist()]
     assert values(put(TensorList([]), 2, resize=True)) == [None, None, C.tolist()]
     for index in (-1, 2):
-        with pytest.raises(Complaint, match=f"write to index {index} but array is not resizeable and size is: 2"):
+        with pytest.raises(
+            Complaint, match=rf"write to index {index} but array is not resizeable and size is: 2"
+        ):
             put(TensorList([A, B]), index)
     with pytest.raises(Complaint, match="index 0 because it has already been written to"):
         put(TensorList([A]), 0, once=True)
     assert values(lists.TensorListOneItem.compute(TensorList([A, B]), np.int32(1), C)) == [None, C.tolist()]
     assert values(lists.TensorListClearItem.compute(TensorList([A, B]), np.int32(0))) == [None, B.tolist()]
-    assert values(lists.TensorListClearItems.compute(TensorList([A, B, C]), np.array([0, 2]))) == [None, B.tolist(), None]
+    assert values(lists.TensorListClearItems.compute(TensorList([A, B, C]), np.array([0, 2]))) == [
+        None,
+        B.tolist(),
+        None,
+    ]
 
 
 def test_TensorListFromTensor_and_TensorListStack():
     rows = np.stack([A, B])
 
     def stack(items, count=-1, shape=(2,)):
-        return lists.TensorListStack.compute(items, np.int32(count), element_dtype=tf.float64, element_shape=shape)
+        return lists.TensorListStack.compute(
+            items, np.int32(count), element_dtype=tf.float64, element_shape=shape
+        )
 
     items = lists.TensorListFromTensor.compute(rows)
     rows[0] = 7.0  # the list holds copies
@@ -121,7 +131,7 @@ def test_TensorListFromTensor_and_TensorListStack():
     assert stack(TensorList([])).shape == (0, 2)
     with pytest.raises(Complaint, match="expected a list with 3 elements but got a list with 2"):
         stack(items, 3)
-    with pytest.raises(Complaint, match="Index 0 has shape: .2. but index 1 has shape: .1."):
+    with pytest.raises(Complaint, match=r"Index 0 has shape: .2. but index 1 has shape: .1."):
         stack(TensorList([A, A[:1]]), shape=None)
     with pytest.raises(Complaint, match="element shape <unknown> is not fully defined"):
         stack(TensorList([None]), shape=None)
@@ -137,7 +147,10 @@ def test_lists_of_strings():
 def test_TensorListGather_and_TensorListScatterLike():
     def gather(indices, shape=(2,)):
         return lists.TensorListGather.compute(
-            TensorList([A, B, None]), np.array(indices, np.int32), element_dtype=tf.float64, element_shape=shape
+            TensorList([A, B, None]),
+            np.array(indices, np.int32),
+            element_dtype=tf.float64,
+            element_shape=shape,
         )
 
     assert gather([1, 1, 2]).tolist() == [B.tolist(), B.tolist(), [0.0, 0.0]]
@@ -154,24 +167,30 @@ def test_TensorListScatterIntoExistingList():
     def scatter(indices, resize=False, once=False, items=(None, A)):
         attrs = {"resize_if_index_out_of_bounds": resize, "write_once": once}
         rows = np.stack([B, C])
-        return values(lists.TensorListScatter.compute(TensorList(list(items)), rows, np.array(indices), **attrs))
+        return values(
+            lists.TensorListScatter.compute(TensorList(list(items)), rows, np.array(indices), **attrs)
+        )
 
     assert scatter([1, 0]) == [C.tolist(), B.tolist()]
     assert scatter([3, 0], resize=True) == [C.tolist(), A.tolist(), None, B.tolist()]
-    with pytest.raises(Complaint, match="Max scatter index must be < array size .2 vs. 2."):
+    with pytest.raises(Complaint, match=r"Max scatter index must be < array size .2 vs. 2."):
         scatter([0, 2])
     with pytest.raises(Complaint, match="index 1 because it has already been written to"):
         scatter([0, 1], once=True)
-    with pytest.raises(Complaint, match="but saw: 1 vs. 2"):
+    with pytest.raises(Complaint, match=r"but saw: 1 vs. 2"):
         scatter([0])
 
 
 def test_TensorListConcat_and_TensorListSplit():
     def concat(items, shape=None):
-        return lists.TensorListConcat.compute(TensorList(items), element_dtype=tf.float64, element_shape=shape)
+        return lists.TensorListConcat.compute(
+            TensorList(items), element_dtype=tf.float64, element_shape=shape
+        )
 
     def split(lengths, count=-1):
-        return values(lists.TensorListSplit.compute(np.arange(3.0), np.array(lengths, np.int64), np.int32(count)))
+        return values(
+            lists.TensorListSplit.compute(np.arange(3.0), np.array(lengths, np.int64), np.int32(count))
+        )
 
     joined, lengths = concat([A, C[:1]])
     assert (joined.tolist(), lengths.tolist()) == ([1.0, 2.0, 5.0], [2, 1])

@@ -90,7 +90,9 @@ def test_in_a_loop_over_a_size_that_is_fed():
     n = tf.shape(x)[0]
     rows = tf.TensorArray(tf.float32, n).unstack(x)
     _, out = tf.while_loop(
-        lambda i, _: i < n, lambda i, ta: (i + 1, ta.write(i, rows.read(n - 1 - i))), [0, tf.TensorArray(tf.float32, n)]
+        lambda i, _: i < n,
+        lambda i, ta: (i + 1, ta.write(i, rows.read(n - 1 - i))),
+        [0, tf.TensorArray(tf.float32, n)],
     )
     with tf.Session() as session:
         for count in (0, 1, 3, 4):
@@ -112,7 +114,9 @@ def test_shapes():
     assert ta.stack().shape.as_list() == [3, 2, 5]
     assert ta.gather([0, 1]).shape.as_list() == [2, 2, 5]
     assert ta.concat().shape.as_list() == [None, 5]
-    assert tf.TensorArray(tf.float32, 3, infer_shape=False).write(0, tf.zeros([2])).stack().shape.ndims is None
+    assert (
+        tf.TensorArray(tf.float32, 3, infer_shape=False).write(0, tf.zeros([2])).stack().shape.ndims is None
+    )
     assert tf.TensorArray(tf.float32, 2).split([1.0, 2.0], [1, 1]).read(0).shape.as_list() == [1]
     assert tf.TensorArray(tf.float32, 0, dynamic_size=True).write(0, 1.0).stack().shape.as_list() == [None]
 
@@ -120,7 +124,13 @@ def test_shapes():
 def test_names():
     with tf.Graph().as_default():
         ta = tf.TensorArray(tf.float32, 2).unstack([1.0, 2.0])
-        names = [ta.write(0, 1.0).flow.name, ta.read(0).name, ta.stack().name, ta.gather([0]).name, ta.flow.name]
+        names = [
+            ta.write(0, 1.0).flow.name,
+            ta.read(0).name,
+            ta.stack().name,
+            ta.gather([0]).name,
+            ta.flow.name,
+        ]
     assert names == [
         "TensorArrayWrite/TensorArrayWriteV3:0",
         "TensorArrayReadV3:0",
@@ -159,7 +169,10 @@ def test_errors_while_the_graph_is_built():
         (lambda ta: ta.write(-1, 1.0).stack(), "write to index -1"),
         (lambda ta: ta.write(1, 1.0).write(1, 2.0).read(1), "has already been written to"),
         (lambda ta: ta.stack(), "is not fully defined"),
-        (lambda ta: ta.scatter([2, 7], [1.0, 2.0]).stack(), r"Max scatter index must be < array size \(7 vs. 3\)"),
+        (
+            lambda ta: ta.scatter([2, 7], [1.0, 2.0]).stack(),
+            r"Max scatter index must be < array size \(7 vs. 3\)",
+        ),
         (lambda ta: ta.write(0, 1.0).gather([9]), "read from index 9"),
         (lambda ta: ta.split([1.0, 2.0], [1, 1]).read(0), "size of lengths"),
     ],
@@ -186,12 +199,16 @@ def write_in_parts(x):
 
 PIPELINES = {
     "unstack, read": lambda x: tf.TensorArray(tf.float64, 3).unstack(x).read(1) ** 3,
-    "read twice": lambda x: (lambda ta: ta.read(1) * ta.read(1) * ta.read(0))(tf.TensorArray(tf.float64, 3).unstack(x)),
+    "read twice": lambda x: (lambda ta: ta.read(1) * ta.read(1) * ta.read(0))(
+        tf.TensorArray(tf.float64, 3).unstack(x)
+    ),
     "write, stack": write_in_parts,
     "scatter, gather": lambda x: tf.TensorArray(tf.float64, 5).scatter([4, 0, 2], x**3).gather([2, 2, 4, 1]),
     "split, concat": lambda x: tf.TensorArray(tf.float64, 2, infer_shape=False).split(x**3, [1, 2]).concat(),
     "split, read": lambda x: tf.TensorArray(tf.float64, 2, infer_shape=False).split(x**3, [1, 2]).read(1),
-    "dynamic": lambda x: tf.TensorArray(tf.float64, 0, dynamic_size=True).unstack(x).write(5, x[0] ** 3).stack(),
+    "dynamic": lambda x: (
+        tf.TensorArray(tf.float64, 0, dynamic_size=True).unstack(x).write(5, x[0] ** 3).stack()
+    ),
 }
 
 
