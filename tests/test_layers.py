@@ -29,6 +29,7 @@ LAYERS = (
     ("training", "layers"),  # side by side: neither may import the other
     ("api",),
     ("__init__",),
+    ("demo",),
     ("cli",),
     ("__main__",),
 )

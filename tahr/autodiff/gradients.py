@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Union
+from typing import Any
 
 from tahr import errors
 from tahr.autodiff import python_gradients, registry
@@ -17,9 +17,9 @@ from tahr.core import convert, dtypes, scopes, shapes
 from tahr.core.convert import IndexedSlices
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import Elementwise
-from tahr.ops import indexing, joining, lists, structural
+from tahr.ops import casts, indexing, joining, lists, structural
 
-Gradient = Union[Tensor, IndexedSlices, None]
+Gradient = Tensor | IndexedSlices | None
 
 
 class UnconnectedGradients:
@@ -234,6 +234,8 @@ def _fit(op: Operation, x: Tensor, dx: Any) -> Gradient:
     if isinstance(dx, IndexedSlices) or x.spec.dtype is dtypes.resource:
         return dx
     dx = convert.convert_to_tensor(dx, dtype=x.spec.dtype)
+    if dx.spec.dtype is None and x.spec.dtype is not None:  # a placeholder without dtype has come in between
+        dx = casts.cast(dx, x.spec.dtype)
     if isinstance(op.opdef.form, Elementwise):
         return structural.sum_to_shape(dx, x)
     if not shapes.compatible(dx.spec.shape, x.spec.shape):

@@ -384,12 +384,15 @@ class OpDef:
     def bind_types(self, specs: Sequence[Spec], attrs: Mapping[str, Any]) -> dict[str, DType | None]:
         """The dtype that each type variable of the inputs stands for."""
         if self._input_types is not None and len(specs) == len(self._input_types):
-            return {t: s.dtype for t, s in zip(self._input_types, specs)}
-        return {
-            arg.type: spec.dtype
-            for arg, spec in zip(self.flat_inputs(len(specs), attrs), specs)
-            if not arg.is_hetero
-        }
+            types = self._input_types
+        else:
+            types = [None if arg.is_hetero else arg.type for arg in self.flat_inputs(len(specs), attrs)]
+        bound: dict[str, DType | None] = {}
+        for name, spec in zip(types, specs):
+            # One placeholder without dtype leaves the dtype of all open: promotion will decide.
+            if name is not None and bound.setdefault(name, spec.dtype) is not None:
+                bound[name] = spec.dtype
+        return bound
 
     def infer(self, specs: Sequence[Spec], attrs: Mapping[str, Any]) -> tuple[Spec, ...]:
         """What is known of the outputs, given what is known of the inputs.

@@ -30,7 +30,7 @@ def draw(training: Training, path: Path) -> None:
     is_images = training.is_images
     figure = Figure(figsize=(9, 8) if is_images else (9, 4.2), layout="constrained")
     if is_images:
-        top, bottom = figure.subfigures(2, 1, height_ratios=(2, 3))
+        top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=(2, 3)).ravel()
         loss, accuracy = top.subplots(1, 2)
         _draw_accuracy(accuracy, training)
         _draw_samples(bottom, training)

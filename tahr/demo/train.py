@@ -100,6 +100,7 @@ class Training:
 
     def _batches(self) -> Iterator[tuple[Array, Array]]:
         """As many batches as there are steps, from a new order of the examples in each epoch."""
+        order = np.arange(0)
         for number in range(self.steps):
             place = number % self.epoch
             if place == 0:

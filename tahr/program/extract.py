@@ -20,7 +20,14 @@ from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import Unknown
 from tahr.ops import casts, control_flow, state
 from tahr.program.effects import Key, SlotKey, StateRead, is_variable, slot_of
-from tahr.program.function import Function, body_function, branch_function, live_variables, test_function
+from tahr.program.function import (
+    Function,
+    body_function,
+    branch_function,
+    live_results,
+    live_variables,
+    test_function,
+)
 from tahr.program.node import Builder, Input, Node, Program, Value
 
 
@@ -64,7 +71,11 @@ def extract(
 
 class _Extraction:
     def __init__(
-        self, function: Function, specs: Mapping[Key, Spec], done: frozenset[Operation], begun: frozenset[Operation]
+        self,
+        function: Function,
+        specs: Mapping[Key, Spec],
+        done: frozenset[Operation],
+        begun: frozenset[Operation],
     ) -> None:
         self.function = function
         self.outline = function.outline
@@ -141,7 +152,9 @@ class _Extraction:
     def _is_ready(self, op: Operation) -> bool:
         """Whether what the operation depends on is done or is built in this stage, with known shapes."""
         tokens = self.outline.tokens.get(op, ())
-        return all(t in self.done or t in self.nodes for t in tokens) and all(map(self._is_available, self._keys(op)))
+        return all(t in self.done or t in self.nodes for t in tokens) and all(
+            map(self._is_available, self._keys(op))
+        )
 
     def _is_available(self, key: Key) -> bool:
         if key in self.values:
@@ -174,7 +187,12 @@ class _Extraction:
             if key in seen:
                 continue
             seen.add(key)
-            if isinstance(key, Tensor) and key not in self.given and _can_rebuild(key) and self._is_cheap(key):
+            if (
+                isinstance(key, Tensor)
+                and key not in self.given
+                and _can_rebuild(key)
+                and self._is_cheap(key)
+            ):
                 stack.extend(self._keys(key.op))
             else:
                 crossing[key] = None
@@ -226,7 +244,9 @@ class _Extraction:
         }
         tokens = [self.nodes[key.after]] if key.after in self.nodes else []
         spec = Spec(attrs["dtype"], attrs["shape"])
-        return self.builder.add(state.ReadCell, [self._cell(variable)], attrs, [spec], variable, tokens).outputs[0]
+        return self.builder.add(
+            state.ReadCell, [self._cell(variable)], attrs, [spec], variable, tokens
+        ).outputs[0]
 
     # ------------------------------------------------------------ nodes
 
@@ -246,7 +266,12 @@ class _Extraction:
                 inputs.append(self._value(tensor if tensor in self.given or read is None else read))
         if op.opdef is state.ReadVariableOp:
             return inputs[0].node, inputs
-        node = self.builder.node(op.opdef, self._promoted(op, inputs), _attrs(op), op, tokens)
+        inputs, attrs = self._promoted(op, inputs), _attrs(op)
+        try:
+            node = self.builder.node(op.opdef, inputs, attrs, op, tokens)
+        except ValueError:
+            # What was fed does not fit. The kernel says so if the operation runs: a branch may never be taken.
+            node = self.builder.node(op.opdef, inputs, attrs, op, tokens, [t.spec for t in op.outputs])
         return node, node.outputs
 
     def _reads_before(self, op: Operation) -> list[Node]:
@@ -271,7 +296,12 @@ class _Extraction:
                 groups.setdefault(arg.type, []).append(i)
         result = list(inputs)
         for places in groups.values():
-            dtype = dtypes.of_numpy(np.result_type(*(_promotable(op.inputs[i], inputs[i]) for i in places)))
+            variable = next((op.inputs[i] for i in places if _takes_variable(op, i)), None)
+            if variable is not None:  # what is written to a variable takes its dtype
+                dtype = variable.dtype.base_dtype
+            else:
+                operands = [_promotable(op.inputs[i], inputs[i]) for i in places]
+                dtype = dtypes.of_numpy(np.result_type(*operands))
             for i in places:
                 if inputs[i].dtype is not dtype:
                     result[i] = self._cast(inputs[i], dtype)
@@ -285,7 +315,7 @@ class _Extraction:
     # ------------------------------------------------------------ regions
 
     def _branching(self, op: Operation, tokens: Sequence[Node]) -> tuple[Node, Sequence[Value | None]]:
-        wanted = self._wanted(op)
+        wanted = live_results(op, self._wanted(op))
         captures: dict[Value, int] = {}
         attrs = {
             branch: self._placed(op, branch_function(op.attrs[branch], wanted), captures, 0)
@@ -310,7 +340,9 @@ class _Extraction:
         inputs = [*(self._value(op.inputs[i]) for i in live), *captures]
         function, places = attrs["body"]
         captured = [inputs[p].spec for p in places]
-        specs = _loop_specs(function, [body.inputs[i] for i in live], [v.spec for v in inputs[: len(live)]], captured)
+        specs = _loop_specs(
+            function, [body.inputs[i] for i in live], [v.spec for v in inputs[: len(live)]], captured
+        )
         return self._higher_order(op, inputs, attrs, specs, live, tokens)
 
     def _higher_order(

@@ -39,11 +39,12 @@ class Cell:
         self.lock = threading.RLock()
         self._variable = variable
         self._array: Array | None = None
+        self._is_lazy = False  # whether the value is an initial one that nobody has asked to be assigned
 
     @property
     def is_initialized(self) -> bool:
-        """Whether it has a value."""
-        return self._array is not None
+        """Whether a value was written to it; one that a read took lazily does not count."""
+        return self._array is not None and not self._is_lazy
 
     def read(self) -> Array:
         """The value, which must not be written.
@@ -61,12 +62,13 @@ class Cell:
                 lazy = self._variable.lazy_value
                 if lazy is None or scopes.is_strict():
                     raise errors.FailedPreconditionError(None, self._variable, _uninitialized(self._variable))
-                self._array = np.array(lazy)
+                self._array, self._is_lazy = np.array(lazy), True
             return self._array
 
     def assign(self, value: Array) -> Array:
         """Replaces the value by a copy of another."""
         with self.lock:
+            self._is_lazy = False
             old = self._array
             dtype = self._variable.attrs["dtype"].numpy
             if (
@@ -84,6 +86,7 @@ class Cell:
     def writable(self) -> Array:
         """The value, to be changed in place: nobody else holds it. The caller holds the lock."""
         self._needed()
+        self._is_lazy = False
         if not _COUNTS_ARE_EXACT or sys.getrefcount(self._array) > _OWN_REFERENCES:
             self._array = np.array(self._array)
         assert self._array is not None
