@@ -122,7 +122,8 @@ class Context:
         self.run.store.update(cells, change)
 
     def call(self, function: Function, values: Sequence[Any]) -> list[Any]:
-        """Runs a region."""
+        """Runs a region. Raises where the run was cancelled, so that a loop without an end can be ended."""
+        self.run.check()
         return self._executor.call(function, values, self.run)[0]
 
     def wait(self, condition: threading.Condition, ready: Callable[[], bool]) -> None:
@@ -132,10 +133,13 @@ class Context:
             WouldBlock: the operation was only asked to try.
             CancelledError, DeadlineExceededError: the run ended.
         """
-        while not ready():
+        while True:
+            if self.may_wait:
+                self.run.check()  # first: a run that is over takes nothing, even where it could
+            if ready():
+                return
             if not self.may_wait:
                 raise WouldBlock
-            self.run.check()
             condition.wait(WAKE_INTERVAL)
 
 
@@ -220,6 +224,23 @@ class _Walk:
         self.waiting.update(dict.fromkeys(planned.stage.blocking))
 
     def finish(self) -> tuple[list[Any], Sequence[bool]]:
+        try:
+            self._walk()
+        except BaseException:
+            self._abandon()
+            raise
+        keys = [result_key(self.function, i) for i in range(len(self.function.outputs))]
+        return [self.available[k] for k in keys], [self.owned.get(k, False) for k in keys]
+
+    def _abandon(self) -> None:
+        """Ends what still waits, so that a run that failed takes nothing out of a queue afterwards."""
+        blocked = [b for b in self.waiting.values() if b is not None]
+        if blocked:
+            self.run.cancelled = True
+        for entry in blocked:
+            entry.join()
+
+    def _walk(self) -> None:
         while self.waiting or not self.planned.stage.is_last:
             before = len(self.done)
             self._advance_blocked()
@@ -231,8 +252,6 @@ class _Walk:
             self._take(planned, self.executor.execute(planned.plan, values, self.run))
             if len(self.done) == before and not self.waiting and not self.planned.stage.is_last:
                 raise errors.InternalError(None, None, "a stage of the plan made no progress")
-        keys = [result_key(self.function, i) for i in range(len(self.function.outputs))]
-        return [self.available[k] for k in keys], [self.owned.get(k, False) for k in keys]
 
     def _inputs_of_next(self) -> dict[Key, Any]:
         return self.available
@@ -304,7 +323,12 @@ class _Blocked:
     def __init__(self, work: Callable[[], Sequence[Any]], signal: threading.Event) -> None:
         self.signal = signal
         self._outcome: tuple[Sequence[Any] | None, BaseException | None] | None = None
-        threading.Thread(target=self._run, args=(work,), daemon=True).start()
+        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        """Waits until the operation has ended."""
+        self._thread.join()
 
     def _run(self, work: Callable[[], Sequence[Any]]) -> None:
         try:

@@ -113,6 +113,10 @@ def _apply(items: list[Any], change: tuple[str, int, Any]) -> tuple[str, int, An
     return ("set", index, old)
 
 
+# What was tried with an index that is out of range, as in TensorFlow's messages.
+_READ = "read from index {} but array size is"
+_WRITE = "write to index {} but array is not resizeable and size is"
+
 # As the number of elements of a list: whatever it is.
 _ANY = -1
 
@@ -122,13 +126,10 @@ def _scalar(*_: Any, **__: Any) -> Shape:
 
 
 def _checked(items: TensorList, index: Array, what: str) -> int:
+    """An index as an integer; `what` is one of the phrases above."""
     i = int(index)
     if not 0 <= i < len(items):
-        raise Complaint(
-            f"Tried to {what} index {i} but array is not resizeable and size is: {len(items)}"
-            if what == "write to"
-            else f"Tried to {what} index {i} but array size is: {len(items)}"
-        )
+        raise Complaint(f"Tried to {what.format(i)}: {len(items)}")
     return i
 
 
@@ -354,7 +355,7 @@ def _get_shape(items: Spec, index: Spec, *, element_dtype: DType, element_shape:
 
 @TensorListGetItem.kernel
 def _get_kernel(items: TensorList, index: Array, *, element_dtype: DType, element_shape: Shape) -> Any:
-    i = _checked(items, index, "read from")
+    i = _checked(items, index, _READ)
     item = items.get(i)
     if item is None:
         if shapes.is_static(element_shape):
@@ -429,7 +430,7 @@ def _set_kernel(
     if resize_if_index_out_of_bounds and i >= 0:
         while len(items) <= i:
             items = items.push(None)
-    i = _checked(items, index, "write to")
+    i = _checked(items, index, _WRITE)
     if write_once and items.get(i) is not None:
         raise _written_already(i)
     return items.set(i, item)
@@ -575,7 +576,7 @@ def _gather_shape(items: Spec, indices: Spec, *, element_dtype: DType, element_s
 @TensorListGather.kernel
 def _gather_kernel(items: TensorList, indices: Array, *, element_dtype: DType, element_shape: Shape) -> Array:
     every = items.items()
-    picked = [every[_checked(items, i, "read from")] for i in indices]
+    picked = [every[_checked(items, i, _READ)] for i in indices]
     if any(p is None for p in picked) and not shapes.is_static(element_shape):
         raise _unwritten(next(int(i) for i, p in zip(indices, picked) if p is None), element_shape)
     return stacked(picked, element_dtype, element_shape)

@@ -352,3 +352,15 @@ def test_in_a_loop(session):
     session.run(queue.enqueue_many([[1, 2, 3, 4]]))
     _, total = tf.while_loop(lambda i, _: i < 3, lambda i, t: (i + 1, t + queue.dequeue()), [0, 0])
     assert session.run(total) == 6 and session.run(queue.size()) == 1
+
+
+def test_a_run_that_fails_takes_nothing_afterwards(session):
+    closed, other, third = (tf.FIFOQueue(2, tf.int32, shapes=[[]]) for _ in range(3))
+    thread, outcome = in_thread(session.run, [closed.dequeue(), other.dequeue(), third.dequeue()])
+    time.sleep(0.1)  # until each waits on a thread of its own
+    session.run(closed.close())
+    thread.join(10)
+    assert isinstance(outcome[0], tf.errors.OutOfRangeError)
+    session.run([other.enqueue(1), third.enqueue(2)])
+    time.sleep(0.1)
+    assert session.run([other.size(), third.size()]) == [1, 1]
