@@ -385,6 +385,10 @@ from tahr.ops.queues import PriorityQueue as PriorityQueue
 from tahr.ops.queues import QueueBase as QueueBase
 from tahr.ops.queues import RandomShuffleQueue as RandomShuffleQueue
 
+# strings
+from tahr.ops.strings import as_string as as_string
+from tahr.ops.strings import string_join as string_join
+
 # assertions and printing
 from tahr.ops.debug import add_check_numerics_ops as add_check_numerics_ops
 from tahr.ops.debug import assert_equal as assert_equal
