@@ -1,7 +1,7 @@
 """How benchmarks measure: rivals take turns in one process, and the ratio of their minima or medians counts.
 
-Machines are shared and noisy, so a time alone means little. Each rival runs for a slice in turn, many times over; what is
-reported is the median of the slices and, for the ratio, the median of the ratios within a turn.
+Machines are shared and noisy, so a time alone means little. Each rival runs for a slice in turn, many times over;
+what is reported is the median of the slices and, for the ratio, the median of the ratios within a turn.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ Both start from the same weights, and their losses are compared before anything 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -107,7 +108,7 @@ def xor() -> Workload:
 def _layers(sizes: list[int], rng: np.random.Generator) -> list[tuple[Any, Any]]:
     return [
         ((rng.normal(size=(m, n)) / np.sqrt(m)).astype(np.float32), np.zeros(n, np.float32))
-        for m, n in zip(sizes, sizes[1:], strict=False)
+        for m, n in itertools.pairwise(sizes)
     ]
 
 

@@ -212,7 +212,7 @@ def as_dtype(value: Any) -> DType:
         if isinstance(value, type) and value in _BY_PYTHON:
             return _BY_PYTHON[value]
         if value is not None:  # np.dtype(None) would be float64
-            return of_numpy(np.dtype(value))
+            return of_numpy(np.dtype(value))  # pyright: ignore[reportArgumentType, reportCallIssue]
     except (KeyError, TypeError):
         pass
     raise TypeError(f"Cannot convert value {value!r} to a TensorFlow DType.")

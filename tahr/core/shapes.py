@@ -8,7 +8,7 @@ small integer tensors that usually hold shapes, the (partly known) value.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from tahr.core import sizes
 from tahr.core.dtypes import DType
 from tahr.core.sizes import UNKNOWN, Dim, Size, Unknown
 
-Shape = Optional[tuple[Dim, ...]]
+Shape = tuple[Dim, ...] | None
 
 # Values larger than this are not propagated: they are data, not shapes.
 MAX_VALUE_SIZE = 64

@@ -1,10 +1,10 @@
 """Variables as the graph sees them: the op that stands for the variable, reads, and writes.
 
 Two kinds share one meaning. `VariableV2` gives a reference (TensorFlow's default variables), `VarHandleOp` a resource
-handle (`use_resource=True`). At run time both give a `Cell` of the session's store. Reads are not kernels: which write a
-read sees is decided when a program is extracted (`program.effects`), so an Identity of a reference and a ReadVariableOp
-become the value of the last write before them, or the value at the start of the run. Every write gives the new value, and
-changes the cell under its lock, so that no update from another thread is lost.
+handle (`use_resource=True`). At run time both give a `Cell` of the session's store. Reads are not kernels: which
+write a read sees is decided when a program is extracted (`program.effects`), so an Identity of a reference and a
+ReadVariableOp become the value of the last write before them, or the value at the start of the run. Every write
+gives the new value, and changes the cell under its lock, so that no update from another thread is lost.
 """
 
 from __future__ import annotations

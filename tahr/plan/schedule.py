@@ -14,7 +14,7 @@ def order(program: Program) -> list[Node]:
     It is depth first, so that what was computed last is used next and few values are alive at a time. A variable is
     written after everything that still uses its old value, where that is possible: it can then be changed in place.
     """
-    nodes = [n for n in program.nodes()]
+    nodes = list(program.nodes())
     position = {node: i for i, node in enumerate(nodes)}
     waiting = {node: len(set(_before(node))) for node in nodes}
     followers: dict[Node, list[Node]] = {node: [] for node in nodes}

@@ -131,7 +131,10 @@ def test_a_branch_inside_a_loop_and_its_gradients():
 
 def test_a_loop_inside_a_branch_and_its_gradients():
     x = tf.placeholder(tf.float64, [])
-    power = lambda: tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a * x), [0, x])[1]
+
+    def power():
+        return tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a * x), [0, x])[1]
+
     y = tf.cond(x > 0.0, power, lambda: -x)
     (first,) = tf.gradients(y, x)
     (second,) = tf.gradients(first, x)
@@ -200,7 +203,7 @@ def test_an_inner_tensor_cannot_be_used_or_fetched_outside():
 
     tf.while_loop(lambda i: i < 3, body, [tf.constant(0)])
     with pytest.raises(ValueError, match="in a while loop"):
-        inner[0] + 1
+        tf.add(inner[0], 1)
     with pytest.raises(ValueError, match="not fetchable"):
         tf.Session().run(inner[0])
 

@@ -288,12 +288,6 @@ def test_meshgrid(indexing):
         np.testing.assert_array_equal(mine, numpys)
 
 
-def test_eye():
-    n = s.placeholder("int32", [])
-    assert known(blocks.eye(n, 3)) == [None, 3]
-    assert evaluate(blocks.eye(2, batch_shape=[2], dtype="int32")).tolist() == [[[1, 0], [0, 1]]] * 2
-
-
 def test_images_to_batch_and_back():
     x = np.arange(16.0).reshape(1, 4, 4, 1)
     batch = blocks.space_to_batch(x, [[0, 0], [2, 0]], 2)

@@ -276,9 +276,8 @@ def test_dtypes(name: str, dtype: str, rtol: float) -> None:
 def test_attributes(name: str, attr: str, value: bool) -> None:
     state, grad = arrays(name, (3, 2))
     indices = [0, 1, 2] if "Sparse" in name else None
-    assert_close(
-        step(name, state, grad, indices, **{attr: value}), by_element(name, state, grad, **{attr: value})
-    )
+    attrs: dict[str, Any] = {attr: value}
+    assert_close(step(name, state, grad, indices, **attrs), by_element(name, state, grad, **attrs))
 
 
 @pytest.mark.parametrize("name", ["ApplyAdam", "ApplyFtrl"])
