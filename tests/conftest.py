@@ -8,6 +8,9 @@ import sys
 import hypothesis
 import pytest
 
+# Programs are checked after every pass; see tahr/program/check.py. Read when tahr is imported.
+os.environ.setdefault("TAHR_CHECK_PROGRAMS", "1")
+
 # "quick" is the same on every run, so that a failure in CI is a failure at home. `make fuzz` looks further:
 # it draws new examples each time and prints how to repeat the one that failed.
 hypothesis.settings.register_profile("quick", derandomize=True, max_examples=25, deadline=None, database=None)

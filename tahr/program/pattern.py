@@ -246,7 +246,11 @@ class Rule:
             if not pattern.matches(node, bound):
                 continue
             bound["node"] = node
-            found = self.function(**{name: bound[name] for name in self.takes})
+            try:
+                found = self.function(**{name: bound[name] for name in self.takes})
+            except ValueError:
+                # What was fed does not fit. The kernel says so if the node runs: a branch may never be taken.
+                continue
             if found is None:
                 continue
             values: Sequence[Value] = [found] if isinstance(found, Value) else found

@@ -246,6 +246,21 @@ def test_errors_are_not_folded_away() -> None:
         session.run(quotient)
 
 
+def test_what_does_not_fit_fails_when_it_runs_and_not_before() -> None:
+    x = tf.placeholder(tf.float32, [None, None])
+    product = tf.matmul(tf.transpose(x), tf.ones([3, 2]))
+    chosen = tf.cond(
+        tf.reduce_sum(x) > 0, lambda: product, lambda: tf.matmul(tf.transpose(x), tf.ones([3, 2]))
+    )
+    with tf.Session() as session:
+        for fetched in (product, chosen):
+            with pytest.raises(tf.errors.InvalidArgumentError, match=r"Dimensions|size-incompatible"):
+                session.run(fetched, {x: np.ones((4, 2))})
+        index = tf.placeholder_with_default(5, [])
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            session.run(tf.gather([1, 2], index))
+
+
 def test_a_fed_constant_is_no_constant() -> None:
     size = tf.constant([2, 3])
     x = tf.placeholder(tf.float32, [6])
