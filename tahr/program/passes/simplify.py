@@ -68,7 +68,7 @@ def minus_negative(x: Value, y: Value) -> Value:
 
 @rule(p.Pow("x", 2))
 def power_of_two(x: Value) -> Value:
-    """x ** 2 -> square(x). The product is rounded correctly, which a power need not be. 1.4 to 3.7 times as fast in NumPy."""
+    """x ** 2 -> square(x). The product is rounded correctly, a power perhaps not. 1.4 to 3.7 times as fast in NumPy."""
     return build.Square(x)
 
 
