@@ -1,7 +1,7 @@
 """Settings that TensorFlow's programs make: objects with TensorFlow's fields, and version 2's switches.
 
-Nothing is read from them but `RunOptions.timeout_in_ms`: tahr has one kind of device. A field that TensorFlow
-does not have is an error, as it is there.
+Nothing is read from them but `RunOptions.timeout_in_ms` and `ConfigProto.operation_timeout_in_ms`: tahr has one
+kind of device. A field that TensorFlow does not have is an error, as it is there.
 """
 
 from __future__ import annotations

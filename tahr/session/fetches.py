@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -69,7 +70,9 @@ class Fetches:
         if isinstance(item, Mapping):
             entries = [(k, self._parse(v)) for k, v in item.items()]
             kind: Any = type(item)
-            return lambda v: kind((k, p(v)) for k, p in entries)
+            if isinstance(item, defaultdict):
+                return lambda v: kind(item.default_factory, {k: p(v) for k, p in entries})
+            return lambda v: kind({k: p(v) for k, p in entries})
         if isinstance(item, (list, tuple)):
             return self._parse_sequence(item)
         components = getattr(item, "fetch_components", None)

@@ -15,6 +15,7 @@ from tahr.backends import numpy as numpy_backend
 from tahr.backends.base import Run
 from tahr.core import scopes
 from tahr.core.boundary import boundary
+from tahr.core.convert import IndexedSlices
 from tahr.core.graph import Graph, Operation, Tensor, hooks
 from tahr.program.function import Function
 from tahr.session import denormals
@@ -91,7 +92,7 @@ class BaseSession:
     Args:
         target: "" for a session of its own; sessions with the same other target share their state.
         graph: the graph to run; the default graph by default.
-        config: a ConfigProto; devices and thread counts are accepted.
+        config: a ConfigProto; `operation_timeout_in_ms` is obeyed, devices and thread counts are accepted.
 
     Raises:
         TypeError: `graph` is no Graph, or `target` no string.
@@ -107,6 +108,7 @@ class BaseSession:
         self._graph = scopes.get_default_graph() if graph is None else graph
         self._target = target
         self._config = config
+        self._timeout_in_ms: int = getattr(config, "operation_timeout_in_ms", 0)
         self._store = shared_store(target) if target else Store()
         self._executor = numpy_backend.executor()
         self._closed = False
@@ -164,6 +166,7 @@ class BaseSession:
         """A new run; closing the session cancels it."""
         if self._closed:
             raise RuntimeError("Attempted to use a closed Session.")
+        timeout_in_ms = timeout_in_ms or self._timeout_in_ms
         run = Run(self._store, time.monotonic() + timeout_in_ms / 1000 if timeout_in_ms > 0 else None)
         self._runs.add(run)
         return run
@@ -173,8 +176,14 @@ class BaseSession:
             raise TypeError(f"feed_dict must be a dictionary, got {type(feed_dict).__name__}")
         tensors: list[Tensor] = []
         values: list[Any] = []
+        twice = False
         for key, value in list(feed_dict.items()):  # another thread may change it
-            if type(key) is Tensor and key.op.graph is self._graph and key.op.region is None and key not in self._graph.unfeedable:
+            if (
+                type(key) is Tensor
+                and key.op.graph is self._graph
+                and key.op.region is None
+                and key not in self._graph.unfeedable
+            ):
                 tensors.append(key)
                 values.append(value)
                 continue
@@ -184,9 +193,15 @@ class BaseSession:
                     tensors.append(tensor)
                     values.append(part)
                 continue
-            flat = feed_tensors(self._graph, key)
-            tensors += flat
-            values += [value] if len(flat) == 1 and not isinstance(key, (list, tuple)) else _flatten_like(key, value)
+            if isinstance(key, IndexedSlices):
+                key = [part for part in (key.values, key.indices, key.dense_shape) if part is not None]
+                value = [part for part in value if part is not None]
+            twice = True
+            tensors += feed_tensors(self._graph, key)
+            values += _flatten_like(key, value)
+        if twice:  # perhaps one tensor is named in several ways: the last one counts
+            last = dict(zip(tensors, values))
+            tensors, values = list(last), list(last.values())
         return tuple(tensors), tuple(values)
 
     def _routine(self, fetches: Any, feeds: tuple[Tensor, ...]) -> _Routine:
@@ -202,7 +217,9 @@ class BaseSession:
         if self._closed:
             raise RuntimeError("Attempted to use a closed Session.")
         if not graph.version:
-            raise RuntimeError("The Session graph is empty. Add operations to the graph before calling run().")
+            raise RuntimeError(
+                "The Session graph is empty. Add operations to the graph before calling run()."
+            )
         parsed = Fetches(graph, fetches)
         # Nested fetches share the function of the same flat ones, so that nothing is planned twice.
         flat_key = ("flat", tuple(parsed.tensors), tuple(parsed.operations), feeds)
@@ -214,11 +231,14 @@ class BaseSession:
         if len(graph.routines) >= MAX_ROUTINES:
             graph.routines.clear()
         graph.routines[flat_key] = routine
-        if key is not None:
+        # A named tuple equals a plain one of the same items, so a structure within the structure is no key.
+        if key is not None and not _is_nested(fetches):
             graph.routines[key] = routine
         return routine
 
-    def make_callable(self, fetches: Any, feed_list: Sequence[Any] | None = None, accept_options: bool = False) -> Callable[..., Any]:
+    def make_callable(
+        self, fetches: Any, feed_list: Sequence[Any] | None = None, accept_options: bool = False
+    ) -> Callable[..., Any]:
         """A function that runs `fetches`; its arguments are the values of the tensors in `feed_list`.
 
         Args:
@@ -236,6 +256,9 @@ class BaseSession:
 
         @boundary
         def call(*args: Any, options: Any = None, run_metadata: Any = None) -> Any:
+            nonlocal routine
+            if routine.changes != self._graph.changes:
+                routine = self._routine(fetches, feeds)
             if len(args) != len(feeds):
                 raise ValueError(f"Expected {len(feeds)} feed values, got {len(args)}")
             values = [feed_value(t, v) for t, v in zip(feeds, args)]
@@ -262,7 +285,9 @@ class BaseSession:
         keys = tuple(t for key in feeds or () for t in feed_tensors(self._graph, key))
         routine = self._routine(fetches, keys)
         if not routine.fetches.tensors and not routine.fetches.operations:
-            raise errors.InvalidArgumentError(None, None, "Must specify at least one target to fetch or execute.")
+            raise errors.InvalidArgumentError(
+                None, None, "Must specify at least one target to fetch or execute."
+            )
         handle = f"partial_run_{next(_handles)}"
         self._partial_runs[handle] = PartialRun(self._executor, routine)
         return handle
@@ -390,6 +415,10 @@ def _with_fetches(routine: _Routine, fetches: Fetches) -> _Routine:
     return other
 
 
+def _is_nested(fetches: Any) -> bool:
+    return isinstance(fetches, (list, tuple)) and any(isinstance(item, tuple) for item in fetches)
+
+
 def _flatten_like(key: Any, value: Any) -> list[Any]:
     """The parts of a fed value that belong to the tensors of a nested key."""
     if not isinstance(key, (list, tuple)):
@@ -402,25 +431,24 @@ def _flatten_like(key: Any, value: Any) -> list[Any]:
 
 def _run_in_default(fetch: Any, feed_dict: Mapping[Any, Any] | None, session: Any) -> Any:
     """What `Tensor.eval` and `Operation.run` do."""
-    what = "execute operation using `run()`" if type(fetch) is Operation else "evaluate tensor using `eval()`"
+    is_operation = type(fetch) is Operation
+    what, method = ("operation", "run") if is_operation else ("tensor", "eval")
+    doing = f"{'execute' if is_operation else 'evaluate'} {what}"
+    given = session is not None
     if session is None:
         session = get_default_session()
-        if session is None:
-            call = "run" if type(fetch) is Operation else "eval"
-            raise ValueError(
-                f"Cannot {what}: No default session is registered. Use `with sess.as_default()` or pass an explicit "
-                f"session to `{call}(session=sess)`"
-            )
-        if session.graph is not fetch.graph:
-            raise ValueError(
-                f"Cannot use the default session to {what.split(' using')[0]}: the {'operation' if type(fetch) is Operation else 'tensor'}'s graph is different "
-                "from the session's graph. Pass an explicit session to `eval(session=sess)`."
-            )
-    elif session.graph is not fetch.graph:
+    if session is None:
         raise ValueError(
-            f"Cannot use the given session to {what.split(' using')[0]}: the {'operation' if type(fetch) is Operation else 'tensor'}'s graph is different from "
-            "the session's graph."
+            f"Cannot {doing} using `{method}()`: No default session is registered. Use `with sess.as_default()` "
+            f"or pass an explicit session to `{method}(session=sess)`"
         )
+    if session.graph is not fetch.graph:
+        advice = "" if given else f" Pass an explicit session to `{method}(session=sess)`."
+        text = (
+            f"Cannot use the {'given' if given else 'default'} session to {doing}: the {what}'s graph is different "
+            f"from the session's graph.{advice}"
+        )
+        raise ValueError(errors.describe("", text, [getattr(fetch, "op", fetch).describe()]))
     return session.run(fetch, feed_dict)
 
 

@@ -155,7 +155,8 @@ class Store:
                 change(cell.writable())
             return
         with ExitStack() as stack:
-            for cell in sorted(set(cells), key=id):  # one order for all threads, so that none waits for another
+            # One order for all threads, so that none waits for another.
+            for cell in sorted(set(cells), key=id):
                 stack.enter_context(cell.lock)
             change(*[cell.writable() for cell in cells])
 

@@ -34,7 +34,7 @@ def op_error_of(call: Callable[[], Any], kind: type[OpError], op_name: str) -> s
     with pytest.raises(kind) as caught:
         call()
     error: OpError = caught.value
-    assert error.op.name == op_name
+    assert error.op.name == error.node_def.name == op_name
     assert error.message == str(error)
     assert error.error_code == kind.code  # pyright: ignore[reportAttributeAccessIssue]
     copy = pickle.loads(pickle.dumps(error))
@@ -308,10 +308,11 @@ def test_finalized_graph() -> None:
 def test_two_graphs() -> None:
     with tf.Graph().as_default():
         c = tf.constant(1.0, name="c")  # here
-    other = tf.constant(2.0)
+    other = tf.constant(2.0)  # other
     text = message_of(lambda: c + other, ValueError)
-    assert "must be from the same graph" in text
+    assert "must be from the same graph as" in text
     assert line_of("here", test_two_graphs) in text
+    assert line_of("other", test_two_graphs) in text
     assert "Fix: build both inside one" in text
 
 
