@@ -267,7 +267,7 @@ class _no_control:
 
 def _as_outputs(item: Any) -> list[Tensor]:
     """A branch's result as tensors: an operation becomes a constant that is there after it ran."""
-    if isinstance(item, Operation) and not item.outputs:
+    if type(item) is Operation:
         with scopes.control_dependencies([item]):
             return [structural.identity(convert.constant(True))]
     if isinstance(item, IndexedSlices):
@@ -684,7 +684,7 @@ def _if_gradient(op: Operation, dys: Sequence[Any], driver: Driver) -> list[Any]
                 region.outputs += (_own(region, t) for t in _branch_outputs(tensor, gradient, kind))
     result: dict[Tensor, Any] = {}
     if any(kinds):
-        outputs = iter(_conditional(pred, *branches, "If").outputs)
+        outputs = iter(_conditional(pred, branches[0], branches[1], "If").outputs)
         for tensor, kind in zip(captured, kinds):
             if kind == "dense":
                 result[tensor] = next(outputs)

@@ -1,21 +1,21 @@
 """The order of effects: which operations are needed, in what order, and which write each read sees.
 
-The rule: operations with effects run in topological order over data and control edges, ties by creation. The writes of one
-variable form a chain in that order. A read gives what the last write among its ancestors left, or else the value at
-the start of the run; so reads are not operations here but names of values:
+The rule: operations with effects run in topological order over data and control edges, ties by creation. The writes
+of one variable form a chain in that order. A read gives what the last write among its ancestors left, or else the
+value at the start of the run; so reads are not operations here but names of values:
 
 * `StateRead(slot, None)`: the value at the start of the run (or of a region's execution);
 * `StateRead(slot, write)`: the value that a write left.
 
-Control edges matter to operations with effects alone. They are turned into direct edges between those (`tokens`), through
-any pure operations in between, so that rewriting pure computations can never lose an order.
+Control edges matter to operations with effects alone. They are turned into direct edges between those (`tokens`),
+through any pure operations in between, so that rewriting pure computations can never lose an order.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 from tahr.core import dtypes
 from tahr.core.graph import Operation, Region, Tensor
@@ -42,7 +42,7 @@ class StateRead(NamedTuple):
     after: Operation | None
 
 
-Key = Union[Tensor, StateRead]
+Key = Tensor | StateRead
 """What names a value while a program is extracted."""
 
 
@@ -98,10 +98,12 @@ class Outline:
         is_region: bool,
         regions_of: Callable[[Operation], list[Outline]],
         region: Region | None = None,
+        written: frozenset[SlotKey] = frozenset(),
     ) -> None:
         self._fed = set(inputs)
         self._is_region = is_region
         self._region = region
+        self._written_beside = written
         self._regions_of = regions_of
         self._inner: dict[Operation, list[Outline]] = {}
         self.captures: tuple[Tensor, ...] = ()
@@ -236,7 +238,10 @@ class Outline:
                     chain.append(op)
 
     def _resolve_reads(self, op: Operation, mask: int, bit: dict[Operation, int]) -> None:
-        """Notes what each read of an operation sees: a use of a reference as a value, a ReadVariableOp, a region's reads."""
+        """Notes what each read of an operation sees.
+
+        A use of a reference as a value is a read, as are a ReadVariableOp and the reads of a region.
+        """
         args = (
             op.opdef.flat_inputs(len(op.inputs), op.attrs) if any(is_variable(t) for t in op.inputs) else ()
         )
@@ -260,7 +265,7 @@ class Outline:
 
     def _at_start(self, variable: Operation) -> StateRead:
         slot = slot_of(variable)
-        if self._is_region and slot not in self.writes:
+        if self._is_region and slot not in self.writes | self._written_beside:
             self._states.setdefault(slot, variable)
         return StateRead(variable, None)
 

@@ -334,8 +334,8 @@ class _Extraction:
         live = live_variables(op, self._wanted(op))
         captures: dict[Value, int] = {}
         attrs = {
-            "cond": self._placed(op, test_function(op.attrs["cond"], live), captures, len(live)),
-            "body": self._placed(op, body_function(body, live), captures, len(live)),
+            "cond": self._placed(op, test_function(op, live), captures, len(live)),
+            "body": self._placed(op, body_function(op, live), captures, len(live)),
         }
         inputs = [*(self._value(op.inputs[i]) for i in live), *captures]
         function, places = attrs["body"]

@@ -20,6 +20,7 @@ class Function:
         outputs: the tensors wanted. A reference stands for the variable's value: at the end of the run, if it is the
             variable's own, else after the write that gave it.
         targets: operations to run for their effects.
+        written: the variables that change between two calls though the function itself only reads them.
         constants: the places of inputs that are small integer constants, as long as they are not fed.
         outline: the operations needed, their order, and which write each read sees. The values of the variables that
             a region only reads (`outline.states`) are given behind `inputs`.
@@ -33,6 +34,7 @@ class Function:
         outputs: Sequence[Tensor],
         targets: Sequence[Operation] = (),
         region: Region | None = None,
+        written: frozenset[SlotKey] = frozenset(),
     ) -> None:
         self.graph = graph
         self.captures: tuple[Tensor, ...] = ()
@@ -46,7 +48,7 @@ class Function:
         self.outputs = tuple(outputs)
         self.targets = tuple(targets)
         self.what = region.what if region is not None else "run"
-        self.outline = Outline(self.inputs, outputs, targets, region is not None, _inner_outlines, region)
+        self.outline = Outline(self.inputs, outputs, targets, region is not None, _inner_outlines, region, written)
         self.lock = threading.RLock()
         self.plans: dict[Any, Any] = {}
         self.exact: dict[Any, Any] = {}
@@ -76,22 +78,45 @@ def branch_function(branch: Region, live: Sequence[int]) -> Function:
     return _cached(branch, ("branch", *live), [], [branch.outputs[i] for i in live])
 
 
-def body_function(body: Region, live: Sequence[int]) -> Function:
+def body_function(loop: Operation, live: Sequence[int]) -> Function:
     """One iteration of a loop, as a function of its live variables (and captures)."""
-    return _cached(body, ("body", *live), [body.inputs[i] for i in live], [body.outputs[i] for i in live])
+    body = loop.attrs["body"]
+    inputs, outputs = [body.inputs[i] for i in live], [body.outputs[i] for i in live]
+    return _cached(body, ("body", *live), inputs, outputs, loop)
 
 
-def test_function(test: Region, live: Sequence[int]) -> Function:
+def test_function(loop: Operation, live: Sequence[int]) -> Function:
     """A loop's condition, as a function of its live variables (and captures)."""
-    return _cached(test, ("test", *live), [test.inputs[i] for i in live], test.outputs)
+    test = loop.attrs["cond"]
+    return _cached(test, ("test", *live), [test.inputs[i] for i in live], test.outputs, loop)
 
 
-def _cached(region: Region, key: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Function:
+def _cached(
+    region: Region,
+    key: Any,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    loop: Operation | None = None,
+) -> Function:
     functions: dict[Any, Function] = region.functions
     key = (key, len(region.operations), region.graph.changes)
     if key not in functions:
-        functions[key] = Function(region.graph, inputs, outputs, (), region)
+        written = frozenset[SlotKey]() if loop is None else _written_in(loop)
+        functions[key] = Function(region.graph, inputs, outputs, (), region, written)
     return functions[key]
+
+
+def live_results(branching: Operation, wanted: Sequence[int]) -> list[int]:
+    """The results of a branching that matter: the wanted ones, and those that effects in an order stand behind."""
+    branches = [value for value in branching.attrs.values() if isinstance(value, Region)]
+    if not any(_outline(b, b.outputs).has_ordered_effects for b in branches):
+        return list(wanted)
+    effectful = (
+        i
+        for i in range(len(branching.outputs))
+        if any(_outline(b, [b.outputs[i]]).has_ordered_effects for b in branches)
+    )
+    return sorted({*wanted, *effectful})
 
 
 def live_variables(loop: Operation, wanted: Sequence[int]) -> list[int]:
@@ -132,10 +157,20 @@ def _arguments(region: Region, outputs: Sequence[Tensor]) -> list[Tensor]:
     return found
 
 
-def _outline(region: Region, outputs: Sequence[Tensor]) -> Outline:
-    return Outline((), outputs, (), True, _inner_outlines, region)
+def _outline(
+    region: Region, outputs: Sequence[Tensor], written: frozenset[SlotKey] = frozenset()
+) -> Outline:
+    return Outline((), outputs, (), True, _inner_outlines, region, written)
+
+
+def _written_in(loop: Operation) -> frozenset[SlotKey]:
+    """The variables that a loop's body or condition writes: neither can be given their values from outside."""
+    regions = loop.attrs["body"], loop.attrs["cond"]
+    return frozenset[SlotKey]().union(*(_outline(r, r.outputs).writes for r in regions))
 
 
 def _inner_outlines(op: Operation) -> list[Outline]:
     """Outlines of all that the regions of an operation may do, for the analysis of effects."""
-    return [_outline(value, value.outputs) for value in op.attrs.values() if isinstance(value, Region)]
+    regions = [value for value in op.attrs.values() if isinstance(value, Region)]
+    written = _written_in(op) if regions and op.type == "While" else frozenset[SlotKey]()
+    return [_outline(r, r.outputs, written) for r in regions]
