@@ -654,6 +654,13 @@ SIMPLE = [
         "RealDiv(x, Fill(Shape(x), 3.0))",
         "RealDiv(x, 3.0)",
     ),
+    Case(
+        "of_broadcast",
+        lambda x, y, z: op.ExpandDims(op.BroadcastTo(x, tf.shape(y)), -1) * z,
+        "Mul(ExpandDims(BroadcastTo(x, Shape(y)), -1), z)",
+        "Mul(Reshape(x, []), z)",
+        {"x": [3.0], "y": [1.0, 2.0], "z": [[1.0], [NAN]]},
+    ),
     stays(
         "of_broadcast",
         lambda x, y: op.BroadcastTo(x, [2, 3]) * y,

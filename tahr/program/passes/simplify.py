@@ -136,9 +136,17 @@ def of_broadcast(x: Value, y: Value, node: Node) -> Value | None:
 
 
 def _narrow(x: Value) -> Value:
-    """What was broadcast, or filled in, to make a value."""
-    name = x.node.opdef.name
-    return x.node.inputs[0] if name == "BroadcastTo" else x.node.inputs[1] if name == "Fill" else x
+    """What was broadcast, or filled in, to make a value: many copies of one number are that number, in any shape."""
+    node = x.node
+    if node.opdef.name == "BroadcastTo":
+        return node.inputs[0]
+    if node.opdef.name == "Fill":
+        return node.inputs[1]
+    if node.opdef.name in _RESHAPES:
+        inner = _narrow(node.inputs[0])
+        if inner is not node.inputs[0] and shapes.num_elements(inner.shape) == 1:
+            return inner if inner.shape == () else build.Reshape(inner, [])
+    return x
 
 
 @rule(p.Neg(p.BroadcastTo("x", "shape")))
