@@ -17,7 +17,7 @@ from tahr.program.function import Function
 
 
 def outline(fetches: Any, targets: Any = ()) -> Any:
-    return Function(tf.get_default_graph(), [], [f for f in fetches], list(targets)).outline
+    return Function(tf.get_default_graph(), [], list(fetches), list(targets)).outline
 
 
 def ready(*variables: Any) -> tf.Session:

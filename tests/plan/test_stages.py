@@ -1,0 +1,170 @@
+"""Stages: classes of input shapes, what is planned once, and where a stage ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tahr as tf
+from tahr.core.sizes import Size
+from tahr.plan import stages
+from tahr.plan.stages import PlannedStage, classify, first_stage
+from tahr.program.function import Function
+from tahr.program.passes import pipeline
+
+
+def function_of(outputs: Any, inputs: Any) -> Function:
+    return Function(tf.get_default_graph(), inputs, outputs)
+
+
+def planned(function: Function, *values: Any) -> PlannedStage:
+    return first_stage(function, [np.asarray(v) for v in values], pipeline.for_numpy)
+
+
+# ---------------------------------------------------------------- classes
+
+
+def classes(*pairs: tuple[Any, tuple[int, ...]]) -> list[tuple[Any, ...]]:
+    values = {tf.placeholder(tf.float32, static): np.zeros(shape, np.float32) for static, shape in pairs}
+    return [spec.shape for spec in classify(values)[0].values()]
+
+
+def test_known_sizes_are_integers():
+    assert classes(([3, 4], (3, 4))) == [(3, 4)]
+
+
+def test_zero_and_one_are_classes_of_their_own():
+    ((zero, one, other),) = classes(([None, None, None], (0, 1, 5)))
+    assert (zero, one) == (0, 1)
+    assert isinstance(other, Size)
+
+
+def test_equal_sizes_share_a_symbol_and_others_do_not():
+    (a, b), (c,) = classes(([None, None], (5, 7)), ([None], (7,)))
+    assert b == c
+    assert a != b
+
+
+def test_an_unknown_rank_is_that_of_the_value():
+    ((a, b),) = classes((None, (2, 1)))
+    assert isinstance(a, Size)
+    assert b == 1
+
+
+def test_a_value_without_dtype_is_classed_by_its_own():
+    x = tf.placeholder()
+    specs, key = classify({x: np.zeros(2, np.int64)})
+    assert specs[x].dtype is tf.int64
+    assert key != classify({x: np.zeros(2, np.float32)})[1]
+
+
+# ---------------------------------------------------------------- caches
+
+
+def test_one_plan_for_all_sizes_of_a_class():
+    x = tf.placeholder(tf.float32, [None, None])
+    function = function_of([x * 2.0], [x])
+    square = {id(planned(function, np.zeros((n, n), np.float32))) for n in (2, 3, 50)}
+    oblong = {id(planned(function, np.zeros((n, n + 1), np.float32))) for n in (2, 3, 50)}
+    assert len(square) == len(oblong) == 1
+    assert square != oblong
+    assert len(function.plans) == 2
+
+
+def test_plans_for_different_dtypes_of_one_placeholder_stay_apart():
+    x = tf.placeholder()
+    y = x * 2
+    session = tf.Session()
+    for _ in range(2):
+        for value in (np.int32([1, 2]), np.float64([1.5, 2.5]), np.float32([0.5, 0.5])):
+            found = session.run(y, {x: value})
+            assert found.dtype == value.dtype
+            np.testing.assert_array_equal(found, value * 2)
+
+
+def test_the_memory_of_exact_shapes_is_bounded(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(stages, "MAX_EXACT", 5)
+    x = tf.placeholder(tf.float32, [None])
+    function = function_of([x * 2.0], [x])
+    for n in range(30):
+        planned(function, np.zeros(n, np.float32))
+        assert len(function.exact) <= 5
+    assert len(function.plans) == 3
+
+
+def test_the_memory_of_classes_is_bounded(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(stages, "MAX_PLANS", 4)
+    x = tf.placeholder(tf.float32)
+    function = function_of([x * 2.0], [x])
+    for rank in range(12):
+        planned(function, np.zeros((1,) * rank, np.float32))
+        assert len(function.plans) <= 4
+
+
+def test_the_memory_of_following_stages_is_bounded(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(stages, "MAX_PLANS", 3)
+    x = tf.placeholder(tf.float64, [])
+    middle = tf.py_func(lambda n: np.ones((1,) * int(n)), [x], tf.float64)
+    y = tf.reduce_sum(middle + 1.0)
+    session = tf.Session()
+    for rank in range(8):
+        assert session.run(y, {x: float(rank)}) == 2.0
+
+
+# ---------------------------------------------------------------- where a stage ends
+
+
+def test_a_program_of_known_shapes_is_one_stage():
+    x = tf.placeholder(tf.float32, [None, 3])
+    y = tf.reshape(x, [tf.shape(x)[0] * 3]) + tf.reduce_mean(x)
+    assert planned(function_of([y], [x]), np.zeros((5, 3), np.float32)).is_whole
+
+
+def test_a_recurrent_loop_over_a_batch_of_any_size_is_one_stage():
+    x = tf.placeholder(tf.float32, [None, 3])
+    _, h = tf.while_loop(lambda i, h: i < 3, lambda i, h: (i + 1, tf.tanh(h + x)), [0, x])
+    assert planned(function_of([h * 2.0], [x]), np.zeros((5, 3), np.float32)).is_whole
+
+
+def test_a_shape_that_depends_on_data_ends_a_stage():
+    x = tf.placeholder(tf.int32, [None])
+    values, _ = tf.unique(x)
+    function = function_of([values * 2], [x])
+    first = planned(function, np.zeros(5, np.int32))
+    assert not first.is_whole
+    assert [op.type for op in first.stage.done if op.type != "Const"] == ["Unique"]
+
+
+def test_a_result_whose_shape_depends_on_data_needs_no_further_stage():
+    x = tf.placeholder(tf.int32, [None])
+    values, _ = tf.unique(x)
+    assert planned(function_of([values], [x]), np.zeros(5, np.int32)).is_whole
+
+
+def test_a_fed_shape_is_looked_at():
+    shape, x = tf.placeholder(tf.int32, [2]), tf.placeholder(tf.float32, [None])
+    y = tf.reshape(x, shape) * 2.0
+    session = tf.Session()
+    for size in ((2, 3), (3, 2), (6, 1), (1, 6)):
+        assert session.run(y, {x: np.zeros(6), shape: size}).shape == size
+
+
+def test_an_independent_part_does_not_wait_for_data():
+    x = tf.placeholder(tf.float32, [None])
+    y = tf.boolean_mask(x, x > 0.0) * 2.0
+    z = tf.exp(tf.sin(x))
+    first = planned(function_of([y, z], [x]), np.zeros(5, np.float32))
+    assert z.op in first.stage.done
+
+
+def test_a_constant_captured_by_a_loop_that_is_fed_another_value():
+    n = tf.constant([2, 3])
+    x = tf.placeholder(tf.float32, [6])
+    _, y = tf.while_loop(
+        lambda i, a: i < 2, lambda i, a: (i + 1, tf.reshape(tf.reshape(a, n) * 2.0, [6])), [0, x]
+    )
+    session = tf.Session()
+    for shape in ((2, 3), (3, 2), (6, 1), (2, 3)):
+        np.testing.assert_array_equal(session.run(y, {x: np.ones(6), n: shape}), np.full(6, 4.0))
