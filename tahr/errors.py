@@ -31,6 +31,8 @@ UNAVAILABLE = 14
 DATA_LOSS = 15
 UNAUTHENTICATED = 16
 
+_MAX_LINES = 12
+
 
 def describe(subject: str, problem: str, where: Sequence[str] = (), fix: str | None = None) -> str:
     """One error text: what happened, to which operation, on which lines of the user's, and what to write.
@@ -42,15 +44,20 @@ def describe(subject: str, problem: str, where: Sequence[str] = (), fix: str | N
         fix: what to write instead.
 
     Returns:
-        A text of at most 12 lines.
+        A text of at most 12 lines; of a longer problem, the first line and the last ones.
     """
-    lines = [f"{subject}: {problem}" if subject else problem]
-    lines += [f"  {line}" for line in where[:9]]
+    tail = [f"  {line}" for line in where[:9]]
     if len(where) > 9:
-        lines.append(f"  ... and {len(where) - 9} more")
+        tail.append(f"  ... and {len(where) - 9} more")
     if fix:
-        lines.append(f"  Fix: {fix}")
-    return "\n".join(lines)
+        tail.append(f"  Fix: {fix}")
+    lines = [line for line in problem.splitlines() if line.strip()] or [""]
+    if subject:
+        lines[0] = f"{subject}: {lines[0]}"
+    room = _MAX_LINES - len(tail)
+    if len(lines) > room:
+        lines = lines[:1] if room < 3 else [lines[0], "  ...", *lines[len(lines) - room + 2 :]]
+    return "\n".join(lines + tail)
 
 
 class OpError(Exception):

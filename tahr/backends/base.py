@@ -367,6 +367,8 @@ def runtime_error(op: Operation | None, error: Exception, operands: Sequence[Any
     elif not isinstance(error, (ValueError, IndexError, TypeError, ArithmeticError)):
         return error
     problem = _incompatible_shapes(op, operands) or str(error) or type(error).__name__
+    if kind is errors.ResourceExhaustedError:
+        problem = f"OOM when allocating tensor: {problem}"
     where = [] if op is None else [op.describe()]
     where += _describe_operands(op, operands)
     text = errors.describe(op.type if op is not None else "", problem, where, getattr(error, "fix", None))

@@ -656,7 +656,11 @@ def _placeholder_shape(*, dtype: DType | None, shape: TensorShape) -> Shape:
 def _placeholder_kernel(*, dtype: DType | None, shape: TensorShape) -> Array:
     kind = "" if dtype is None else f" with dtype {_MESSAGE_NAMES.get(dtype.name, dtype.name)}"
     what = "" if shape.raw is None else f"{' and' if kind else ' with'} shape {shapes.show(shape.raw)}"
-    raise Complaint(f"You must feed a value for placeholder tensor{kind}{what}")
+    # Otherwise `Session.run` has found it before anything runs.
+    raise Complaint(
+        f"You must feed a value for placeholder tensor{kind}{what}, which is inside a loop or branch",
+        "make the placeholder outside of it: what is inside cannot be fed",
+    )
 
 
 def placeholder(dtype: Any = None, shape: Any = None, name: str | None = None) -> Tensor:

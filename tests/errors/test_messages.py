@@ -519,6 +519,44 @@ def test_error_inside_a_loop_names_the_inner_operation() -> None:
     assert line_of("here", test_error_inside_a_loop_names_the_inner_operation) in text
 
 
+def test_long_problems_keep_their_beginning_and_end() -> None:
+    def recursive(n: int) -> float:
+        return recursive(n - 1) if n else 1 // n
+
+    def alternating(n: int) -> float:
+        return recursive(n - 1) if n % 2 else alternating(n - 1)
+
+    value = tf.py_func(lambda: alternating(40), [], tf.float32, name="call")
+    text = op_error_of(lambda: run(value), tf.errors.UnknownError, "call")
+    assert "ZeroDivisionError" in text.splitlines()[0]
+    assert "in recursive" in text
+
+
+def test_memory_that_is_not_there() -> None:
+    n = tf.placeholder(tf.int32, [], name="n")
+    huge = tf.zeros([n, n, n], name="huge")  # here
+    text = op_error_of(lambda: run(huge, {n: 100_000}), tf.errors.ResourceExhaustedError, "huge")
+    assert "OOM when allocating tensor" in text
+    assert line_of("here", test_memory_that_is_not_there) in text
+
+
+def test_a_placeholder_inside_a_loop() -> None:
+    def body(i: Any) -> Any:
+        return i + tf.placeholder(tf.int32, [], name="inner")  # here
+
+    result = tf.while_loop(lambda i: i < 3, body, [0])
+    text = op_error_of(lambda: run(result), tf.errors.InvalidArgumentError, "while/inner")
+    assert "You must feed a value for placeholder tensor" in text
+    assert line_of("here", body) in text
+    assert "Fix: make the placeholder outside of it" in text
+
+
+def test_text_beside_numbers_is_not_to_be_cast() -> None:
+    text = message_of(lambda: tf.constant(1.0) + "a", TypeError)
+    assert "has type string that does not match type float32" in text
+    assert "Fix" not in text
+
+
 # ---------------------------------------------------------------- the classes
 
 
