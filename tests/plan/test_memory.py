@@ -154,7 +154,7 @@ VIEWS: list[Callable[[Any], Any]] = [
 ]
 
 
-@settings(max_examples=80)
+@settings(max_examples=3 * settings().max_examples)
 @given(
     st.lists(
         st.tuples(st.integers(0, 2), st.integers(0, 99), st.integers(0, 99), st.integers(0, 99)),

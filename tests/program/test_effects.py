@@ -336,7 +336,7 @@ def build(steps: list[Step], variables: list[Any], size: tuple[int, ...]) -> lis
 
 
 @pytest.mark.parametrize("use_resource", [False, True])
-@settings(max_examples=60)
+@settings(max_examples=3 * settings().max_examples)
 @given(program=programs(), size=st.sampled_from([(), (3,)]))
 def test_random_reads_and_writes_as_the_rule_says(
     use_resource: bool, program: tuple[int, list[Step], list[int]], size: tuple[int, ...]
