@@ -1,8 +1,8 @@
 """From a function's outline to Programs: one for each stage that can be planned before the run has to look at data.
 
-Within a Program every rank and dtype is concrete, and a dimension is an integer or a symbol. Where an operation's output
-shape depends on data (unique, boolean_mask, py_func) or an operation may block (dequeue), a stage ends: what follows is
-extracted when the shapes are known.
+Within a Program every rank and dtype is concrete, and a dimension is an integer or a symbol. Where an operation's
+output shape depends on data (unique, boolean_mask, py_func) or an operation may block (dequeue), a stage ends: what
+follows is extracted when the shapes are known.
 """
 
 from __future__ import annotations
@@ -295,13 +295,17 @@ class _Extraction:
             if not arg.is_hetero:
                 groups.setdefault(arg.type, []).append(i)
         result = list(inputs)
-        for places in groups.values():
+        for name, places in groups.items():
             variable = next((op.inputs[i] for i in places if _takes_variable(op, i)), None)
             if variable is not None:  # what is written to a variable takes its dtype
                 dtype = variable.dtype.base_dtype
             else:
                 operands = [_promotable(op.inputs[i], inputs[i]) for i in places]
                 dtype = dtypes.of_numpy(np.result_type(*operands))
+                allowed = op.opdef.types.get(name)
+                # The logarithm of integers is computed in float64, as NumPy does.
+                if allowed is not None and dtype not in allowed and (dtype.is_integer or dtype.is_bool):
+                    dtype = dtypes.float64
             for i in places:
                 if inputs[i].dtype is not dtype:
                     result[i] = self._cast(inputs[i], dtype)

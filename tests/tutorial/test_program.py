@@ -127,3 +127,34 @@ def test_operations_know_their_consumers() -> None:
     assert x.consumers() == [y.op, z.op]
     assert list(z.op.inputs) == [y, x]
     assert z.consumers() == []
+
+
+def test_integers_become_floats_where_only_floats_make_sense() -> None:
+    x = placeholder()
+    session = Session()
+    assert session.run(log(x), {x: 1}) == 0
+    assert session.run(softmax(x), {x: [[0, 0]]}).tolist() == [[0.5, 0.5]]
+    assert session.run(tf.sigmoid(x), {x: [0]}).tolist() == [0.5]
+    assert session.run(tf.gradients(tf.sigmoid(x), [x])[0], {x: [0]}) == [0.25]
+    assert session.run(negative(x), {x: [1]}).dtype.kind == "i"
+
+
+def test_what_is_written_to_a_variable_takes_its_dtype() -> None:
+    x = placeholder()
+    w = Variable(np.array([1, 2], np.float32))
+    found = Session().run(tf.assign(w, x), {x: np.array([0.5, 1.5])})
+    assert found.dtype == np.float32
+    assert found.tolist() == [0.5, 1.5]
+
+
+@pytest.mark.parametrize("optimizer", ["GradientDescent", "Momentum", "Adam", "Adagrad", "RMSProp", "Ftrl"])
+def test_optimizers_keep_the_variables_dtype_whatever_is_fed(optimizer: str) -> None:
+    x = placeholder()
+    w = Variable(np.array([1, 2], np.float32))
+    arguments = {"momentum": 0.9} if optimizer == "Momentum" else {}
+    step = getattr(tf.train, optimizer + "Optimizer")(0.1, **arguments).minimize(reduce_sum(multiply(x, w)))
+    session = Session()
+    session.run(step, {x: [3, 4]})
+    found = session.run(w)
+    assert found.dtype == np.float32
+    assert (found < [1, 2]).all()
