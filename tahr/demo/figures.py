@@ -75,7 +75,7 @@ def _draw_accuracy(axes: Any, training: Training) -> None:
         )
     axes.set(title="Accuracy", xlabel="step", ylim=(max(0.0, min(0.8, *history.accuracies[-25:])), 1.005))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axes.legend(loc="lower right", fontsize="small")
+    axes.legend(loc="best", fontsize="small")
     axes.grid(alpha=0.3)
 
 
