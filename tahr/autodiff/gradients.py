@@ -87,7 +87,13 @@ def gradients(
         found = backpropagate(y_tensors, x_tensors, dys, stop_tensors)
         if unconnected == "zero":
             found = [structural.zeros_like(x) if g is None else g for x, g in zip(xs, found)]
-        return found
+        return [_typed(x, g) for x, g in zip(x_tensors, found)]
+
+
+def _typed(x: Tensor, gradient: Gradient) -> Gradient:
+    """A gradient with respect to a placeholder without dtype has the dtype of what is fed."""
+    is_open = x.spec.dtype is None and isinstance(gradient, Tensor)
+    return casts.CastLike(gradient, x) if is_open else gradient
 
 
 def source_tensor(x: Any) -> Tensor:

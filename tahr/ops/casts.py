@@ -42,6 +42,32 @@ def _cast_gradient(op: Operation, dy: Tensor) -> Tensor | None:
     return cast(dy, source) if source in FLOATING and target in FLOATING else None
 
 
+# A gradient below a `placeholder()` without dtype: it gets the dtype of what it is taken with respect to once that is
+# fed. Beside integers, which have no gradients in TensorFlow, it stays what it is.
+CastLike = OpDef("CastLike", "x: T, like: S -> y: T", types={"T": FLOATING}, form=ELEMENTWISE)
+
+
+@CastLike.dtype
+def _cast_like_dtype(x: Spec, like: Spec) -> list[DType | None]:
+    return [like.dtype if like.dtype is None or like.dtype in FLOATING else x.dtype]
+
+
+@CastLike.shape
+def _cast_like_shape(x: Spec, like: Spec) -> Shape:
+    return x.shape
+
+
+@CastLike.kernel
+def _cast_like_kernel(x: Array, like: Array) -> Array:
+    target = dtypes.of_numpy(like.dtype)
+    return _cast_kernel(x, DstT=target, Truncate=False) if target in FLOATING else x.copy()
+
+
+@CastLike.gradient
+def _cast_like_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None]:
+    return CastLike(dy, op.inputs[0]), None
+
+
 def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
     """`x` in another dtype; a tensor that has it already is returned as it is.
 

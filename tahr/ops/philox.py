@@ -721,7 +721,7 @@ class Stream:
         # All the samples of one alpha come before those of the next.
         values = _gamma(generator, np.repeat(alpha.astype(np.float64).reshape(-1), samples))
         result = values.reshape(alpha.size, samples).T.reshape(*shape, *alpha.shape)
-        subnormal = np.abs(result) < np.finfo(np.float32 if dtype.itemsize < 8 else dtype).tiny
+        subnormal = np.abs(result) < (2.0**-126 if dtype.itemsize < 8 else 2.0**-1022)
         return np.where(subnormal, 0.0, result).astype(dtype)
 
     def poisson(self, shape: Sequence[int], rate: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> Array:
@@ -747,7 +747,10 @@ class Stream:
                 f"RandomPoissonV2: dtype must be float16, float32, float64, int32 or int64, got {dtype.name}"
             )
         rate = np.asarray(rate, np.float64)
-        highest = float(np.iinfo(dtype).max if dtype.kind == "i" else np.finfo(dtype).max)
+        if dtype.kind == "i":
+            highest = float(np.iinfo(dtype).max)
+        else:  # finfo would compute its constants now, perhaps while denormals count as zero
+            highest = float(np.nextafter(dtype.type(np.inf), dtype.type(0)))
         if not np.all(rate <= highest) or np.any(np.isinf(rate) & (rate > 0)):
             raise ValueError(
                 f"RandomPoissonV2: rate must be finite and at most {highest:g}, the most {dtype.name} holds"

@@ -127,6 +127,7 @@ CANONICAL = [
         "same_shape", lambda x: tf.reshape(x, [2, 3]), "Reshape(x, [2, 3])", inputs={"x": MATRIX}
     ),  # x may be [3, 2]
     Case("same_dtype", lambda x: op.Cast(x, DstT=x.dtype), "Cast(x, DstT=float32)", "x", dtypes=("float32",)),
+    Case("like_same_dtype", lambda x, y: op.CastLike(x, y), "CastLike(x, y)", "x", {"x": [1.5], "y": [2.0]}),
     stays("same_dtype", lambda x: op.Cast(x, DstT=tf.int32), "Cast(x, DstT=int32)", inputs={"x": [1.5]}),
     Case(
         "identical_order",

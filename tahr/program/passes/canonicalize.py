@@ -90,6 +90,12 @@ def same_dtype(x: Value, to: dtypes.DType) -> Value | None:
     return x if x.dtype is to else None
 
 
+@rule(p.CastLike("x", ...), same_shape=True)
+def like_same_dtype(x: Value, node: Node) -> Value | None:
+    """cast_like(x, y) -> x where y has its dtype, or one without gradients. Nothing is converted."""
+    return x if x.dtype is node.outputs[0].dtype else None
+
+
 @rule(p.Transpose("x", perm="perm"))
 def identical_order(x: Value, perm: tuple[int, ...]) -> Value | None:
     """transpose(x, [0, 1, 2]) -> x. Nothing moves."""
@@ -243,6 +249,7 @@ RULES = Rules(
     same_list,
     same_shape,
     same_dtype,
+    like_same_dtype,
     identical_order,
     whole_slice,
     whole_strided_slice,
