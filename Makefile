@@ -30,8 +30,9 @@ test-all: lint
 fuzz: $(VENV)/.dev
 	HYPOTHESIS_PROFILE=fuzz $(PYTEST) -q -n $(JOBS) -m hypothesis --timeout=3600
 
+# These variables would hold a current OpenBLAS to an older processor's kernels.
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks $(ARGS)
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python -m benchmarks $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check --quiet .
