@@ -10,7 +10,7 @@ import numpy as np
 from tahr.core import convert, dtypes, scopes, shapes
 from tahr.core.convert import IndexedSlices
 from tahr.core.dtypes import DType
-from tahr.core.graph import Graph, Operation, Tensor, install_operators
+from tahr.core.graph import Graph, Operation, Operators, Tensor, install_operators
 from tahr.core.opdef import Array
 from tahr.core.scopes import GraphKeys
 from tahr.core.shapes import TensorShape
@@ -29,7 +29,7 @@ class VariableAggregation:
     NONE, SUM, MEAN, ONLY_FIRST_REPLICA = range(4)
 
 
-class Variable:
+class Variable(Operators):
     """A value that a session keeps from run to run.
 
     Args:
@@ -42,7 +42,7 @@ class Variable:
         name: its name; "Variable" by default.
         variable_def: not supported: importing is done by the graph importers.
         dtype: its dtype; that of the initial value by default.
-        expected_shape: old name of `shape`.
+        expected_shape: accepted; the initial value's shape is used, as in TensorFlow 1.15.
         import_scope: not supported.
         constraint: a function from the new value to the value to keep, applied by optimizers.
         use_resource: whether it is a resource variable, whose reads are ordered by control dependencies alone; False
@@ -93,7 +93,6 @@ class Variable:
         self._save_slice_info: Any = None
         self._synchronization, self._aggregation = synchronization, aggregation
         wanted = None if dtype is None else dtypes.as_dtype(dtype).base_dtype
-        shape = expected_shape if shape is None else shape
         with scopes.init_scope():
             self._build(
                 initial_value, wanted, name, validate_shape, None if shape is None else TensorShape(shape)
@@ -114,19 +113,24 @@ class Variable:
         """Adds the variable's operations: initial value, the variable, its initializer, a read."""
         given = callable(initial_value)
         with scopes.name_scope(name, "Variable", [] if given else [initial_value]) as scope:
-            if given:
+            if given or self._use_resource:
                 with scopes.name_scope("Initializer"):
-                    self._initial_value = convert.convert_to_tensor(
-                        initial_value(), dtype=dtype, name="initial_value"
-                    )
+                    value = initial_value() if given else initial_value
+                    self._initial_value = convert.convert_to_tensor(value, dtype=dtype, name="initial_value")
             else:
                 self._initial_value = convert.convert_to_tensor(
                     initial_value, dtype=dtype, name="initial_value"
                 )
+            if self._initial_value.op.region is not None:
+                raise ValueError(
+                    f"Initializer for variable {scope} is from inside a control-flow construct, such as a loop or "
+                    "conditional. When creating a variable inside a loop or conditional, use a lambda as the "
+                    "initializer."
+                )
+            if validate_shape and not self._initial_value.shape.is_fully_defined():
+                raise ValueError("initial_value must have a shape specified: " + str(self._initial_value))
             if shape is None:
                 shape = self._initial_value.shape if validate_shape else TensorShape(None)
-                if validate_shape and shape.ndims is None:
-                    raise ValueError("initial_value must have a shape specified: " + str(self._initial_value))
             self._dtype: DType = self._initial_value.dtype.base_dtype
             attrs = {"dtype": self._dtype, "shape": shape.raw}
             if self._use_resource:
@@ -209,7 +213,7 @@ class Variable:
     @property
     def shape(self) -> TensorShape:
         """Its static shape."""
-        return TensorShape(self._handle.op.attrs["shape"])
+        return TensorShape(self._handle.op.attrs["shape"]) if self._use_resource else self._handle.shape
 
     def get_shape(self) -> TensorShape:
         """Its static shape."""
@@ -264,11 +268,17 @@ class Variable:
 
     def read_value(self) -> Tensor:
         """A new read, which control dependencies order."""
-        return self._read() if self._use_resource else structural.identity(self._handle, name="read")
+        if self._use_resource:
+            return structural.identity(self._read())
+        return structural.identity(self._handle, name="read")
 
     def sparse_read(self, indices: Any, name: str | None = None) -> Tensor:
         """The rows at `indices`."""
         return indexing.gather(self, indices, name=name)
+
+    def gather_nd(self, indices: Any, name: str | None = None) -> Tensor:
+        """The elements or slices at `indices`, [..., depth]."""
+        return indexing.gather_nd(self, indices, name=name)
 
     def eval(self, session: Any = None) -> Array:
         """Its value in `session` or the default session."""
@@ -315,23 +325,64 @@ class Variable:
         # The read after a resource variable's write has the write as its innermost control input.
         return result.op.control_inputs[-1] if self._use_resource else result.op
 
+    def _scatter(self, kind: str, rows: Any, use_locking: bool, name: str | None) -> Tensor:
+        if not isinstance(rows, IndexedSlices):
+            raise TypeError(f"sparse_delta is not IndexedSlices: {rows}")
+        return _scatter(kind, self, rows.indices, rows.values, use_locking, name)
+
     def scatter_sub(
         self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None
-    ) -> Any:
-        """Subtracts rows."""
-        return scatter_sub(self, sparse_delta.indices, sparse_delta.values, use_locking, name)
+    ) -> Tensor:
+        """Subtracts rows. Raises TypeError where `sparse_delta` is no IndexedSlices."""
+        return self._scatter("Sub", sparse_delta, use_locking, name)
 
     def scatter_add(
         self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None
-    ) -> Any:
-        """Adds rows."""
-        return scatter_add(self, sparse_delta.indices, sparse_delta.values, use_locking, name)
+    ) -> Tensor:
+        """Adds rows; as `scatter_sub`."""
+        return self._scatter("Add", sparse_delta, use_locking, name)
 
     def scatter_update(
         self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None
-    ) -> Any:
-        """Sets rows."""
-        return scatter_update(self, sparse_delta.indices, sparse_delta.values, use_locking, name)
+    ) -> Tensor:
+        """Sets rows; as `scatter_sub`."""
+        return self._scatter("Update", sparse_delta, use_locking, name)
+
+    def scatter_max(
+        self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None
+    ) -> Tensor:
+        """Takes the maximum with rows; as `scatter_sub`."""
+        return self._scatter("Max", sparse_delta, use_locking, name)
+
+    def scatter_min(
+        self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None
+    ) -> Tensor:
+        """Takes the minimum with rows; as `scatter_sub`."""
+        return self._scatter("Min", sparse_delta, use_locking, name)
+
+    def scatter_mul(
+        self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None
+    ) -> Tensor:
+        """Multiplies rows; as `scatter_sub`."""
+        return self._scatter("Mul", sparse_delta, use_locking, name)
+
+    def scatter_div(
+        self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None
+    ) -> Tensor:
+        """Divides rows; as `scatter_sub`."""
+        return self._scatter("Div", sparse_delta, use_locking, name)
+
+    def scatter_nd_sub(self, indices: Any, updates: Any, name: str | None = None) -> Tensor:
+        """Subtracts from the elements or slices at `indices`, [..., depth]."""
+        return scatter_nd_sub(self, indices, updates, name=name)
+
+    def scatter_nd_add(self, indices: Any, updates: Any, name: str | None = None) -> Tensor:
+        """Adds to the elements or slices at `indices`, [..., depth]."""
+        return scatter_nd_add(self, indices, updates, name=name)
+
+    def scatter_nd_update(self, indices: Any, updates: Any, name: str | None = None) -> Tensor:
+        """Sets the elements or slices at `indices`, [..., depth]."""
+        return scatter_nd_update(self, indices, updates, name=name)
 
     def count_up_to(self, limit: int) -> Tensor:
         """Adds one unless that would pass `limit`, which raises OutOfRangeError; gives the value before."""
@@ -358,9 +409,6 @@ class Variable:
 
     def __eq__(self, other: object) -> bool:
         return self is other
-
-    def __bool__(self) -> bool:
-        return bool(self.value())
 
     def __array_ufunc__(self, *args: Any, **kwargs: Any) -> Any:
         return self.value().__array_ufunc__(*(_value_of(a) for a in args), **kwargs)
@@ -420,7 +468,7 @@ def _convert_variable(value: Variable, dtype: DType | None, name: str | None, as
     found = value.dtype.base_dtype
     if dtype is not None and found is not dtype:
         raise ValueError(
-            f"Incompatible type conversion requested to type {dtype.name!r} for variable of type {found.name!r}"
+            f"Incompatible type conversion requested to type {dtype.name!r} for variable of type {value.dtype.name!r}"
         )
     return (
         value.handle_or_ref
@@ -442,7 +490,7 @@ def _is_resource(ref: Any) -> bool:
 def _after(ref: Variable, op: Operation) -> Tensor:
     """A resource variable's value after a write."""
     with scopes.control_dependencies([op]):
-        return ref.read_value()
+        return ref.value()
 
 
 def _resource_value(ref: Variable, value: Any) -> Tensor:

@@ -60,101 +60,123 @@ def as_array(value: Any, dtype: DType | None) -> Array:
     if value is None:
         raise ValueError("None values not supported.")
     if isinstance(value, (TensorShape, Dimension)):
-        value = _static_value(value)
-    if isinstance(value, (np.ndarray, np.generic)):
-        array = np.asarray(value)
-        found = dtypes.of_numpy(array.dtype)
-        if dtype is None or found is dtype:
-            return _as_bytes(array) if found is dtypes.string else array.astype(found.numpy, copy=True)
-        if not _converts(array.dtype.kind, dtype):
-            raise TypeError(f"Expected {dtype.name}, but got {_short(value)} of type '{array.dtype}'.")
-        return array.astype(dtype.numpy)
-    try:
-        array = np.array(value) if not _is_text(value) else np.array(value, dtype=object)
-    except ValueError:
-        raise ValueError(
-            f"Can't convert Python sequence with mixed or ragged rows to a Tensor: {_short(value)}"
-        ) from None
+        value = _static_value(value, dtype)
+    if not isinstance(value, (list, tuple)) and hasattr(value, "__array__"):
+        return _from_array(np.asarray(value), dtype)
+    array = _from_python(value)
     kind = array.dtype.kind
-    if kind == "O" and not all(isinstance(v, (str, bytes)) for v in array.flat):
-        array, kind = _from_objects(value, array)
     if array.size == 0 and kind == "f":  # an empty list has no type of its own
         return array.astype((dtype or dtypes.float32).numpy)
     if dtype is None:
         return _derive(array, value)
     if not _converts(kind, dtype):
-        raise TypeError(f"Expected {dtype.name}, but got {_short(value)} of type '{_python_type(value)}'.")
-    if dtype is dtypes.string:
-        return _as_bytes(array)
+        leaves = np.array(value, dtype=object).flat
+        bad = next(v for v in leaves if not _converts(np.asarray(v).dtype.kind, dtype))
+        raise TypeError(f"Expected {dtype.name}, but got {_short(bad)} of type '{type(bad).__name__}'.")
     if dtype.is_integer and kind in "iu" and array.size:
         low, high = int(array.min()), int(array.max())
         if low < dtype.min or high > dtype.max:
             raise ValueError(f"Tensor value {_short(value)} is out of range for {dtype.name}")
-    return array.astype(dtype.numpy)
+    return _cast(array, dtype)
 
 
-def _static_value(value: TensorShape | Dimension) -> Any:
+def _static_value(value: TensorShape | Dimension, dtype: DType | None) -> Any:
+    """The integers that a known shape or dimension stands for."""
+    if dtype is not None and dtype not in dtypes.INDICES:
+        raise TypeError(f"Cannot convert a {type(value).__name__} to dtype: {dtype.name}")
     if isinstance(value, Dimension):
         if value.value is None:
             raise ValueError("Cannot convert an unknown Dimension to a Tensor: ?")
         return value.value
     if not value.is_fully_defined():
         raise ValueError(f"Cannot convert a partially known TensorShape to a Tensor: {value}")
-    return np.array(value.as_list(), dtype=np.int32)
+    return value.as_list() or np.zeros(0, np.int32)
 
 
-def _from_objects(value: Any, array: Array) -> tuple[Array, str]:
-    """A list that NumPy takes for objects: Dimensions and big integers are numbers; anything else is not."""
+def _from_array(array: Array, dtype: DType | None) -> Array:
+    """A copy of an array; one of numbers is cast to whatever dtype is asked for, as in TensorFlow."""
+    found = dtypes.of_numpy(array.dtype)
+    if found is dtypes.string and array.dtype.kind == "O":
+        for item in array.flat:
+            if not isinstance(item, (str, bytes)):
+                raise TypeError(f"Expected binary or unicode string, got {_short(item)}")
+    dtype = found if dtype is None else dtype
+    fits = found.is_complex <= dtype.is_complex and dtypes.string not in (found, dtype)
+    if found is not dtype and not (fits and dtype.is_numpy_compatible):
+        raise TypeError(f"Expected {dtype.name}, but got {_short(array)} of type '{array.dtype}'.")
+    return _cast(array, dtype)
+
+
+def _cast(array: Array, dtype: DType) -> Array:
+    """A copy in another type; what is too large for a float becomes infinite."""
+    if dtype is dtypes.string:
+        return _as_bytes(array)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return array.astype(dtype.numpy)
+
+
+def _from_python(value: Any) -> Array:
+    """The array that NumPy makes of a Python value: of numbers, or an object array of text.
+
+    Raises:
+        TypeError: it holds something else.  ValueError: it is ragged, or an integer is too big.
+    """
+    try:
+        array = np.array(value)
+        if array.dtype.kind in "SU":  # of a number beside a string NumPy makes a string
+            array = np.array(value, dtype=object)
+    except ValueError:
+        raise ValueError(
+            f"Can't convert Python sequence with mixed or ragged rows to a Tensor: {_short(value)}"
+        ) from None
+    if array.dtype.kind != "O" or all(isinstance(v, (str, bytes)) for v in array.flat):
+        return array
+    # NumPy takes Dimensions and big integers for objects.
     items = [v.value if isinstance(v, Dimension) else v for v in array.flat]
-    if not all(isinstance(v, (numbers.Number, np.generic)) for v in items):
-        bad = next(v for v in items if not isinstance(v, (numbers.Number, np.generic)))
-        raise TypeError(
-            f"Failed to convert object of type {type(value)} to Tensor. Contents: {_short(value)}. "
-            f"Consider casting elements to a supported type ({type(bad).__name__} is none)."
-        )
-    numeric = np.array(items).reshape(array.shape)
-    if numeric.dtype.kind == "O":
+    if all(isinstance(v, (int, float, complex, np.number)) for v in items):
+        numeric = np.array(items).reshape(array.shape)
+        if numeric.dtype.kind != "O":
+            return numeric
         raise ValueError(f"Tensor value {_short(value)} is out of range for int64")
-    return numeric, numeric.dtype.kind
+    kinds = ", ".join(sorted({type(v).__name__ for v in items}))
+    raise TypeError(
+        f"Failed to convert object of type {type(value)} to Tensor. Contents: {_short(value)}. "
+        f"Consider casting elements to a supported type (it holds: {kinds})."
+    )
 
 
 def _derive(array: Array, value: Any) -> Array:
-    kind = array.dtype.kind
-    if kind in "OSU":
-        return _as_bytes(array)
-    if kind == "f" and not _holds_numpy(value):
-        return array.astype(np.float32)
-    if kind in "iu" and not _holds_numpy(value):
-        fits = array.size == 0 or (int(array.min()) >= -(2**31) and int(array.max()) < 2**31)
-        return array.astype(np.int32 if fits else np.int64)
-    return array.astype(dtypes.of_numpy(array.dtype).numpy)
+    """An array in the dtype that TensorFlow derives: Python's numbers are float32 and, where they fit, int32."""
+    found = dtypes.of_numpy(array.dtype)
+    if not _holds_arrays(value):
+        if found is dtypes.float64:
+            found = dtypes.float32
+        elif found is dtypes.int64 and (
+            array.size == 0 or (int(array.min()) >= -(2**31) and int(array.max()) < 2**31)
+        ):
+            found = dtypes.int32
+    return _cast(array, found)
 
 
-def _holds_numpy(value: Any) -> bool:
-    """Whether a (nested) list holds NumPy values, whose dtype is then kept."""
+def _holds_arrays(value: Any) -> bool:
+    """Whether a (nested) list holds arrays, whose dtype is then kept."""
     while isinstance(value, (list, tuple)) and value:
         value = value[0]
-    return isinstance(value, (np.ndarray, np.generic))
-
-
-def _is_text(value: Any) -> bool:
-    while isinstance(value, (list, tuple)) and value:
-        value = value[0]
-    return isinstance(value, (str, bytes))
+    return isinstance(value, np.ndarray)
 
 
 def _converts(kind: str, dtype: DType) -> bool:
-    """Whether values of a NumPy kind may be written where `dtype` is wanted."""
+    """Whether Python values of a NumPy kind may be written where `dtype` is wanted."""
     if dtype is dtypes.string:
         return kind in "OSU"
     if dtype.is_bool:
         return kind == "b"
     if dtype.is_integer:
-        return kind in "iu"
+        return kind in "biu"
     if dtype.is_floating:
-        return kind in "iuf" or kind == "V"  # V: bfloat16
+        return kind in "biufV"  # V: bfloat16
     if dtype.is_complex:
-        return kind in "iufc"
+        return kind in "biufc"
     return kind == "O"
 
 
@@ -166,12 +188,6 @@ def _as_bytes(array: Array) -> Array:
     result = np.empty(len(flat), dtype=object)
     result[:] = flat
     return result.reshape(array.shape)
-
-
-def _python_type(value: Any) -> str:
-    while isinstance(value, (list, tuple)) and value:
-        value = value[0]
-    return type(value).__name__
 
 
 def _short(value: Any) -> str:
@@ -261,12 +277,17 @@ def _user_array(value: Any, dtype: DType | None) -> Array:
         raise kind(errors.describe("", str(error), [source.caller().describe()])) from error
 
 
+# Asking a million numbers one by one whether some conversion is registered for them would be felt.
+_PLAIN = frozenset({bool, int, float, complex, str, bytes})
+
+
 def _holds_tensor(values: Sequence[Any]) -> bool:
     return any(
         isinstance(v, Tensor)
         or (isinstance(v, (list, tuple)) and _holds_tensor(v))
         or any(isinstance(v, base) for base, _, _ in _converters)
         for v in values
+        if type(v) not in _PLAIN
     )
 
 
@@ -296,9 +317,18 @@ def constant(
         TypeError: the value does not fit `dtype`, or, with `verify_shape`, the shape.
         ValueError: the value has more elements than the shape.
     """
+    if isinstance(value, Tensor) or (isinstance(value, (list, tuple)) and _holds_tensor(value)):
+        raise TypeError(
+            errors.describe(
+                "constant",
+                "Expected any non-tensor type, but got a tensor instead.",
+                [source.caller().describe()],
+                "tf.convert_to_tensor(x), or tf.stack for a list of tensors",
+            )
+        )
     array = _user_array(value, None if dtype is None else dtypes.as_dtype(dtype).base_dtype)
     if shape is not None:
-        wanted = tuple(TensorShape(shape).as_list())
+        wanted: tuple[Any, ...] = tuple(TensorShape(shape).as_list())
         if verify_shape and wanted != array.shape:
             raise TypeError(f"Expected Tensor's shape: {wanted}, got {array.shape}.")
         count = int(np.prod(wanted, dtype=np.int64))
@@ -330,6 +360,10 @@ def apply(definition: OpDef, inputs: Sequence[Any], attrs: Mapping[str, Any], na
     """
     full = _complete_attrs(definition, attrs)
     graph = scopes.get_default_graph()
+    home = _home(inputs)
+    if home is not None and home is not graph:  # as in TensorFlow: an operation is made where its inputs are
+        with scopes.inside(home):
+            return apply(definition, inputs, attrs, name)
     if all(isinstance(value, Tensor) for value in inputs):
         tensors = _convert_inputs(definition, inputs)
     else:
@@ -350,6 +384,19 @@ def apply(definition: OpDef, inputs: Sequence[Any], attrs: Mapping[str, Any], na
 
 
 opdef.set_apply(apply)
+
+
+def _home(inputs: Sequence[Any]) -> Graph | None:
+    """The graph of the first tensor or variable among an operation's inputs."""
+    for value in inputs:
+        if isinstance(value, Tensor):
+            return value.op.graph
+        if isinstance(value, (list, tuple)):
+            if value and isinstance(value[0], Tensor):
+                return value[0].op.graph
+        elif type(value) not in _PLAIN and isinstance(graph := getattr(value, "graph", None), Graph):
+            return graph
+    return None
 
 
 def _complete_attrs(definition: OpDef, attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -486,7 +533,7 @@ def _mismatch(
         definition.name,
         f"Input '{arg.name}' of '{definition.name}' Op has type {found.name} that {expected}.",
         [source.caller().describe(), f'{arg.name} = "{tensor.name}" ({tensor.op.source.place})'],
-        f"tf.cast({arg.name}, tf.{wanted.name})",
+        None if dtypes.string in (found, wanted) else f"tf.cast({arg.name}, tf.{wanted.name})",
     )
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tahr import errors
 from tahr.core import shapes, source
 from tahr.core.boundary import boundary
 from tahr.core.dtypes import DType
-from tahr.core.opdef import OPS, OpDef
+from tahr.core.opdef import OPS, REQUIRED, OpDef
 from tahr.core.shapes import Spec, TensorShape
 from tahr.core.sizes import UNKNOWN
 
@@ -43,7 +43,45 @@ class Hooks:
 hooks = Hooks()
 
 
-class Tensor:
+class Operators:
+    """The operators of Tensor, Variable and Operation; they go through `hooks.operator`."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:  # what `install_operators` adds, for type checkers
+
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __floordiv__(self, other: Any) -> Tensor: ...
+        def __rfloordiv__(self, other: Any) -> Tensor: ...
+        def __mod__(self, other: Any) -> Tensor: ...
+        def __rmod__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __rpow__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __rmatmul__(self, other: Any) -> Tensor: ...
+        def __and__(self, other: Any) -> Tensor: ...
+        def __rand__(self, other: Any) -> Tensor: ...
+        def __or__(self, other: Any) -> Tensor: ...
+        def __ror__(self, other: Any) -> Tensor: ...
+        def __xor__(self, other: Any) -> Tensor: ...
+        def __rxor__(self, other: Any) -> Tensor: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __le__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
+        def __ge__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __abs__(self) -> Tensor: ...
+        def __invert__(self) -> Tensor: ...
+
+
+class Tensor(Operators):
     """One output of an operation: a value that a session can compute. It holds no value itself.
 
     Attributes:
@@ -182,42 +220,10 @@ class Tensor:
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return hooks.operator("function", self, func, args, kwargs)
 
-    if TYPE_CHECKING:  # what `install_operators` adds, for type checkers
 
-        def __add__(self, other: Any) -> Tensor: ...
-        def __radd__(self, other: Any) -> Tensor: ...
-        def __sub__(self, other: Any) -> Tensor: ...
-        def __rsub__(self, other: Any) -> Tensor: ...
-        def __mul__(self, other: Any) -> Tensor: ...
-        def __rmul__(self, other: Any) -> Tensor: ...
-        def __truediv__(self, other: Any) -> Tensor: ...
-        def __rtruediv__(self, other: Any) -> Tensor: ...
-        def __floordiv__(self, other: Any) -> Tensor: ...
-        def __rfloordiv__(self, other: Any) -> Tensor: ...
-        def __mod__(self, other: Any) -> Tensor: ...
-        def __rmod__(self, other: Any) -> Tensor: ...
-        def __pow__(self, other: Any) -> Tensor: ...
-        def __rpow__(self, other: Any) -> Tensor: ...
-        def __matmul__(self, other: Any) -> Tensor: ...
-        def __rmatmul__(self, other: Any) -> Tensor: ...
-        def __and__(self, other: Any) -> Tensor: ...
-        def __rand__(self, other: Any) -> Tensor: ...
-        def __or__(self, other: Any) -> Tensor: ...
-        def __ror__(self, other: Any) -> Tensor: ...
-        def __xor__(self, other: Any) -> Tensor: ...
-        def __rxor__(self, other: Any) -> Tensor: ...
-        def __lt__(self, other: Any) -> Tensor: ...
-        def __le__(self, other: Any) -> Tensor: ...
-        def __gt__(self, other: Any) -> Tensor: ...
-        def __ge__(self, other: Any) -> Tensor: ...
-        def __neg__(self) -> Tensor: ...
-        def __abs__(self) -> Tensor: ...
-        def __invert__(self) -> Tensor: ...
-
-
-_BINARY = "add sub mul div truediv floordiv mod pow matmul and or xor".split()
-_COMPARISONS = "lt le gt ge".split()
-_UNARY = "neg abs invert".split()
+_BINARY = ("add", "sub", "mul", "div", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor")
+_COMPARISONS = ("lt", "le", "gt", "ge")
+_UNARY = ("neg", "abs", "invert")
 
 
 def _install_operators(cls: type) -> None:
@@ -245,7 +251,7 @@ install_operators = _install_operators
 install_operators(Tensor)
 
 
-class Operation:
+class Operation(Operators):
     """A node of the graph: it computes zero or more tensors from its inputs.
 
     TensorFlow's operations come from functions such as `tf.matmul`. As in the tutorial, a new one can also be written
@@ -323,7 +329,7 @@ class Operation:
             ValueError: the operation has no such attribute.
         """
         if name in self.attrs:
-            return self.attrs[name]
+            return _attr_for_users(self.attrs[name], is_shape=name == "shape")
         specs = [t.spec for t in self._inputs]
         types = self.opdef.bind_types(specs, self.attrs)
         if name in types:
@@ -336,6 +342,18 @@ class Operation:
                     s.dtype for s, a in zip(specs, self.opdef.flat_inputs(len(specs), self.attrs)) if a is arg
                 ]
         raise ValueError(f"Operation '{self.name}' has no attr named '{name}'.")
+
+    @property
+    def node_def(self) -> NodeDef:
+        """A description of it by names: see `NodeDef`."""
+        names = [t.op.name if t.value_index == 0 else t.name for t in self._inputs]
+        names += [f"^{op.name}" for op in self._control_inputs]
+        attr = {key: self.get_attr(key) for key in self.attrs}
+        return NodeDef(self.name, self.type, names, self.device, attr)
+
+    @property
+    def _id(self) -> int:
+        return self.id
 
     def values(self) -> tuple[Tensor, ...]:
         """The output tensors."""
@@ -380,6 +398,24 @@ class Operation:
 
     def __repr__(self) -> str:
         return f"<tf.Operation {self.name!r} type={self.type}>"
+
+
+class NodeDef(NamedTuple):
+    """A description of an operation by names, as in TensorFlow's GraphDef; but attributes are plain Python values.
+
+    Attributes:
+        name: the operation's name.
+        op: its type.
+        input: the names of its inputs, `name` or `name:index`, then those of its control inputs, `^name`.
+        device: the device noted on it.
+        attr: its attributes, as `Operation.get_attr` gives them.
+    """
+
+    name: str
+    op: str
+    input: list[str]
+    device: str
+    attr: dict[str, Any]
 
 
 class Region:
@@ -549,7 +585,8 @@ class Graph:
         state = self.state
         region = state.region
         inputs = [
-            t if t.op.region is region and t.op.graph is self else self._admit(t, opdef) for t in inputs
+            t if t.op.region is region and t.op.graph is self else self._admit(t, opdef, inputs)
+            for t in inputs
         ]
         try:
             specs = opdef.infer([t.spec for t in inputs], attrs)
@@ -558,7 +595,7 @@ class Graph:
         op = Operation.__new__(Operation) if op is None else op
         op.graph = self
         op.opdef = opdef
-        op._inputs = inputs
+        op._inputs = inputs  # pyright: ignore[reportPrivateUsage]
         op.attrs = attrs
         op.region = region
         op.hidden = {}
@@ -570,7 +607,8 @@ class Graph:
         else:
             flat = opdef.output_args(attrs) if specs else ()
             op.outputs = [Tensor(op, i, s, a.is_ref) for i, (s, a) in enumerate(zip(specs, flat))]
-        op._control_inputs = self._control_inputs_for(op, inputs) if state.control_groups else []
+        control_inputs = self._control_inputs_for(op, inputs) if state.control_groups else []
+        op._control_inputs = control_inputs  # pyright: ignore[reportPrivateUsage]
         op.device = ""
         with self._lock:
             op.name = self._name_for(opdef, name)
@@ -587,6 +625,42 @@ class Graph:
             self._place(op)
         return op
 
+    def create_op(
+        self,
+        op_type: str,
+        inputs: Sequence[Tensor],
+        dtypes: Any = None,
+        input_types: Any = None,
+        name: str | None = None,
+        attrs: Mapping[str, Any] | None = None,
+        **_: Any,
+    ) -> Operation:
+        """Adds an operation by the name of its type; the functions of the public interface are the usual way.
+
+        Args:
+            op_type: e.g. "MatMul".
+            inputs: flat input tensors of fitting dtypes.
+            dtypes: accepted; the output dtypes follow from the type.
+            input_types: accepted.
+            name: its name; the type's by default.
+            attrs: plain values of the attributes that differ from their defaults.
+
+        Raises:
+            ValueError: the type is not known, or the shapes do not fit.  TypeError: an input is no tensor, or an
+                attribute is missing.
+        """
+        definition = OPS.get(op_type)
+        if definition is None:
+            raise ValueError(f"Op type not registered {op_type!r}: tahr knows no such operation")
+        for value in inputs:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"Input #{list(inputs).index(value)} is not a tensor: {value!r}")
+        full = {**definition.attrs, **(attrs or {})}
+        missing = [key for key, value in full.items() if value is REQUIRED]
+        if missing:
+            raise TypeError(f"{op_type}: needs the attribute {missing[0]!r}")
+        return self.add_operation(definition, list(inputs), full, name)
+
     def _name_for(self, opdef: OpDef, name: str | None) -> str:
         if name is None:
             return self.unique_name(opdef.name.lstrip("_"))
@@ -598,14 +672,15 @@ class Graph:
             raise ValueError(f"'{name}' is not a valid node name")
         return self.unique_name(name)
 
-    def _admit(self, tensor: Tensor, opdef: OpDef) -> Tensor:
+    def _admit(self, tensor: Tensor, opdef: OpDef, inputs: Sequence[Tensor]) -> Tensor:
         """A tensor of another region (or graph) as an input here: itself, what stands for it, or an error."""
         if tensor.op.graph is not self:
+            here = next((t for t in inputs if t.op.graph is self), None)
             raise ValueError(
                 errors.describe(
                     opdef.name,
-                    f"{tensor} must be from the same graph as the operation that uses it.",
-                    [tensor.op.describe()],
+                    f"{tensor} must be from the same graph as {'the default graph' if here is None else here}.",
+                    [source.caller().describe(), *(t.op.describe() for t in (tensor, here) if t is not None)],
                     "build both inside one `with graph.as_default():`",
                 )
             )
@@ -994,10 +1069,19 @@ def _shape_message(
     return errors.describe(opdef.name, problem, where, getattr(error, "fix", None))
 
 
+def _attr_for_users(value: Any, is_shape: bool) -> Any:
+    """An attribute's value as TensorFlow gives it: bytes for text, lists for tuples, a TensorShape for a shape."""
+    if is_shape and (value is None or isinstance(value, tuple)):
+        return TensorShape(value)
+    if isinstance(value, str):
+        return value.encode()
+    return list(value) if isinstance(value, tuple) else value
+
+
 def static_shape(tensor: Tensor) -> tuple[int | None, ...] | None:
     """A tensor's static shape as integers and None, or None for an unknown rank."""
     shape = tensor.spec.shape
     return None if shape is None else tuple(d if isinstance(d, int) else None for d in shape)
 
 
-__all__ = ["OPS", "UNKNOWN", "Graph", "Operation", "Region", "Tensor", "hooks", "static_shape"]
+__all__ = ["OPS", "UNKNOWN", "Graph", "Operation", "Operators", "Region", "Tensor", "hooks", "static_shape"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
 
 
@@ -43,7 +43,9 @@ def pack_sequence_as(structure: Any, flat_sequence: Any) -> Any:
     Raises:
         ValueError: there are more or fewer leaves than `structure` has.
     """
-    flat = list(flat_sequence)
+    if not isinstance(flat_sequence, Iterable) or isinstance(flat_sequence, (str, bytes)):
+        raise TypeError(f"flat_sequence must be a sequence, got {flat_sequence!r}")
+    flat: list[Any] = list(flat_sequence)
     wanted = len(flatten(structure))
     if wanted != len(flat):
         raise ValueError(
@@ -66,14 +68,19 @@ def _pack(structure: Any, leaves: Iterator[Any]) -> Any:
     return next(leaves)
 
 
-def map_structure(function: Callable[..., Any], *structures: Any, **_: Any) -> Any:
+def map_structure(function: Callable[..., Any], *structures: Any, check_types: bool = True, **_: Any) -> Any:
     """Applies a function to corresponding leaves and packs the results like the first structure.
 
     Raises:
-        ValueError, TypeError: the structures differ.
+        ValueError: there is no structure, or they nest differently.
+        TypeError: the function is none, or, with `check_types`, the sequence types differ.
     """
+    if not callable(function):
+        raise TypeError(f"func must be callable, got: {function}")
+    if not structures:
+        raise ValueError("Must provide at least one structure")
     for other in structures[1:]:
-        assert_same_structure(structures[0], other)
+        assert_same_structure(structures[0], other, check_types=check_types)
     flat = [flatten(s) for s in structures]
     return pack_sequence_as(structures[0], [function(*items) for items in zip(*flat)])
 

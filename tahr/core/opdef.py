@@ -411,7 +411,18 @@ class OpDef:
         if len(types) == 1:
             shape: Shape = found[0] if isinstance(found, list) else found
             return (Spec(types[0], shape, self._infer_value(specs, attrs, types[0], shape)),)
-        return tuple(Spec(t, s) for t, s in zip(types, found))
+        values = self._infer_values(specs, attrs, types)
+        return tuple(Spec(t, s, v) for t, s, v in zip(types, found, values))
+
+    def _infer_values(
+        self, specs: Sequence[Spec], attrs: Mapping[str, Any], types: Sequence[DType | None]
+    ) -> Sequence[Array | None]:
+        """The (partly known) values of several outputs, such as the dimensions that a shape is unstacked into."""
+        if not self.shape_math or any(s.value is None for s in specs):
+            return [None] * len(types)
+        assert self.compute is not None
+        parts = self.compute(*(s.value for s in specs), **attrs)
+        return [_worth_knowing(np.asarray(part, dtype=object)) for part in parts]
 
     def _infer_value(
         self, specs: Sequence[Spec], attrs: Mapping[str, Any], dtype: DType | None, shape: Shape
@@ -425,9 +436,14 @@ class OpDef:
             value = np.asarray(self.compute(*(s.value for s in specs), **attrs), dtype=object)
         else:
             return None
-        if value is None or value.size > shapes.MAX_VALUE_SIZE:
-            return None
-        return value if any(not isinstance(d, Unknown) for d in value.flat) or value.size == 0 else None
+        return None if value is None else _worth_knowing(value)
+
+
+def _worth_knowing(value: Array) -> Array | None:
+    """A value, unless it is large or nothing of it is known."""
+    if value.size > shapes.MAX_VALUE_SIZE:
+        return None
+    return value if any(not isinstance(d, Unknown) for d in value.flat) or value.size == 0 else None
 
 
 def _signature_types(args: Sequence[Arg]) -> tuple[str, ...] | None:

@@ -87,6 +87,16 @@ class _AsDefault:
 graph_module.set_enter_default(_AsDefault)
 
 
+@contextmanager
+def inside(graph: Graph) -> Generator[Graph]:
+    """A context manager that makes a graph the default one; unlike `Graph.as_default` never for the whole process."""
+    _defaults.stack.append(graph)
+    try:
+        yield graph
+    finally:
+        _defaults.stack.pop()
+
+
 def graph_of(values: Sequence[Any]) -> Graph:
     """The graph of the first tensor or operation in `values`, or the default graph."""
     for value in values:
@@ -123,11 +133,18 @@ class name_scope:  # TensorFlow's name
         return self._name
 
     def __enter__(self) -> str:
-        self._scope = graph_of(self._values or ()).name_scope(self._name)
-        return self._scope.__enter__()
+        graph = graph_of(self._values or ())
+        self._scope = graph.name_scope(self._name)
+        prefix = self._scope.__enter__()
+        self._entered = None if graph is get_default_graph() else inside(graph)
+        if self._entered is not None:
+            self._entered.__enter__()
+        return prefix
 
     def __exit__(self, *exc: object) -> None:
         self._scope.__exit__(*exc)
+        if self._entered is not None:
+            self._entered.__exit__(None, None, None)
 
 
 def control_dependencies(control_inputs: Sequence[Any] | None) -> Any:

@@ -407,7 +407,7 @@ convert.set_pack(_pack_list)
 
 
 Unpack = OpDef("Unpack", "value: T -> output: num*T", attrs={"num": REQUIRED, "axis": 0}, form=MOVEMENT,
-               aliases=(0,))  # fmt: skip
+               aliases=(0,), shape_math=True)  # fmt: skip
 
 
 @Unpack.shape
