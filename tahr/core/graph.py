@@ -430,6 +430,7 @@ class Region:
         inputs: the tensors that stand for the values given at each execution.
         outputs: the tensors whose values an execution gives back.
         operations: what belongs to it directly (not to a region inside it).
+        controllers: what operations in it wait for that is outside: it runs before the loop or cond as a whole.
         effects: the operations that must run even where no output depends on them.
     """
 
@@ -440,6 +441,7 @@ class Region:
         self.inputs: list[Tensor] = []
         self.outputs: list[Tensor] = []
         self.operations: list[Operation] = []
+        self.controllers: dict[Operation, None] = {}
         self.functions: dict[Any, Any] = {}  # the planner's forms of it, made when first needed
 
     def encloses(self, other: Region | None) -> bool:
@@ -707,8 +709,11 @@ class Graph:
         found: dict[Operation, None] = {}
         for group in self.state.control_groups:
             if sources.isdisjoint(group.seen):
-                # A controller outside this region runs before the loop or cond as a whole.
-                found.update((c, None) for c in group.ops if c.region is op.region and c not in sources)
+                for controller in group.ops:
+                    if controller.region is op.region and controller not in sources:
+                        found[controller] = None
+                    elif op.region is not None:
+                        op.region.controllers[controller] = None
             group.seen.add(op)
         return list(found)
 

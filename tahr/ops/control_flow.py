@@ -148,6 +148,15 @@ def _static_pred(pred: Any) -> Any:
     return convert.convert_to_tensor(pred, dtype=dtypes.bool_, name="pred")
 
 
+def _wait_for_controllers(op: Operation, *regions: Region) -> None:
+    """Makes an operation wait for what operations in its regions are to wait for outside of them."""
+    for controller in (c for region in regions for c in region.controllers):
+        if controller.region is op.region:
+            op.add_control_inputs([controller])
+        elif op.region is not None:
+            op.region.controllers[controller] = None
+
+
 # ---------------------------------------------------------------- cond
 
 If = OpDef(
@@ -176,7 +185,9 @@ def _conditional(pred: Tensor, then_branch: Region, else_branch: Region, name: s
     captured = dict.fromkeys([*then_branch.captures(), *else_branch.captures()])
     types = [t.spec.dtype for t in then_branch.outputs]
     attrs = {"then_branch": then_branch, "else_branch": else_branch, "Tout": types}
-    return pred.graph.add_operation(If, [pred, *captured], attrs, name)
+    op = pred.graph.add_operation(If, [pred, *captured], attrs, name)
+    _wait_for_controllers(op, then_branch, else_branch)
+    return op
 
 
 def cond(
@@ -465,7 +476,9 @@ def _loop(
     """The While operation for two complete regions."""
     captured = dict.fromkeys([*cond.captures(), *body.captures()])
     attrs = {"cond": cond, "body": body, "Tout": [t.spec.dtype for t in body.inputs], "back_prop": back_prop}
-    return graph.add_operation(While, [*initial, *captured], attrs, name)
+    op = graph.add_operation(While, [*initial, *captured], attrs, name)
+    _wait_for_controllers(op, cond, body)
+    return op
 
 
 def _loop_input(value: Any) -> Tensor:

@@ -296,6 +296,8 @@ class _Extraction:
                 groups.setdefault(arg.type, []).append(i)
         result = list(inputs)
         for name, places in groups.items():
+            if all(op.inputs[i].spec.dtype is not None for i in places):
+                continue
             variable = next((op.inputs[i] for i in places if _takes_variable(op, i)), None)
             if variable is not None:  # what is written to a variable takes its dtype
                 dtype = variable.dtype.base_dtype

@@ -180,6 +180,35 @@ def test_writes_in_a_branch_and_in_a_loop_count_as_writes():
     assert session.run([before, middle, after, w], {p: False}) == [31.0, 31.0, 61.0, 61.0]
 
 
+@pytest.mark.parametrize("taken", [True, False])
+def test_what_operations_in_a_branch_wait_for_outside_runs_before_it(taken: bool):
+    w, p = tf.Variable(0.0, use_resource=True), tf.placeholder(tf.bool, [])
+    write = tf.assign_add(w, 1.0)
+
+    def wait() -> Any:
+        with tf.control_dependencies([write]):
+            return w.read_value()
+
+    y = tf.cond(p, lambda: tf.cond(p, wait, lambda: 0.0), lambda: -1.0)
+    session = ready()
+    assert session.run(y, {p: taken}) == (1.0 if taken else -1.0)
+    assert session.run(w) == 1.0  # as TensorFlow: whether or not the branch is taken
+
+
+def test_what_a_loops_body_waits_for_outside_runs_once_before_it():
+    w = tf.Variable(0.0, use_resource=True)
+    write = tf.assign_add(w, 1.0)
+
+    def body(i: Any, total: Any) -> Any:
+        with tf.control_dependencies([write]):
+            return i + 1, total + w.read_value()
+
+    _, total = tf.while_loop(lambda i, _: i < 3, body, [0, 0.0])
+    session = ready()
+    assert session.run(total) == 3.0
+    assert session.run(w) == 1.0
+
+
 def test_effects_of_a_branch_whose_results_nobody_wants():
     w, v, p = tf.Variable(0.0), tf.Variable(0.0), tf.placeholder(tf.bool, [])
     ignored = tf.cond(p, lambda: (tf.constant(1), tf.assign_add(w, 1.0)), lambda: (tf.constant(2), 0.0))

@@ -307,6 +307,17 @@ def test_lists_and_numbers_may_be_fed():
     np.testing.assert_array_equal(tf.Session().run(x * 2, {x: [1, 2]}), [2, 4])
 
 
+def test_loops_and_branches_over_a_placeholder_without_dtype():
+    x = tf.placeholder()
+    _, power = tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a * x), [0, x])
+    y = tf.cond(tf.reduce_sum(x) > 0, lambda: power * 2, lambda: x)
+    (gradient,) = tf.gradients(y, x)
+    for dtype in (np.float32, np.float64):
+        found = tf.Session().run([y, gradient], {x: np.array([1.0, 2.0], dtype)})
+        assert [f.dtype for f in found] == [dtype, dtype]
+        np.testing.assert_array_equal(found, [[2, 32], [8, 64]])
+
+
 def test_a_gradient_has_the_dtype_that_was_fed():
     x = tf.placeholder()
     (gradient,) = tf.gradients(tf.reduce_sum(x * x), x)
