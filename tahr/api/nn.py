@@ -2,6 +2,7 @@
 
 # ruff: noqa: I001  # one line a name
 
+from tahr.api import rnn_cell as rnn_cell
 from tahr.ops import convolution as _convolution
 from tahr.ops.blocks import depth_to_space as depth_to_space
 from tahr.ops.blocks import space_to_batch as space_to_batch
@@ -85,6 +86,11 @@ from tahr.ops.pooling import max_pool3d as max_pool3d
 from tahr.ops.pooling import max_pool_v2 as max_pool_v2
 from tahr.ops.pooling import max_pool_with_argmax as max_pool_with_argmax
 from tahr.ops.pooling import pool as pool
+from tahr.layers.rnn import bidirectional_dynamic_rnn as bidirectional_dynamic_rnn
+from tahr.layers.rnn import dynamic_rnn as dynamic_rnn
+from tahr.layers.rnn import raw_rnn as raw_rnn
+from tahr.layers.rnn import static_bidirectional_rnn as static_bidirectional_rnn
+from tahr.layers.rnn import static_rnn as static_rnn
 
 # names that differ from those of tahr's own
 depthwise_conv2d_backprop_filter = _convolution.depthwise_conv2d_native_backprop_filter
