@@ -48,7 +48,9 @@ class Function:
         self.outputs = tuple(outputs)
         self.targets = tuple(targets)
         self.what = region.what if region is not None else "run"
-        self.outline = Outline(self.inputs, outputs, targets, region is not None, _inner_outlines, region, written)
+        self.outline = Outline(
+            self.inputs, outputs, targets, region is not None, _inner_outlines, region, written
+        )
         self.lock = threading.RLock()
         self.plans: dict[Any, Any] = {}
         self.exact: dict[Any, Any] = {}
@@ -157,9 +159,7 @@ def _arguments(region: Region, outputs: Sequence[Tensor]) -> list[Tensor]:
     return found
 
 
-def _outline(
-    region: Region, outputs: Sequence[Tensor], written: frozenset[SlotKey] = frozenset()
-) -> Outline:
+def _outline(region: Region, outputs: Sequence[Tensor], written: frozenset[SlotKey] = frozenset()) -> Outline:
     return Outline((), outputs, (), True, _inner_outlines, region, written)
 
 
@@ -172,5 +172,8 @@ def _written_in(loop: Operation) -> frozenset[SlotKey]:
 def _inner_outlines(op: Operation) -> list[Outline]:
     """Outlines of all that the regions of an operation may do, for the analysis of effects."""
     regions = [value for value in op.attrs.values() if isinstance(value, Region)]
-    written = _written_in(op) if regions and op.type == "While" else frozenset[SlotKey]()
-    return [_outline(r, r.outputs, written) for r in regions]
+    outlines = [_outline(r, r.outputs) for r in regions]
+    if op.type != "While":
+        return outlines
+    written = frozenset[SlotKey]().union(*(o.writes for o in outlines))
+    return [_outline(r, r.outputs, written) for r in regions] if written else outlines
