@@ -54,7 +54,7 @@ def test_effects_run_though_no_output_needs_them():
 
 def test_a_write_waits_for_those_who_use_the_old_value():
     w = tf.Variable(np.ones(3, np.float32))
-    old = w.value()
+    old = w.read_value()
     write = tf.assign_add(w, [1.0, 1.0, 1.0])
     uses = [tf.exp(old), tf.sin(old)]
     order = schedule.order(pipeline.for_numpy(lower(uses, {}, [write.op])))
@@ -64,7 +64,7 @@ def test_a_write_waits_for_those_who_use_the_old_value():
 
 def test_a_write_goes_first_where_a_user_of_the_old_value_needs_it():
     w = tf.Variable(np.ones(3, np.float32))
-    old = w.value()
+    old = w.read_value()
     with tf.control_dependencies([tf.assign_add(w, [1.0, 1.0, 1.0])]):
         change = w.read_value() - old
     program = lower([change], {})
