@@ -16,7 +16,7 @@ from tahr.core.graph import Operation
 from tahr.core.opdef import Array, Elementwise
 from tahr.plan.plan import Plan
 from tahr.plan.stages import Optimize, PlannedStage, first_stage, next_stage
-from tahr.program.effects import Key, SlotKey, is_variable
+from tahr.program.effects import Key, SlotKey
 from tahr.program.extract import result_key
 from tahr.program.function import Function
 
@@ -296,7 +296,7 @@ class _Walk:
 
     def _run_blocking(self, op: Operation, may_wait: bool) -> Sequence[Any]:
         assert op.opdef.compute is not None
-        inputs = [self.available[t] for t in op.inputs if not is_variable(t)]
+        inputs = [self.available[k] for k in self.function.outline.values_of(op)]
         context = self.executor.context(self.run, op, may_wait)
         try:
             result = op.opdef.compute(context, *inputs, **op.attrs)

@@ -58,6 +58,30 @@ def is_variable(tensor: Tensor) -> bool:
     return tensor.spec.dtype is dtypes.resource and _leads_to_variable(tensor)
 
 
+def reference_behind(tensor: Tensor) -> Tensor | None:
+    """The reference that a variable's own read (`w/read`) is another name for; None for any other tensor.
+
+    In TensorFlow that tensor shares the variable's storage. So it is no read at a point of its own: each operation that
+    takes it reads the variable, at its own place among the effects. A `read_value()` is a read where it was made.
+    """
+    op = tensor.op
+    if op.type != "Identity" or not op.inputs[0].is_ref:
+        return None
+    reference = op.inputs[0]
+    return reference if op.name == f"{reference.op.name}/read" else None
+
+
+def own_read(variable: Operation) -> Tensor | None:
+    """A reference variable's own read; None for a resource variable."""
+    outputs = (t for op in variable.outputs[0].consumers() for t in op.outputs)
+    return next((t for t in outputs if reference_behind(t) is not None), None)
+
+
+def _names_variable(tensor: Tensor) -> bool:
+    """Whether a tensor stands for a variable: operations take no value from it, but read the variable."""
+    return is_variable(tensor) or reference_behind(tensor) is not None
+
+
 def value_spec(tensor: Tensor) -> Spec:
     """What is known of a tensor's value; for a resource variable's handle, of the variable's."""
     if tensor.op.opdef is state.VarHandleOp:
@@ -126,6 +150,10 @@ class Outline:
         self.states: tuple[SlotKey, ...] = tuple(self._states)
         self.state_variables = tuple(self._states.values())
 
+    def values_of(self, op: Operation) -> list[Key]:
+        """What names the inputs of an operation that takes values alone: tensors, and reads of variables."""
+        return [self.reads.get((op, i)) or tensor for i, tensor in enumerate(op.inputs)]
+
     # ------------------------------------------------------------ what is needed
 
     def _sources(self, op: Operation) -> Iterable[Operation]:
@@ -152,7 +180,7 @@ class Outline:
                 continue
             reached.add(op)
             for tensor in op.inputs:
-                if self._is_outside(tensor) and not is_variable(tensor):
+                if self._is_outside(tensor) and not _names_variable(tensor):
                     captures[tensor] = None
             for tensor in op.outputs:
                 if tensor in own:
@@ -161,7 +189,7 @@ class Outline:
         if self._region is not None:
             # A region may give back what it captured.
             captures.update(
-                (t, None) for t in self._region.outputs if self._is_outside(t) and not is_variable(t)
+                (t, None) for t in self._region.outputs if self._is_outside(t) and not _names_variable(t)
             )
         self.captures = tuple(captures)
         self.arguments = tuple(arguments)
@@ -240,16 +268,18 @@ class Outline:
     def _resolve_reads(self, op: Operation, mask: int, bit: dict[Operation, int]) -> None:
         """Notes what each read of an operation sees.
 
-        A use of a reference as a value is a read, as are a ReadVariableOp and the reads of a region.
+        A use of a reference, or of a variable's own read, as a value is a read, as are a ReadVariableOp and the reads
+        of a region.
         """
-        args = (
-            op.opdef.flat_inputs(len(op.inputs), op.attrs) if any(is_variable(t) for t in op.inputs) else ()
-        )
+        args = op.opdef.flat_inputs(len(op.inputs), op.attrs) if any(map(_names_variable, op.inputs)) else ()
         for i, arg in enumerate(args):
             tensor = op.inputs[i]
-            if tensor in self._fed or not is_variable(tensor):
+            if tensor in self._fed:
                 continue
-            if self._is_plain_read(op) or (tensor.is_ref and not arg.is_ref):
+            reference = reference_behind(tensor)
+            if reference is not None:
+                self.reads[op, i] = self._seen(reference.op, mask, bit)
+            elif is_variable(tensor) and (self._is_plain_read(op) or (tensor.is_ref and not arg.is_ref)):
                 self.reads[op, i] = self._seen(state.variable_op(tensor), mask, bit)
         inner = self._inside(op)
         if inner:
@@ -271,7 +301,12 @@ class Outline:
 
     def _resolve_outputs(self, outputs: Sequence[Tensor]) -> None:
         for i, tensor in enumerate(outputs):
-            if tensor in self._fed or not is_variable(tensor):
+            if tensor in self._fed:
+                continue
+            reference = reference_behind(tensor)
+            if reference is not None:
+                self.reads[None, i] = self._at_start(reference.op)
+            if not is_variable(tensor):
                 continue
             variable = state.variable_op(tensor)
             chain = self.writers.get(slot_of(variable), [])

@@ -19,7 +19,7 @@ from tahr.core.graph import Operation, Region, Tensor
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import Unknown
 from tahr.ops import casts, control_flow, state
-from tahr.program.effects import Key, SlotKey, StateRead, is_variable, slot_of
+from tahr.program.effects import Key, SlotKey, StateRead, is_variable, own_read, slot_of
 from tahr.program.function import (
     Function,
     body_function,
@@ -373,7 +373,10 @@ class _Extraction:
         self, op: Operation, function: Function, captures: dict[Value, int], offset: int
     ) -> tuple[Function, tuple[int, ...]]:
         """A region's function, and where its captures and states are among the node's inputs."""
-        states = {slot_of(r.variable): r for r in self.outline.region_reads.get(op, ())}
+        states: dict[SlotKey, Key] = {}
+        for read in self.outline.region_reads.get(op, ()):
+            named = own_read(read.variable)
+            states[slot_of(read.variable)] = named if named is not None and named in self.given else read
         keys: list[Key] = [*function.captures, *(states[s] for s in function.outline.states)]
         return function, tuple(captures.setdefault(self._value(k), offset + len(captures)) for k in keys)
 

@@ -15,7 +15,7 @@ from tahr.backends.base import Executor, Run, WouldBlock, runtime_error
 from tahr.core.graph import Operation, Tensor
 from tahr.plan.plan import make_plan
 from tahr.plan.stages import PlannedStage
-from tahr.program.effects import Key, is_variable
+from tahr.program.effects import Key
 from tahr.program.extract import Stage, result_key
 from tahr.program.function import Function
 from tahr.program.node import Builder, Program
@@ -134,7 +134,7 @@ class PartialRun:
 
     def _run_blocked(self, run: Run, op: Operation, may_wait: bool) -> None:
         assert op.opdef.compute is not None
-        inputs = [self._available[t] for t in op.inputs if not is_variable(t)]
+        inputs = [self._available[k] for k in self._function.outline.values_of(op)]
         try:
             found = op.opdef.compute(self._executor.context(run, op, may_wait), *inputs, **op.attrs)
         except WouldBlock:

@@ -54,6 +54,49 @@ def test_control_dependencies_order_reads():
     assert session.run([before, after, twice_after]) == [1.0, 3.0, 6.0]
 
 
+def test_who_takes_a_variable_reads_it_at_its_own_place():
+    # TensorFlow 2.21's compat.v1 gives these values: w/read shares the variable's storage.
+    w, session = _variable(1.0)
+    with tf.control_dependencies([tf.assign_add(w, 5.0)]):
+        results = [w + 0.0, tf.identity(w), tf.cond(w > 3.0, lambda: w * 2.0, lambda: w)]
+    assert session.run(results) == [6.0, 6.0, 12.0]
+    assert session.run(results[0], {"Variable/read:0": 3.0}) == 3.0
+    assert session.run(results[2], {"Variable/read:0": 7.0}) == 14.0
+    assert session.run(results[2], {w: 2.0}) == 2.0
+
+
+def test_a_loss_behind_a_train_op_is_the_one_after_the_update():
+    w, session = _variable(3.0)
+    train = tf.train.GradientDescentOptimizer(0.25).minimize(tf.square(w))
+    with tf.control_dependencies([train]):
+        loss = tf.square(w)
+    assert session.run([loss, w]) == [2.25, 1.5]
+
+
+def test_a_loop_that_writes_a_variable_reads_what_the_last_iteration_left():
+    w, session = _variable(1.0)
+
+    def body(i):
+        with tf.control_dependencies([tf.assign(w, w * 2.0)]):
+            return i + 1
+
+    loop = tf.while_loop(lambda i: i < 7, body, [0])
+    with tf.control_dependencies([loop]):
+        after = tf.identity(w)
+    assert session.run([loop, after]) == [7, 128.0]
+
+
+def test_a_branch_reads_what_it_wrote_before():
+    w, session = _variable(1.0)
+
+    def branch():
+        with tf.control_dependencies([tf.assign_add(w, 1.0)]):
+            return w * 10.0
+
+    assert session.run(tf.cond(tf.constant(True), branch, lambda: w)) == 20.0
+    assert session.run(tf.cond(tf.constant(False), branch, lambda: w)) == 2.0
+
+
 def test_an_order_survives_pure_operations_between_two_effects():
     w, session = _variable(1.0)
     first = tf.assign(w, 5.0)
@@ -80,7 +123,7 @@ def test_reads_that_cross_over_each_other_see_the_start_of_the_run():
     session.run(swap)
     assert session.run([a, b]) == [2.0, 1.0]
     with tf.control_dependencies([tf.assign(a, 10.0)]):
-        late_write_of_b = tf.assign(b, a.value())  # the value before: w/read was made outside
+        late_write_of_b = tf.assign(b, a.value())
     with tf.control_dependencies([tf.assign(b, 20.0)]):
         late_write_of_a = tf.assign(a, b.value())
     session.run([late_write_of_a, late_write_of_b])

@@ -84,6 +84,15 @@ def test_what_is_enqueued_is_a_copy(session):
     assert session.run(queue.dequeue()).tolist() == [1.0, 2.0]
 
 
+def test_a_variable_is_enqueued_with_the_value_that_it_has_then(session):
+    queue, counter = tf.FIFOQueue(4, tf.int32, [()]), tf.Variable(0)
+    session.run(counter.initializer)
+    session.run(queue.enqueue(tf.assign_add(counter, 1)))
+    session.run(queue.enqueue(counter))
+    session.run(queue.enqueue(counter), {counter: 7})
+    assert [session.run(queue.dequeue()) for _ in range(3)] == [1, 1, 7]
+
+
 def test_the_shuffled_order_is_tensorflows(session):
     queue = tf.RandomShuffleQueue(30, 0, tf.int32, shapes=[[]], seed=3)
     session.run(queue.enqueue_many([list(range(10))]))

@@ -65,6 +65,14 @@ def test_a_queue_waits_only_for_what_is_fetched(session):
     assert session.partial_run(handle, waiting) == 6.0
 
 
+def test_what_a_write_gave_is_enqueued(session):
+    queue, counter = tf.FIFOQueue(4, tf.int32, [()]), tf.Variable(0)
+    session.run(counter.initializer)
+    enqueue, taken = queue.enqueue(tf.assign_add(counter, 1)), queue.dequeue()
+    handle = session.partial_run_setup([enqueue, taken], [])
+    assert session.partial_run(handle, [enqueue, taken], {}) == [None, 1]
+
+
 def test_errors(session):
     a, b = tf.placeholder(tf.float32, [], name="a"), tf.placeholder(tf.float32, [], name="b")
     x, y = tf.add(a, 1.0, name="x"), tf.multiply(a, b, name="y")
