@@ -167,3 +167,16 @@ def test_an_unused_layer_can_be_copied() -> None:
     first(tf.ones([1, 2]))
     second(tf.ones([1, 2]))
     assert len(tf.trainable_variables()) == 2
+
+
+@pytest.mark.parametrize(
+    ("class_name", "name"),
+    [
+        ("Conv2DTranspose", "conv2d_transpose_1"),
+        ("LSTM2Cell", "lst_m2cell_1"),
+        ("_Hidden", "private__hidden_1"),
+        ("RNN", "rnn_1"),
+    ],
+)
+def test_a_layer_is_named_after_its_class(class_name: str, name: str) -> None:
+    assert type(class_name, (Layer,), {})().name == name
