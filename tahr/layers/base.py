@@ -408,7 +408,8 @@ def _snake_case(name: str) -> str:
 
     Variables are named after it, so the two patterns must be exactly TensorFlow's, for `LSTM2Cell` (`lst_m2cell`) too.
 
-    Source of the patterns: TensorFlow 1.15, python/keras/utils/generic_utils.py; later releases of Keras say `lstm2_cell`.
+    Source of the patterns: TensorFlow 1.15, python/keras/utils/generic_utils.py. Later releases of
+    Keras say `lstm2_cell`.
     """
     words = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
     words = re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
