@@ -21,7 +21,8 @@ hypothesis.settings.register_profile(
     print_blob=True,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
-# A test that fails inside tahr shows where: errors keep tahr's own frames (tests/errors/test_tracebacks.py does without).
+# A test that fails inside tahr shows where: errors keep tahr's own frames.
+# tests/errors/test_tracebacks.py does without.
 os.environ.setdefault("TAHR_FULL_TRACEBACK", "1")
 
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

@@ -116,7 +116,7 @@ def test_only_the_users_line_is_left(name: str) -> None:
 def test_an_error_can_be_raised_again() -> None:
     def again() -> None:
         try:
-            tf.ones([2]) + tf.ones([3])
+            _ = tf.ones([2]) + tf.ones([3])
         except ValueError as error:
             raise error
 

@@ -6,6 +6,8 @@ The texts were recorded from TensorFlow 2.21 (compat.v1).
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,7 +81,7 @@ def test_a_control_dependency_runs_the_check_first():
         assert session.run(v) == 1.0
 
 
-COMPARISONS = {
+COMPARISONS: dict[str, tuple[Callable[..., Any], Any, Any]] = {
     "==": (tf.assert_equal, ([1, 2], [1, 2]), ([1, 2], [1, 3])),
     "!=": (tf.assert_none_equal, ([1, 2], [0, 0]), ([1, 2], [1, 3])),
     "<": (tf.assert_less, ([1, 2], [2, 3]), ([1, 2], [1, 3])),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import operator
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ import tahr as tf
 from tahr.ops.functional import smart_cond
 
 ROWS = np.array([[1.0, 2.0], [-3.0, 0.5], [1.5, -2.5]])
+# Where a function belongs; of any type, because these tests pass it on purpose.
+NO_FUNCTION: Any = 1
 
 
 def run(fetches, feeds=None):
@@ -139,9 +142,9 @@ def test_no_gradient_without_back_prop():
 @pytest.mark.parametrize(
     ("call", "error", "phrase"),
     [
-        (lambda: tf.map_fn(1, [1.0]), TypeError, "fn must be callable"),
-        (lambda: tf.scan(1, [1.0]), TypeError, "fn must be callable"),
-        (lambda: tf.foldl(1, [1.0]), TypeError, "fn must be callable"),
+        (lambda: tf.map_fn(NO_FUNCTION, [1.0]), TypeError, "fn must be callable"),
+        (lambda: tf.scan(NO_FUNCTION, [1.0]), TypeError, "fn must be callable"),
+        (lambda: tf.foldl(NO_FUNCTION, [1.0]), TypeError, "fn must be callable"),
         (lambda: tf.map_fn(lambda x: x, tf.constant(1.0)), ValueError, "1\\+ dimensional"),
         (lambda: tf.scan(lambda a, x: a, tf.constant(1.0)), ValueError, "1\\+ dimensional"),
         (lambda: tf.map_fn(lambda x: (x, x), tf.constant([1.0])), ValueError, "same nested structure"),
@@ -220,7 +223,11 @@ def test_gradients_through_case():
         (lambda: tf.case([3]), TypeError, "2-tuple"),
         (lambda: tf.case([(True, lambda: 1)]), TypeError, "pred must be a Tensor"),
         (lambda: tf.case([(tf.constant(True), 1)]), TypeError, "must be callable"),
-        (lambda: tf.case([(tf.constant(True), lambda: 1)], default=1), TypeError, "default must be callable"),
+        (
+            lambda: tf.case([(tf.constant(True), lambda: 1)], default=NO_FUNCTION),
+            TypeError,
+            "default must be callable",
+        ),
         (lambda: tf.switch_case(3, [lambda: 1]), TypeError, "must be a Tensor"),
         (lambda: tf.switch_case(tf.constant(1.0), [lambda: 1]), TypeError, "integer Tensor"),
         (lambda: tf.switch_case(tf.constant(1), []), ValueError, "at least one item"),

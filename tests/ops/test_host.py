@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -150,8 +152,9 @@ def test_wrong_results(function, types, kind, phrase):
 
 
 def test_what_is_no_function():
+    number: Any = 3
     with pytest.raises(ValueError, match="callable"):
-        tf.py_func(3, [], tf.float32)
+        tf.py_func(number, [], tf.float32)
 
 
 def test_a_gradient_by_override():
@@ -297,4 +300,4 @@ def test_mistakes_in_classes():
     with pytest.raises(tf.errors.UnknownError, match="KeyError: 'lost'"):
         run(Failing([1.0]))
     with pytest.raises(TypeError, match="Can't convert Operation 'NoOp' to Tensor"):
-        tf.no_op() + 1.0
+        _ = tf.no_op() + 1.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -144,12 +146,13 @@ def test_names():
 
 
 def test_errors_while_the_graph_is_built():
+    number: Any = 1
     with pytest.raises(ValueError, match="Size must be provided"):
         tf.TensorArray(tf.float32)
     with pytest.raises(TypeError, match="must be a Tensor"):
-        tf.TensorArray(tf.float32, handle=1)
+        tf.TensorArray(tf.float32, handle=number)
     with pytest.raises(ValueError, match="both a handle and size"):
-        tf.TensorArray(tf.float32, 3, handle=1)
+        tf.TensorArray(tf.float32, 3, handle=number)
     with pytest.raises(ValueError, match=r"Inconsistent shapes: saw \(1,\) but expected \(2,\)"):
         tf.TensorArray(tf.float32, 2).write(0, [1.0, 2.0]).write(1, [1.0])
     with pytest.raises(ValueError, match=r"saw \(3,\) but expected \(2,\)"):

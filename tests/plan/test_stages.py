@@ -11,6 +11,7 @@ import tahr as tf
 from tahr.core.sizes import Size
 from tahr.plan import stages
 from tahr.plan.stages import PlannedStage, classify, first_stage
+from tahr.program.effects import Key
 from tahr.program.function import Function
 from tahr.program.passes import pipeline
 
@@ -26,8 +27,10 @@ def planned(function: Function, *values: Any) -> PlannedStage:
 # ---------------------------------------------------------------- classes
 
 
-def classes(*pairs: tuple[Any, tuple[int, ...]]) -> list[tuple[Any, ...]]:
-    values = {tf.placeholder(tf.float32, static): np.zeros(shape, np.float32) for static, shape in pairs}
+def classes(*pairs: tuple[Any, tuple[int, ...]]) -> list[Any]:
+    values: dict[Key, Any] = {
+        tf.placeholder(tf.float32, static): np.zeros(shape, np.float32) for static, shape in pairs
+    }
     return [spec.shape for spec in classify(values)[0].values()]
 
 
@@ -78,7 +81,7 @@ def test_plans_for_different_dtypes_of_one_placeholder_stay_apart():
     y = x * 2
     session = tf.Session()
     for _ in range(2):
-        for value in (np.int32([1, 2]), np.float64([1.5, 2.5]), np.float32([0.5, 0.5])):
+        for value in (np.array([1, 2], np.int32), np.array([1.5, 2.5]), np.array([0.5, 0.5], np.float32)):
             found = session.run(y, {x: value})
             assert found.dtype == value.dtype
             np.testing.assert_array_equal(found, value * 2)

@@ -355,6 +355,7 @@ def build(steps: list[Step], variables: list[Any], size: tuple[int, ...]) -> lis
             else:
                 read = variable.read_value() if step.kind in ("read", "add") else None
             if step.kind == "read":
+                assert read is not None
                 tensors.append(read)
             elif step.kind == "add":
                 tensors.append(read + given)

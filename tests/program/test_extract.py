@@ -172,7 +172,9 @@ def test_symbols_flow_through_shape_rules():
     program = lower(
         [tf.reshape(x, [tf.shape(x)[0] * 3]), tf.concat([x, x], 0), tf.transpose(x)], {x: zeros(5, 3)}
     )
-    size = program.inputs[0].shape[0]
+    shape = program.inputs[0].shape
+    assert shape is not None
+    size = shape[0]
     assert [v.shape for v in program.outputs] == [(3 * size,), (2 * size, 3), (3, size)]
 
 
@@ -185,15 +187,20 @@ def test_a_reshape_to_a_computed_shape_stays_in_the_stage():
 # ---------------------------------------------------------------- stages
 
 
+def crossing_types(stage: Stage) -> set[str]:
+    """The types of the operations whose values later stages take."""
+    return {k.op.type if isinstance(k, tf.Tensor) else k.variable.type for k in stage.outputs}
+
+
 def test_what_crosses_into_the_next_stage():
     x = placeholder(None)
     kept = tf.boolean_mask(x, x > 0.0)
     scale = tf.exp(tf.reduce_sum(x))
     stage = first_stage([kept * scale], {x: zeros(5)})
     assert not stage.is_last
-    crossing = {getattr(k, "op", k).type for k in stage.outputs}
+    crossing = crossing_types(stage)
     assert "Exp" in crossing
-    assert "GreaterThan" not in crossing
+    assert "Greater" not in crossing
 
 
 def test_small_computations_on_shapes_are_made_again_and_do_not_cross():
@@ -201,7 +208,7 @@ def test_small_computations_on_shapes_are_made_again_and_do_not_cross():
     rows = tf.shape(x)[0]
     kept = tf.boolean_mask(tf.reshape(x, [-1]), tf.reshape(x, [-1]) > 0.0)
     stage = first_stage([tf.reshape(kept * 2.0, [-1]) + tf.zeros([rows * 0 + 1])], {x: zeros(5, 3)})
-    assert not {"Shape", "StridedSlice"} & {getattr(k, "op", k).type for k in stage.outputs}
+    assert not {"Shape", "StridedSlice"} & crossing_types(stage)
 
 
 def test_three_stages_in_a_row_and_values_that_skip_one():
@@ -271,14 +278,14 @@ def test_a_draw_in_an_early_stage_is_used_and_not_repeated_in_a_later_one():
 @pytest.mark.parametrize(
     ("build", "fed", "dtype"),
     [
-        (lambda x: x + 1, np.float32([1]), np.float32),
-        (lambda x: x + 1, np.int64([1]), np.int64),
-        (lambda x: x * 0.5, np.float32([1]), np.float32),
-        (lambda x: x * 0.5, np.float64([1]), np.float64),
-        (lambda x: 2 - x, np.float16([1]), np.float16),
-        (lambda x: x > 0, np.float16([1]), np.bool_),
-        (lambda x: tf.matmul([[1.0, 2.0]], [[3.0], [4.0]]) + x, np.float64([1]), np.float64),
-        (lambda x: -tf.exp(x), np.float64([1]), np.float64),
+        (lambda x: x + 1, np.ones(1, np.float32), np.float32),
+        (lambda x: x + 1, np.ones(1, np.int64), np.int64),
+        (lambda x: x * 0.5, np.ones(1, np.float32), np.float32),
+        (lambda x: x * 0.5, np.ones(1, np.float64), np.float64),
+        (lambda x: 2 - x, np.ones(1, np.float16), np.float16),
+        (lambda x: x > 0, np.ones(1, np.float16), np.bool_),
+        (lambda x: tf.matmul([[1.0, 2.0]], [[3.0], [4.0]]) + x, np.ones(1, np.float64), np.float64),
+        (lambda x: -tf.exp(x), np.ones(1, np.float64), np.float64),
     ],
 )
 def test_what_depends_on_a_placeholder_without_dtype(build: Any, fed: np.ndarray, dtype: Any):
@@ -292,9 +299,9 @@ def test_two_placeholders_without_dtype_are_promoted_together():
     y = a * b + 1
     session = tf.Session()
     for left, right in (
-        (np.int32([3]), np.float64([0.5])),
-        (np.float32([1.5]), np.float64([2])),
-        (np.int32([1]), np.int64([2])),
+        (np.array([3], np.int32), np.array([0.5], np.float64)),
+        (np.array([1.5], np.float32), np.array([2], np.float64)),
+        (np.array([1], np.int32), np.array([2], np.int64)),
     ):
         found = session.run(y, {a: left, b: right})
         assert found.dtype == np.result_type(left, right)

@@ -149,7 +149,8 @@ class Raises:
         def fail(*args: Any, **kwargs: Any) -> Any:
             raise error
 
-        self.__class__ = type("Raises", (Raises,), {method: fail})
+        # Python looks special methods up in the class, so each object gets a class of its own.
+        self.__class__ = type("Raises", (Raises,), {method: fail})  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class Impolite:
@@ -177,7 +178,7 @@ class Cyclic(list):
 
 FLOAT, INT, BOOL, STRING = tf.float32, tf.int32, tf.bool, tf.string
 
-BAD: dict[str, tuple[Any, Any, type[Exception], str]] = {
+BAD: dict[str, tuple[Any, Any, type[Exception] | tuple[type[Exception], ...], str]] = {
     "object": (FLOAT, object(), TypeError, "object"),
     "None": (FLOAT, None, TypeError, "None"),
     "None in a list": (FLOAT, [1.0, None], TypeError, "None"),

@@ -51,7 +51,7 @@ def test_types_of_structures_are_kept(session: Any) -> None:
     assert type(default) is defaultdict and default["new"] == [] and default["k"] == 1.0
     assert session.run(Point(a, [a])) == Point(1.0, [1.0])
     assert type(session.run(Point(a, a))) is Point
-    pair = namedtuple("pair", "first second")
+    pair = namedtuple("pair", "first second")  # pyright: ignore[reportUntypedNamedTuple]  # users have them
     assert session.run([pair(a, Point(a, a))]) == [pair(1.0, Point(1.0, 1.0))]
 
     class MyList(list):
@@ -62,7 +62,7 @@ def test_types_of_structures_are_kept(session: Any) -> None:
 
 def test_structures_that_are_equal_are_told_apart(session: Any) -> None:
     a, b = tf.constant(1.0), tf.constant(2.0)
-    other = namedtuple("other", "x y")
+    other = namedtuple("other", "x y")  # pyright: ignore[reportUntypedNamedTuple]  # users have them
     for item in (Point(a, b), (a, b), other(a, b)) * 2:
         assert type(session.run([item])[0]) is type(item)
         assert type(session.run((item, a))[0]) is type(item)
@@ -283,10 +283,12 @@ def test_interactive_sessions() -> None:
 
 
 def test_arguments_of_a_session() -> None:
+    text: Any = "graph"
+    number: Any = 1
     with pytest.raises(TypeError, match=r"graph must be a tf\.Graph"):
-        tf.Session(graph="graph")
+        tf.Session(graph=text)
     with pytest.raises(TypeError, match="target must be a string"):
-        tf.Session(target=1)
+        tf.Session(target=number)
     graph = tf.Graph()
     assert tf.Session(graph=graph).graph is graph
     assert tf.Session().graph is tf.get_default_graph()

@@ -302,7 +302,9 @@ LOGIC = [
 ]
 
 CASTS = [
-    Sample("CastLike", "between floats", ([1.5, -2.0], np.zeros(2, np.float64)), {}, [1.5, -2.0], dtypes=FLOATS),
+    Sample(
+        "CastLike", "between floats", ([1.5, -2.0], np.zeros(2, np.float64)), {}, [1.5, -2.0], dtypes=FLOATS
+    ),
     Sample("CastLike", "beside integers", ([0.1, -0.0], [1, 2]), {}, lambda x, like: x, dtypes=FLOATS),
     Sample(
         "Cast", "truncates", ([1.75, -1.75, 0.0],), {"DstT": tf.int32}, [1, -1, 0], dtypes=FLOATS, var="SrcT"
