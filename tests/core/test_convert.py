@@ -159,7 +159,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(
-    ("value", "dtype", "error", "text"), REFUSED, ids=[f"{c[0]!r}-{c[1]}"[:40] for c in REFUSED]
+    ("value", "dtype", "error", "text"), REFUSED, ids=[f"{type(c[0]).__name__} {i}" for i, c in enumerate(REFUSED)]
 )
 def test_what_is_refused(value, dtype, error, text):
     with pytest.raises(error, match=text):
