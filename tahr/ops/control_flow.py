@@ -378,7 +378,7 @@ def while_loop(
         return_same_structure: whether a single loop variable is returned in its list.
 
     Returns:
-        The final loop variables, in the structure of `loop_vars`.
+        The final loop variables, in the structure that `body` returns.
 
     Raises:
         TypeError: `cond` or `body` is not callable, or `parallel_iterations` is no positive integer.
@@ -467,7 +467,7 @@ def _build_while(
 
     op = _loop(graph, initial, cond_region, body_region, back_prop, "While")
     exits = [structural.identity(t, name="Exit") for t in op.outputs]
-    return nest.pack_sequence_as(structure, _rebuild(leaves, exits))
+    return nest.pack_sequence_as(result, _rebuild(leaves, exits))
 
 
 def _loop(

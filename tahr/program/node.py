@@ -28,8 +28,8 @@ class Node:
         attrs: its attributes; a region is a (Function, places of captures) pair here.
         outputs: the values that it gives.
         tokens: nodes with effects that must run before it.
-        op: the operation that it stands for (the first, where several were merged): for error texts, and the identity of
-            what has effects.
+        op: the operation that it stands for (the first, where several were merged): for error texts, and the
+            identity of what has effects.
         number: grows in the order of creation, which is a topological order.
     """
 

@@ -80,7 +80,9 @@ DERIVED = [
 ]
 
 
-@pytest.mark.parametrize(("value", "dtype", "result"), DERIVED, ids=[repr(case[0])[:40] for case in DERIVED])
+@pytest.mark.parametrize(
+    ("value", "dtype", "result"), DERIVED, ids=[repr(case[0]).partition(" at 0x")[0][:40] for case in DERIVED]
+)
 def test_derived_dtypes(value, dtype, result):
     assert _made(value) == (dtype, result)
 
@@ -159,7 +161,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(
-    ("value", "dtype", "error", "text"), REFUSED, ids=[f"{type(c[0]).__name__} {i}" for i, c in enumerate(REFUSED)]
+    ("value", "dtype", "error", "text"),
+    REFUSED,
+    ids=[f"{type(c[0]).__name__} {i}" for i, c in enumerate(REFUSED)],
 )
 def test_what_is_refused(value, dtype, error, text):
     with pytest.raises(error, match=text):
