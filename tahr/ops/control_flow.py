@@ -176,8 +176,17 @@ def _if_kernel(
     context: Any, pred: Array, *values: Any, then_branch: Any, else_branch: Any, **_: Any
 ) -> tuple[Any, ...]:
     """Runs one branch. Here the branches are functions, each with the places of its captures among `values`."""
-    function, places = then_branch if bool(pred) else else_branch
+    function, places = then_branch if _holds(pred) else else_branch
     return tuple(context.call(function, [values[i] for i in places]))
+
+
+def _holds(pred: Array) -> bool:
+    """The truth of a predicate or a loop's condition; NumPy would take any array of one element."""
+    if np.ndim(pred):
+        raise errors.Complaint(
+            f"The second input must be a scalar, but it has shape {shapes.show(np.shape(pred))}"
+        )
+    return bool(pred)
 
 
 def _conditional(pred: Tensor, then_branch: Region, else_branch: Region, name: str) -> Operation:
@@ -345,7 +354,7 @@ def _while_kernel(context: Any, *values: Any, cond: Any, body: Any, **_: Any) ->
     test_captures = [values[i] for i in test_places]
     step_captures = [values[i] for i in step_places]
     del values
-    while bool(context.call(test, state + test_captures)[0]):
+    while _holds(context.call(test, state + test_captures)[0]):
         state = list(context.call(step, state + step_captures))
     return tuple(state)
 
@@ -451,6 +460,7 @@ def _build_while(
         test = convert.convert_to_tensor(test)
         if test.spec.dtype is not dtypes.bool_ and test.spec.dtype is not None:
             raise TypeError(f"cond must return a bool tensor, got {test}")
+        shapes.dims(test.spec.shape, 0)
         cond_region.outputs = [test]
 
     body_region = Region(graph, "while loop")

@@ -155,6 +155,11 @@ def test_state_changes_in_every_iteration():
         ),
         (lambda: tf.while_loop(lambda i: i, lambda i: i, [0]), TypeError, "bool tensor"),
         (
+            lambda: tf.while_loop(lambda i: [i < 1], lambda i: i, [0]),
+            ValueError,
+            "must be rank 0 but is rank 1",
+        ),
+        (
             lambda: tf.while_loop(lambda i: i < 1, lambda i: tf.cast(i, tf.float32), [0]),
             ValueError,
             "has type|with type",
@@ -165,6 +170,15 @@ def test_state_changes_in_every_iteration():
 def test_errors_of_while_loop(call, error, phrase):
     with pytest.raises(error, match=phrase):
         call()
+
+
+def test_a_condition_of_unknown_shape_must_be_a_scalar():
+    condition = tf.placeholder(tf.bool)
+    loop = tf.while_loop(lambda i: condition, lambda i: i + 1, [0])
+    branching = tf.cond(condition, lambda: 1, lambda: 2)
+    for fetch in (loop, branching):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"must be a scalar, but it has shape \[1\]"):
+            run(fetch, {condition: [True]})
 
 
 def test_inner_tensors_stay_inside():
