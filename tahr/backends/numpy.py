@@ -22,26 +22,28 @@ def execute(plan: Plan, values: Sequence[Any], executor: Executor, run: Run) -> 
     Returns:
         The outputs' values.
     """
-    places: list[Any] = list(plan.template)
+    places = run.store.places(plan)
     for place, value in zip(plan.inputs, values):
         places[place] = value
+    context = executor.context(run, None)  # one for all steps: it is told whose turn it is
     step = None
     try:
         for step in plan.steps:
-            inputs = [places[i] for i in step.inputs]
-            if step.takes_context:
-                result = step.run(executor.context(run, step.op), *inputs)
-            elif step.reuses is not None and inputs[step.reuses].flags.writeable:
-                result = step.run(*inputs, out=inputs[step.reuses])
+            compute, taken, outputs, frees, takes_context, reuses, node = step
+            inputs = [places[i] for i in taken]
+            if takes_context:
+                context.op = node.op
+                result = compute(context, *inputs)
+            elif reuses is not None and inputs[reuses].flags.writeable:
+                result = compute(*inputs, out=inputs[reuses])
             else:
-                result = step.run(*inputs)
-            outputs = step.outputs
+                result = compute(*inputs)
             if len(outputs) == 1:
                 places[outputs[0]] = result[0] if type(result) is tuple or type(result) is list else result
             elif outputs:
                 for place, value in zip(outputs, result):
                     places[place] = value
-            for place in step.frees:
+            for place in frees:
                 places[place] = None
     except Exception as error:
         assert step is not None

@@ -96,7 +96,7 @@ def _mean_kernel(x: Array, axes: Array, *, keep_dims: bool) -> Array:
     if x.dtype.kind in "iu":
         # Integer division truncates, as in C++; the mean of nothing is 0.
         return np.asarray(np.sign(total) * (np.abs(total) // max(count, 1)), dtype=x.dtype)
-    return np.asarray(np.divide(total, count, dtype=wide)).astype(x.dtype, copy=False)
+    return np.asarray(total / wide.type(count), dtype=x.dtype)
 
 
 @Mean.expansion

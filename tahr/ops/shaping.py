@@ -673,6 +673,8 @@ def _reverse_shape(x: Spec, axis: Spec) -> Shape:
 
 def unique_axes(axes: Sequence[int], rank: int) -> tuple[int, ...]:
     """Axes counted from the front. Raises Complaint where one is out of range or occurs twice."""
+    if len(axes) == 1 and 0 <= axes[0] < rank:  # nearly always
+        return (axes[0],)
     normal = tuple(axis % rank if -rank <= axis < rank else -1 for axis in axes)
     for axis, place in zip(axes, normal):
         if place < 0:

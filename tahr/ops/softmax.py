@@ -55,7 +55,7 @@ def _widened(x: Array) -> Array:
 
 def _shifted_array(x: Array) -> Array:
     """A new array: x less the largest element of each row."""
-    return x - np.max(x, axis=-1, keepdims=True, initial=-np.inf)
+    return x - np.maximum.reduce(x, axis=-1, keepdims=True, initial=-np.inf)
 
 
 def _shifted(x: Tensor) -> Tensor:
@@ -368,18 +368,19 @@ def _sparse_cross_entropy_kernel(features: Array, labels: Array) -> tuple[Array,
             f"logits and labels must have the same first dimension, but are {rows} and {labels.shape}"
         )
     _check_labels(labels, classes)
-    own = np.arange(rows), labels
+    own = np.arange(0, rows * classes, classes) + labels  # the places of the labels' own logits
     z = _shifted_array(_widened(features))
     softmax = np.exp(z)
-    sums = np.sum(softmax, axis=-1, keepdims=True)
-    loss = np.log(sums[:, 0]) - z[own]
+    sums = np.add.reduce(softmax, axis=-1, keepdims=True)
+    loss = np.log(sums[:, 0]) - z.take(own)
     softmax /= sums
-    softmax[own] -= 1
+    softmax.reshape(-1)[own] -= 1
     return loss.astype(features.dtype, copy=False), softmax.astype(features.dtype, copy=False)
 
 
 def _check_labels(labels: Array, classes: int) -> None:
-    if labels.size == 0 or (labels.min() >= 0 and labels.max() < classes):
+    # As unsigned numbers negative labels are large ones: one look finds both.
+    if labels.size == 0 or np.maximum.reduce(labels.view(f"u{labels.itemsize}")) < classes:
         return
     bad = labels[(labels < 0) | (labels >= classes)][0]
     shown = " ".join(map(str, labels[:32].tolist()))

@@ -32,8 +32,8 @@ def _variable_shape(*, dtype: DType, shape: Shape, **_: Any) -> Shape:
     return shape
 
 
-def _cell_kernel(context: Any, **attrs: Any) -> Any:
-    return context.cell(attrs["container"], attrs["shared_name"])
+def _cell_kernel(context: Any, *, container: str, shared_name: str, **_: Any) -> Any:
+    return context.cell(container, shared_name)
 
 
 VariableV2 = OpDef(

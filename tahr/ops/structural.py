@@ -129,7 +129,8 @@ def _sum_kernel(x: Array, axes: Array, *, keep_dims: bool) -> Array:
     # NumPy widens small integers when it sums; TensorFlow keeps the input's dtype. It adds 16-bit floats in
     # 32 bits.
     accumulator = np.float32 if x.dtype.itemsize == 2 and x.dtype.kind in "fV" else x.dtype
-    return np.asarray(np.sum(x, axis=over, keepdims=keep_dims, dtype=accumulator), dtype=x.dtype)
+    total = np.add.reduce(x, axis=over, keepdims=keep_dims, dtype=accumulator)
+    return np.asarray(total, dtype=x.dtype)
 
 
 @Sum.gradient

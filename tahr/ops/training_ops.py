@@ -21,9 +21,9 @@ from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint
 
 # A dense step goes through the arrays in blocks of this many elements, so that the temporaries of the
-# formulas below are small and stay in the cache, however large the variable is. Smaller blocks cost more in
-# calls than they save.
-BLOCK = 131_072
+# formulas below are small and stay in the cache, however large the variable is. Of 16, 32, 64 and 128
+# thousand this was the fastest for Adam on 512x512 and for gradient descent on 784x128.
+BLOCK = 32_768
 
 Rule = Callable[..., None]
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from tahr.core.convert import Const
 from tahr.core.graph import Operation
 from tahr.core.opdef import Elementwise, OpDef
+from tahr.ops import state
 from tahr.plan import memory, schedule
+from tahr.program.effects import SlotKey, slot_of
 from tahr.program.node import Input, Node, Program, Value
 
+_VARIABLES = (state.VariableV2, state.VarHandleOp)
 
-@dataclass(frozen=True, eq=False)
-class Step:
+
+class Step(NamedTuple):
     """One node, ready to run.
 
     Attributes:
@@ -58,6 +61,7 @@ class Plan:
         outputs: the places of the outputs.
         owned: for each output, whether it is the caller's own: no view of an input, constant or variable, and not the
             same storage as another output.
+        variables: the places of variables, with their operations: a session fills them in once for all runs.
         program: what it was made from.
     """
 
@@ -66,6 +70,7 @@ class Plan:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     owned: tuple[bool, ...]
+    variables: tuple[tuple[int, SlotKey, Operation], ...]
     program: Program
 
 
@@ -83,8 +88,12 @@ def make_plan(program: Program) -> Plan:
             template.append(node.attrs["value"] if node.opdef is Const else None)
     kept = {places[v] for v in program.outputs}
     steps: list[Step] = []
+    variables: list[tuple[int, SlotKey, Operation]] = []
     for i, node in enumerate(nodes):
         if node.opdef is Const or node.opdef is Input:
+            continue
+        if node.opdef in _VARIABLES and node.op is not None:
+            variables.append((places[node.outputs[0]], slot_of(node.op), node.op))
             continue
         dying = {*node.inputs, *node.outputs}
         frees = sorted(
@@ -108,6 +117,7 @@ def make_plan(program: Program) -> Plan:
         tuple(places[v] for v in program.inputs),
         tuple(places[v] for v in program.outputs),
         _owned_outputs(program.outputs, storage),
+        tuple(variables),
         program,
     )
 

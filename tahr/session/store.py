@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from tahr.core import scopes
 from tahr.core.graph import Operation
 from tahr.core.opdef import Array
 from tahr.ops.philox import Stream
+from tahr.plan.plan import Plan
 from tahr.program.effects import SlotKey
 
 # References to a cell's array that are not somebody reading it: the cell's own, and the argument of getrefcount.
@@ -116,6 +118,17 @@ class Store:
         self._cells: dict[SlotKey, Cell] = {}
         self._streams: dict[Operation, tuple[threading.RLock, Stream]] = {}
         self._resources: dict[tuple[str, str], Any] = {}
+        self._templates: WeakKeyDictionary[Plan, list[Any]] = WeakKeyDictionary()
+
+    def places(self, plan: Plan) -> list[Any]:
+        """A plan's places before a run: constants and variables are there."""
+        template = self._templates.get(plan)
+        if template is None:
+            template = list(plan.template)
+            for place, key, op in plan.variables:
+                template[place] = self.cell(key, op)
+            self._templates[plan] = template
+        return template.copy()
 
     def cell(self, key: SlotKey, op: Operation) -> Cell:
         """The variable of a key, made when first asked for."""
