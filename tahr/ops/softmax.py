@@ -375,7 +375,9 @@ def _sparse_cross_entropy_kernel(features: Array, labels: Array) -> tuple[Array,
     loss = np.log(sums[:, 0]) - z.take(own)
     softmax /= sums
     softmax.reshape(-1)[own] -= 1
-    return loss.astype(features.dtype, copy=False), softmax.astype(features.dtype, copy=False)
+    if z.dtype is features.dtype:
+        return loss, softmax
+    return loss.astype(features.dtype), softmax.astype(features.dtype)
 
 
 def _check_labels(labels: Array, classes: int) -> None:
