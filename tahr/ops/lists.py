@@ -100,6 +100,30 @@ class TensorList:
             return self._succeed(("pop", 0, None)), item
 
 
+class _FewItems(TensorList):
+    """A list of which few items are set: what reading a list gives for its gradient.
+
+    A loop that reads a list adds one of these in each iteration of its gradient; that must not take the time of a walk
+    through the whole list.
+    """
+
+    __slots__ = ("_length", "few")
+
+    def __init__(self, length: int, few: dict[int, Any]) -> None:
+        super().__init__([])
+        self._items = None  # made when something else than a sum is asked for
+        self._length = length
+        self.few = few
+
+    def _own(self) -> list[Any]:
+        if self._items is None and self._newer is None:
+            self._items = [self.few.get(i) for i in range(self._length)]
+        return super()._own()
+
+    def __len__(self) -> int:
+        return self._length
+
+
 def _apply(items: list[Any], change: tuple[str, int, Any]) -> tuple[str, int, Any]:
     """Changes the items and returns the change that takes it back."""
     kind, index, item = change
@@ -191,9 +215,22 @@ def _sum(a: Any, b: Any) -> Any:
     """The sum of two items of gradient lists."""
     if a is None or b is None:
         return a if b is None else b
+    if isinstance(a, _FewItems) and isinstance(b, _FewItems):
+        both = a.few | {i: _sum(a.few.get(i), item) for i, item in b.few.items()}
+        return _FewItems(len(a), both)
+    if isinstance(a, _FewItems):
+        return _with_few(b, a)
+    if isinstance(b, _FewItems):
+        return _with_few(a, b)
     if isinstance(a, TensorList):
         return TensorList([_sum(x, y) for x, y in zip(a.items(), b.items())])
     return np.add(a, b)
+
+
+def _with_few(items: TensorList, added: _FewItems) -> TensorList:
+    for i, item in added.few.items():
+        items = items.set(i, _sum(items.get(i), item))
+    return items
 
 
 # ---------------------------------------------------------------- empty and reserved lists
@@ -403,9 +440,7 @@ TensorListOneItem.shape(_scalar)
 
 @TensorListOneItem.kernel
 def _one_item_kernel(items: TensorList, index: Array, item: Any) -> TensorList:
-    result: list[Any] = [None] * len(items)
-    result[int(index)] = item
-    return TensorList(result)
+    return _FewItems(len(items), {int(index): item})
 
 
 @TensorListOneItem.gradient

@@ -85,6 +85,51 @@ def test_TensorListZerosLike_and_TensorListAdd():
     assert [total[0].tolist(), total[1].tolist(), values(total[2])] == [[4.0, 6.0], C.tolist(), [[8.0, 10.0]]]
 
 
+def test_sums_with_lists_of_which_one_item_is_set(monkeypatch):
+    def one(index, item):
+        return compute(lists.TensorListOneItem, TensorList([A, B, C]), np.int32(index), item)
+
+    def add(a, b):
+        return compute(lists.TensorListAdd, a, b)
+
+    both = add(add(one(0, A), one(2, B)), one(0, C))
+    assert values(both) == [(A + C).tolist(), None, B.tolist()] and len(both) == 3
+    assert values(add(both, one(1, A))) == [(A + C).tolist(), A.tolist(), B.tolist()]
+    full = TensorList([A, None, C])
+    assert (
+        values(add(full, one(1, B))) == values(add(one(1, B), full)) == [A.tolist(), B.tolist(), C.tolist()]
+    )
+    assert values(full) == [A.tolist(), None, C.tolist()]
+    put = compute(
+        lists.TensorListSetItem,
+        one(0, A),
+        np.int32(1),
+        B,
+        resize_if_index_out_of_bounds=False,
+        write_once=False,
+    )
+    assert values(put) == [A.tolist(), B.tolist(), None]
+
+    # Not even looked through: a loop that reads a list would take quadratic time for its gradient.
+    monkeypatch.setattr(TensorList, "items", None)
+    add(add(TensorList([A, B, C]), one(1, A)), one(2, A))
+
+
+def test_gradients_of_reads_in_a_loop():
+    x = tf.constant([1.0, 2.0, 3.0])
+    items = tf.TensorArray(tf.float32, 3, clear_after_read=False).unstack(x)
+    _, total = tf.while_loop(
+        lambda i, s: i < 3,
+        lambda i, s: (i + 1, s + items.read(i) ** 3 * items.read(0)),
+        [0, 0.0],
+    )
+    (first,) = tf.gradients(total, x)
+    (second,) = tf.gradients(first[0], x)
+    found = tf.Session().run([first, second])  # of x0^4 + x0 x1^3 + x0 x2^3
+    np.testing.assert_allclose(found[0], [39.0, 12.0, 27.0])
+    np.testing.assert_allclose(found[1], [12.0, 12.0, 27.0])
+
+
 def test_TensorListGetItem():
     items = TensorList([A, None])
 
