@@ -102,10 +102,11 @@ class _Extraction:
             self.needed.update(dict.fromkeys(keys))
             if op.opdef is not control_flow.If:
                 self.surely_used.update(keys)
-        self.reads_of: dict[SlotKey, list[StateRead]] = {}
+        # By the variable and the write that they see.
+        self.reads_of: dict[tuple[SlotKey, Operation | None], list[StateRead]] = {}
         for key in self.needed:
             if isinstance(key, StateRead):
-                self.reads_of.setdefault(slot_of(key.variable), []).append(key)
+                self.reads_of.setdefault((slot_of(key.variable), key.after), []).append(key)
 
     # ------------------------------------------------------------ the stage as a whole
 
@@ -275,13 +276,17 @@ class _Extraction:
         return node, node.outputs
 
     def _reads_before(self, op: Operation) -> list[Node]:
-        """The reads that see an earlier state than the operation leaves: they must be over when it writes."""
+        """The reads of the state that the operation replaces: they must be over when it writes.
+
+        Those of earlier states are over before the write that came before it.
+        """
         nodes: list[Node] = []
         for slot in self.outline.written.get(op, ()):
             chain = self.outline.writers[slot]
-            earlier = {None, *chain[: chain.index(op)]}
-            for key in self.reads_of.get(slot, ()):
-                value = self._available(key) if key.after in earlier else None
+            place = chain.index(op)
+            before = chain[place - 1] if place else None
+            for key in self.reads_of.get((slot, before), ()):
+                value = self._available(key)
                 if value is not None and value.node.opdef is state.ReadCell:
                     nodes.append(value.node)
         return nodes

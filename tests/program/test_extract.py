@@ -66,6 +66,16 @@ def test_the_order_of_inputs_matters():
     assert len(names(lower([x - y, y - x], {x: zeros(2), y: zeros(2)}))) == 2
 
 
+def test_a_write_waits_only_for_the_reads_of_the_state_that_it_replaces():
+    w = tf.Variable(1.0)
+    write = tf.assign_add(w, 1.0)
+    for _ in range(20):
+        with tf.control_dependencies([write]):
+            write = tf.assign(w, w * 2.0)
+    writes = [n for n in lower([write], {}).nodes() if n.opdef.name == "Assign"]
+    assert len(writes) == 20 and all(len(n.tokens) <= 2 for n in writes)
+
+
 def test_draws_and_writes_are_never_merged():
     w = tf.Variable(1.0)
     outputs = [tf.random_uniform([2], seed=1), tf.random_uniform([2], seed=1)]
