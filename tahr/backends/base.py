@@ -16,7 +16,7 @@ from tahr.core.graph import Operation
 from tahr.core.opdef import Array, Elementwise
 from tahr.plan.plan import Plan
 from tahr.plan.stages import Optimize, PlannedStage, first_stage, next_stage
-from tahr.program.effects import Key, SlotKey
+from tahr.program.effects import Key
 from tahr.program.extract import result_key
 from tahr.program.function import Function
 
@@ -42,10 +42,6 @@ class Cell(Protocol):
 
 class Store(Protocol):
     """A session's state: variables, random streams, queues."""
-
-    def cell(self, key: SlotKey, op: Operation) -> Cell:
-        """The variable of a key."""
-        ...
 
     def places(self, plan: Plan) -> list[Any]:
         """A plan's places before a run: constants and variables are there."""
@@ -105,13 +101,6 @@ class Context:
         self.run = run
         self.op = op
         self.may_wait = may_wait
-
-    def cell(self, container: str, shared_name: str) -> Cell:
-        """The variable of a name; the operation's own, if the name is empty."""
-        assert self.op is not None
-        # Equal to its SlotKey, and made in a third of the time: every variable is asked for in every run.
-        key: Any = (container, shared_name or self.op.name)
-        return self.run.store.cell(key, self.op)
 
     def stream(self, seed: int, seed2: int) -> AbstractContextManager[Any]:
         """The operation's own random stream, locked while the context manager is open."""
@@ -250,17 +239,13 @@ class _Walk:
         while self.waiting or not self.planned.stage.is_last:
             before = len(self.done)
             self._advance_blocked()
-            inputs = self._inputs_of_next()
             planned = self.executor.following(
-                self.function, self.planned, inputs, self.done, frozenset(self.waiting)
+                self.function, self.planned, self.available, self.done, frozenset(self.waiting)
             )
             values = [self.available[k] for k in planned.stage.inputs]
             self._take(planned, self.executor.execute(planned.plan, values, self.run))
             if len(self.done) == before and not self.waiting and not self.planned.stage.is_last:
                 raise errors.InternalError(None, None, "a stage of the plan made no progress")
-
-    def _inputs_of_next(self) -> dict[Key, Any]:
-        return self.available
 
     def _advance_blocked(self) -> None:
         if not self.waiting:

@@ -7,7 +7,7 @@ small integer tensors that usually hold shapes, the (partly known) value.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -602,8 +602,3 @@ def vector(length: Any) -> TensorShape:
 def matrix(rows: Any, columns: Any) -> TensorShape:
     """The shape of a matrix."""
     return TensorShape([rows, columns])
-
-
-def static_list(shape: Sequence[Dim]) -> list[int | None]:
-    """Dimensions as integers and None."""
-    return [d if isinstance(d, int) else None for d in shape]

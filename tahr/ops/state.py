@@ -1,10 +1,10 @@
 """Variables as the graph sees them: the op that stands for the variable, reads, and writes.
 
 Two kinds share one meaning. `VariableV2` gives a reference (TensorFlow's default variables), `VarHandleOp` a resource
-handle (`use_resource=True`). At run time both give a `Cell` of the session's store. Reads are not kernels: which
-write a read sees is decided when a program is extracted (`program.effects`), so an Identity of a reference and a
-ReadVariableOp become the value of the last write before them, or the value at the start of the run. Every write
-gives the new value, and changes the cell under its lock, so that no update from another thread is lost.
+handle (`use_resource=True`). Neither is computed: a session puts the variable's `Cell` in their place before a run.
+Reads are not kernels: which write a read sees is decided when a program is extracted (`program.effects`), so an Identity
+of a reference and a ReadVariableOp become the cell's value at the start of the run, or after a write. Every write
+changes the cell under its lock, so that no update from another thread is lost.
 """
 
 from __future__ import annotations
@@ -32,17 +32,12 @@ def _variable_shape(*, dtype: DType, shape: Shape, **_: Any) -> Shape:
     return shape
 
 
-def _cell_kernel(context: Any, *, container: str, shared_name: str, **_: Any) -> Any:
-    return context.cell(container, shared_name)
-
-
 VariableV2 = OpDef(
     "VariableV2",
     "-> ref: &dtype",
     attrs={"shape": REQUIRED, "dtype": REQUIRED, "container": "", "shared_name": ""},
 ).not_differentiable()
 VariableV2.shape(_variable_shape)
-VariableV2.stateful_kernel(_cell_kernel)
 
 VarHandleOp = OpDef(
     "VarHandleOp",
@@ -50,7 +45,6 @@ VarHandleOp = OpDef(
     attrs={"container": "", "shared_name": "", "dtype": REQUIRED, "shape": REQUIRED},
 ).not_differentiable()
 VarHandleOp.shape(lambda **_: ())
-VarHandleOp.stateful_kernel(_cell_kernel)
 
 
 def variable_op(ref: Tensor) -> Operation:

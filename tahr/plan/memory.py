@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from tahr.core import shapes
 from tahr.core.convert import Const
 from tahr.core.opdef import Elementwise
-from tahr.ops import state
+from tahr.ops import control_flow, state
 from tahr.program.node import Input, Node, Program, Value
 
 _NOT_OWNED = (Input, Const, state.ReadCell, state.VariableV2, state.VarHandleOp)
@@ -33,7 +33,7 @@ class Storage:
                 shared = shared.union(
                     *(self.roots[node.inputs[i]] for i in node.opdef.aliases if i < len(node.inputs))
                 )
-            elif node.opdef.takes_context and node.opdef.name in ("While", "If"):
+            elif node.opdef is control_flow.While or node.opdef is control_flow.If:
                 # A loop or branch may give back what it was given.
                 shared = shared.union(*(self.roots[v] for v in node.inputs))
             for value in node.outputs:

@@ -92,7 +92,8 @@ def make_plan(program: Program) -> Plan:
     for i, node in enumerate(nodes):
         if node.opdef is Const or node.opdef is Input:
             continue
-        if node.opdef in _VARIABLES and node.op is not None:
+        if node.opdef in _VARIABLES:
+            assert node.op is not None
             variables.append((places[node.outputs[0]], slot_of(node.op), node.op))
             continue
         dying = {*node.inputs, *node.outputs}

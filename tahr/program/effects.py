@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tahr.core import dtypes
 from tahr.core.graph import Operation, Region, Tensor
@@ -355,8 +355,3 @@ def _topological(ops: set[Operation], sources: Callable[[Operation], Iterable[Op
         stuck = next(op for op in ops if waiting[op])
         raise ValueError(f"The graph has a cycle of data and control edges through {stuck.describe()}")
     return order
-
-
-def describe(outline: Outline) -> list[dict[str, Any]]:
-    """The order of effects as plain data, for tests and for people."""
-    return [{"op": op.name, "after": [t.name for t in outline.tokens.get(op, ())]} for op in outline.effects]

@@ -12,12 +12,17 @@ from hypothesis import given, settings, strategies as st
 import tahr as tf
 from tahr.core.graph import Operation
 from tahr.ops import state
-from tahr.program.effects import StateRead, describe
+from tahr.program.effects import Outline, StateRead
 from tahr.program.function import Function
 
 
 def outline(fetches: Any, targets: Any = ()) -> Any:
     return Function(tf.get_default_graph(), [], list(fetches), list(targets)).outline
+
+
+def describe(outline: Outline) -> list[dict[str, Any]]:
+    """The order of effects as plain data."""
+    return [{"op": op.name, "after": [t.name for t in outline.tokens.get(op, ())]} for op in outline.effects]
 
 
 def ready(*variables: Any) -> tf.Session:
