@@ -2,9 +2,9 @@
 
 Two kinds share one meaning. `VariableV2` gives a reference (TensorFlow's default variables), `VarHandleOp` a resource
 handle (`use_resource=True`). Neither is computed: a session puts the variable's `Cell` in their place before a run.
-Reads are not kernels: which write a read sees is decided when a program is extracted (`program.effects`), so an Identity
-of a reference and a ReadVariableOp become the cell's value at the start of the run, or after a write. Every write
-changes the cell under its lock, so that no update from another thread is lost.
+Reads are not kernels: which write a read sees is decided when a program is extracted (`program.effects`), so an
+Identity of a reference and a ReadVariableOp become the cell's value at the start of the run, or after a write.
+Every write changes the cell under its lock, so that no update from another thread is lost.
 """
 
 from __future__ import annotations
