@@ -26,18 +26,18 @@ def execute(plan: Plan, values: Sequence[Any], executor: Executor, run: Run) -> 
     for place, value in zip(plan.inputs, values):
         places[place] = value
     context = executor.context(run, None)  # one for all steps: it is told whose turn it is
+    at = places.__getitem__
     step = None
     try:
         for step in plan.steps:
-            compute, taken, outputs, frees, takes_context, reuses, node = step
-            inputs = [places[i] for i in taken]
+            compute, inputs, outputs, frees, takes_context, reuses, node = step
             if takes_context:
                 context.op = node.op
-                result = compute(context, *inputs)
-            elif reuses is not None and inputs[reuses].flags.writeable:
-                result = compute(*inputs, out=inputs[reuses])
+                result = compute(context, *map(at, inputs))
+            elif reuses is not None and places[inputs[reuses]].flags.writeable:
+                result = compute(*map(at, inputs), out=places[inputs[reuses]])
             else:
-                result = compute(*inputs)
+                result = compute(*map(at, inputs))
             if len(outputs) == 1:
                 places[outputs[0]] = result[0] if type(result) is tuple or type(result) is list else result
             elif outputs:

@@ -214,6 +214,8 @@ class OpDef:
         form: what kind of computation it is.
         effects: what it does beside computing outputs.
         aliases: indices of inputs of which an output may be a view.
+        scratch: the index of an input whose storage the kernel may overwrite where nobody needs it any more; it is
+            told by the keyword argument `may_overwrite`.
         shape_math: whether the kernel also works on object arrays of dimensions, so that the values of small integer
             tensors are known (partly) when the graph is built.
         register: whether the op belongs to the table `OPS`, whose entries the tests check one by one.
@@ -226,6 +228,7 @@ class OpDef:
     form: Form = HOST
     effects: Effects = PURE
     aliases: tuple[int, ...] = ()
+    scratch: int | None = None
     shape_math: bool = False
     register: bool = True
 

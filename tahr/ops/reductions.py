@@ -45,8 +45,11 @@ def _reduced_shape(x: Spec, axes: Spec, *, keep_dims: bool) -> Shape:
 
 def _axes(axes: Array, rank: int) -> tuple[int, ...]:
     """The axes to reduce, counted from the front."""
+    given = axes.ravel().tolist()
+    if len(given) == 1 and 0 <= given[0] < rank:  # nearly always
+        return (given[0],)
     found: list[int] = []
-    for axis in axes.ravel().tolist():
+    for axis in given:
         if not -rank <= axis < rank:
             raise Complaint(f"Invalid reduction dimension ({axis} for input with {rank} dimension(s)")
         if axis % rank in found:
@@ -74,7 +77,7 @@ def _elements_shape(x: Spec, y: Spec) -> Shape:
 @ElementsPerOutput.kernel
 def _elements_kernel(x: Array, y: Array) -> Array:
     """How many elements of x went into each element of y, which is x reduced; in their own dtype."""
-    return np.asarray(x.size // max(y.size, 1)).astype(x.dtype)
+    return np.int64(x.size // max(y.size, 1)).astype(x.dtype)
 
 
 Mean = OpDef(

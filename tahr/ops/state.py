@@ -86,8 +86,8 @@ ReadCell = OpDef(
 ReadCell.shape(lambda cell, *, dtype, shape, lenient: shape)
 
 
-@ReadCell.stateful_kernel
-def _read_cell_kernel(context: Any, cell: Any, *, dtype: DType, shape: Shape, lenient: bool) -> Any:
+@ReadCell.kernel
+def _read_cell_kernel(cell: Any, *, dtype: DType, shape: Shape, lenient: bool) -> Any:
     if not lenient:
         return cell.read()
     try:

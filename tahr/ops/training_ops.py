@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ def _define(
     attrs: Mapping[str, Any] | None = None,
     sparse: bool = True,
     types: frozenset[DType] = FLOATS,
+    scratch: bool = False,
 ) -> Callable[[Rule], Step]:
     """A decorator that makes the ops of a rule `rule(var, *slots, *inputs, **attrs)`.
 
@@ -63,20 +65,22 @@ def _define(
         attrs: the rule's attributes.
         sparse: whether TensorFlow has sparse forms.
         types: the dtypes the variable may have.
+        scratch: whether the rule can be told by `may_overwrite` that the gradient's storage is its own.
     """
     state = ("var", *slots)
     attrs = {"use_locking": False, **(attrs or {})}
 
     def make(name: str, is_resource: bool, rows: bool, rule: Rule) -> OpDef:
         names = _sparse_inputs(inputs) if rows else tuple(inputs)
+        gradient = next(len(state) + i for i, n in enumerate(names) if n in _GRADIENTS)
         op = OpDef(
             f"{'Resource' if is_resource else ''}{name}",
             _signature(state, names, is_resource),
             attrs=attrs,
             types={"T": types, "Tindices": INDICES},
             effects=Effects(writes=tuple(range(len(state)))),
+            scratch=gradient if scratch else None,
         ).not_differentiable()
-        gradient = next(len(state) + i for i, n in enumerate(names) if n in _GRADIENTS)
         op.shape(_shape_rule(names, len(state), gradient, is_resource, rows))
         op.stateful_kernel(_kernel(rule, names, len(state), rows))
         return op
@@ -139,25 +143,20 @@ def _kernel(rule: Rule, names: Sequence[str], states: int, rows: bool) -> Callab
     indices = names.index("indices") if rows else -1
     scalars = [i for i in range(len(names)) if i not in (gradient, indices)]
 
+    change = _change_rows if rows else _change_all
+
     def kernel(context: Any, *inputs: Any, use_locking: bool, **attrs: Any) -> None:
         given = list(inputs[states:])
         for i in scalars:
             if given[i].ndim:
                 raise Complaint(f"{names[i]} is not a scalar: {list(given[i].shape)}")
-
-        def change(*arrays: Array) -> None:
-            if rows:
-                _change_rows(rule, arrays, given, gradient, indices, attrs)
-            else:
-                _change_all(rule, arrays, given, gradient, attrs)
-
-        context.update(inputs[:states], change)
+        context.update(inputs[:states], partial(change, rule, given, gradient, indices, attrs))
 
     return kernel
 
 
 def _change_all(
-    rule: Rule, arrays: Sequence[Array], given: list[Any], gradient: int, attrs: Mapping[str, Any]
+    rule: Rule, given: list[Any], gradient: int, _: int, attrs: Mapping[str, Any], *arrays: Array
 ) -> None:
     """One dense step, block by block."""
     var, grad = arrays[0], given[gradient]
@@ -177,7 +176,7 @@ def _change_all(
 
 
 def _change_rows(
-    rule: Rule, arrays: Sequence[Array], given: list[Any], gradient: int, place: int, attrs: Mapping[str, Any]
+    rule: Rule, given: list[Any], gradient: int, place: int, attrs: Mapping[str, Any], *arrays: Array
 ) -> None:
     """One step of the rows that the gradient names; one named repeatedly changes repeatedly, in order."""
     var, grad, indices = arrays[0], given[gradient], given[place]
@@ -209,10 +208,12 @@ def _change_rows(
 # ---------------------------------------------------------------- the rules
 
 
-@_define("GradientDescent", (), ("alpha", "delta"), sparse=False, types=FLOATS | COMPLEX)
-def GRADIENT_DESCENT(var: Array, alpha: Any, delta: Array) -> None:  # the decorator makes a constant
+@_define("GradientDescent", (), ("alpha", "delta"), sparse=False, types=FLOATS | COMPLEX, scratch=True)
+def GRADIENT_DESCENT(  # the decorator makes a constant
+    var: Array, alpha: Any, delta: Array, *, may_overwrite: bool = False
+) -> None:
     """`var -= alpha * delta`."""
-    var -= alpha * delta
+    var -= np.multiply(alpha, delta, out=delta if may_overwrite and delta.flags.writeable else None)
 
 
 @_define("Momentum", ("accum",), ("lr", "grad", "momentum"), {"use_nesterov": False}, types=FLOATS | COMPLEX)

@@ -87,10 +87,14 @@ def reusable_input(node: Node, index: int, storage: Storage, ends: dict[Value, i
         return None
     for place, value in enumerate(node.inputs):
         if (
-            storage.is_alone(value)
-            and ends[value] == index
+            is_free(value, index, storage, ends)
             and value.dtype is output.dtype
             and shapes.surely_equal(value.shape, output.shape)
         ):
             return place
     return None
+
+
+def is_free(value: Value, index: int, storage: Storage, ends: dict[Value, int]) -> bool:
+    """Whether the step at `index` is the last to see a value's storage, and may overwrite it."""
+    return storage.is_alone(value) and ends[value] == index

@@ -103,7 +103,7 @@ def make_plan(program: Program) -> Plan:
         reuses = memory.reusable_input(node, i, storage, ends)
         steps.append(
             Step(
-                _bound(node) if reuses is None else _ufunc(node),
+                _bound(node, _may_overwrite(node, i, storage, ends)) if reuses is None else _ufunc(node),
                 tuple(places[v] for v in node.inputs),
                 tuple(places[v] for v in node.outputs),
                 tuple(frees),
@@ -123,11 +123,17 @@ def make_plan(program: Program) -> Plan:
     )
 
 
-def _bound(node: Node) -> Callable[..., Any]:
+def _may_overwrite(node: Node, index: int, storage: memory.Storage, ends: dict[Value, int]) -> bool:
+    scratch = node.opdef.scratch
+    return scratch is not None and memory.is_free(node.inputs[scratch], index, storage, ends)
+
+
+def _bound(node: Node, may_overwrite: bool) -> Callable[..., Any]:
     compute = node.opdef.compute
     if compute is None:
         raise NotImplementedError(f"{node.opdef.name} has neither a kernel nor an expansion")
-    return partial(compute, **node.attrs) if node.attrs else compute
+    attrs = {**node.attrs, "may_overwrite": True} if may_overwrite else node.attrs
+    return partial(compute, **attrs) if attrs else compute
 
 
 def _ufunc(node: Node) -> Callable[..., Any]:

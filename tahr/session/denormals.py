@@ -32,15 +32,18 @@ def _library() -> ctypes.CDLL | None:
 _libm = _library()
 
 
-class _Modes(threading.local):
+class _Modes:
     """The saved modes of one thread; runs nest where py_func calls `session.run`."""
+
+    __slots__ = ("_depth", "_flushed", "_flushed_mode", "_places", "_saved", "_saved_mode")
 
     def __init__(self) -> None:
         self._depth = 0
         self._saved = ctypes.create_string_buffer(_FENV_SIZE)
         self._flushed = ctypes.create_string_buffer(_FENV_SIZE)
+        self._places = ctypes.addressof(self._saved), ctypes.addressof(self._flushed)
         if _libm is not None:
-            _libm.fegetenv(self._flushed)
+            _libm.fegetenv(self._places[1])
         # The control register inside each of the two.
         self._saved_mode = ctypes.c_uint32.from_buffer(self._saved, _MXCSR)
         self._flushed_mode = ctypes.c_uint32.from_buffer(self._flushed, _MXCSR)
@@ -49,18 +52,26 @@ class _Modes(threading.local):
         self._depth += 1
         if self._depth == 1:
             assert _libm is not None
-            _libm.fegetenv(self._saved)
+            saved, flushed = self._places
+            _libm.fegetenv(saved)
             self._flushed_mode.value = self._saved_mode.value | _FLUSH
-            _libm.fesetenv(self._flushed)
+            _libm.fesetenv(flushed)
 
     def leave(self) -> None:
         self._depth -= 1
         if not self._depth:
             assert _libm is not None
-            _libm.fesetenv(self._saved)
+            _libm.fesetenv(self._places[0])
 
 
-_modes = _Modes()
+class _Threads(threading.local):
+    """Each thread's modes."""
+
+    def __init__(self) -> None:
+        self.modes = _Modes()
+
+
+_threads = _Threads()
 
 
 class Flushed:
@@ -70,11 +81,11 @@ class Flushed:
 
     def __enter__(self) -> None:
         if _libm is not None:
-            _modes.enter()
+            _threads.modes.enter()
 
     def __exit__(self, *exc: object) -> None:
         if _libm is not None:
-            _modes.leave()
+            _threads.modes.leave()
 
 
 FLUSHED = Flushed()
