@@ -1,0 +1,229 @@
+"""Compiles kernels with LLVM and loads them: text in, addresses out.
+
+Each kernel is a module and an object of its own, so that equal kernels are compiled once per process, and once per
+machine where the cache on disk keeps them. What is loaded stays until the process ends: plans hold bare addresses.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tahr.backends.native import target as targets
+from tahr.backends.native.kernel import SYMBOL, Kernel
+from tahr.backends.native.target import Target
+
+# O3 gains nothing over O2 here and compiles longer. SLP vectorization costs compile time and finds nothing in
+# loops that are vectorized already.
+SPEED_LEVEL = 2
+OPTIONS = f"O{SPEED_LEVEL} loop-vectorize no-slp"
+
+
+class CompileError(RuntimeError):
+    """LLVM did not take a kernel: a mistake of an emitter."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What an engine did so far.
+
+    Attributes:
+        compiled: how many kernels it compiled.
+        from_disk: how many it found compiled on disk.
+        compile_ms, load_ms: the milliseconds spent compiling, and spent reading objects and linking them.
+    """
+
+    compiled: int
+    from_disk: int
+    compile_ms: float
+    load_ms: float
+
+
+class Engine:
+    """Compiles for one target, and loads into this process.
+
+    Args:
+        target: the processor. `load` needs one that this machine can run.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._lock = threading.RLock()
+        self._addresses: dict[str, int] = {}
+        self._libraries = 0
+        self._compiled = self._from_disk = 0
+        self._compile_seconds = self._load_seconds = 0.0
+        # A child process finds the lock free, whatever other threads were doing at the fork.
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=self._lock.acquire,
+                after_in_parent=self._lock.release,
+                after_in_child=self._lock.release,
+            )
+
+    @functools.cached_property
+    def _machine(self) -> Any:
+        binding = targets.llvm()
+        if self.target.architecture != targets.host().architecture:
+            binding.initialize_all_targets()
+            binding.initialize_all_asmprinters()
+        return binding.Target.from_triple(self.target.triple).create_target_machine(
+            cpu=self.target.cpu,
+            features=self.target.features,
+            opt=SPEED_LEVEL,
+            reloc="pic",
+            codemodel="small",
+            jit=True,
+        )
+
+    @functools.cached_property
+    def _jit(self) -> Any:
+        # JITLink keeps a library's sections together, as aarch64's short jumps need; Windows is beyond it.
+        jit = targets.llvm().create_lljit_compiler(
+            self._machine, use_jit_link=os.name != "nt", suppress_errors=True
+        )
+        # Threads may still be in the code when the interpreter is taken down: nothing is ever unmapped.
+        atexit.register(jit.detach)
+        return jit
+
+    # ------------------------------------------------------------ loading
+
+    def load(self, kernels: Sequence[Kernel]) -> list[int]:
+        """The addresses of kernels, compiled where they are new.
+
+        Raises:
+            CompileError: LLVM refuses a text, or it calls what does not exist.
+        """
+        with self._lock:
+            fresh = {kernel.symbol: kernel for kernel in kernels if kernel.symbol not in self._addresses}
+            if fresh:
+                self._load(list(fresh.values()))
+            return [self._addresses[kernel.symbol] for kernel in kernels]
+
+    def _load(self, kernels: Sequence[Kernel]) -> None:
+        objects = [self._object(kernel) for kernel in kernels]
+        self._addresses |= self.link(objects, [kernel.symbol for kernel in kernels])
+
+    def link(
+        self, objects: Iterable[bytes], symbols: Iterable[str], imports: Mapping[str, int] | None = None
+    ) -> dict[str, int]:
+        """Loads compiled objects for good.
+
+        Args:
+            objects: what `compile` gave.
+            symbols: the functions and variables that are asked for.
+            imports: addresses of what the objects call; the C library's functions are found without.
+
+        Returns:
+            The symbols' addresses.
+
+        Raises:
+            CompileError: a symbol is missing.
+        """
+        with self._lock:
+            start = time.perf_counter()
+            builder = targets.llvm().JITLibraryBuilder()
+            for data in objects:
+                builder.add_object_img(data)
+            for symbol in symbols:
+                builder.export_symbol(symbol)
+            for name, address in (imports or {}).items():
+                builder.import_symbol(name, address)
+            self._libraries += 1  # a name is taken even where linking fails
+            try:
+                library = builder.link(self._jit, f"tahr{self._libraries}")
+            except RuntimeError as error:
+                raise CompileError(str(error)) from error
+            library.detach()  # from Python's garbage collection: the code stays
+            self._load_seconds += time.perf_counter() - start
+            return {symbol: library[symbol] for symbol in symbols}
+
+    # ------------------------------------------------------------ compiling
+
+    def _object(self, kernel: Kernel) -> bytes:
+        return self.compile(kernel.text.replace(f"@{SYMBOL}", f"@{kernel.symbol}"), kernel.title)
+
+    def compile(self, text: str, title: str) -> bytes:
+        """The object code of a module.
+
+        Raises:
+            CompileError: LLVM refuses the text.
+        """
+        with self._lock:
+            start = time.perf_counter()
+            data = self._machine.emit_object(self._optimized(text, title))
+            self._compiled += 1
+            self._compile_seconds += time.perf_counter() - start
+            return data
+
+    def _optimized(self, text: str, title: str) -> Any:
+        binding = targets.llvm()
+        machine = self._machine
+        try:
+            module = binding.parse_assembly(text)
+            module.triple = machine.triple
+            module.data_layout = str(machine.target_data)
+            module.verify()
+        except RuntimeError as error:
+            raise CompileError(f"{title}: {error}") from error
+        options = binding.create_pipeline_tuning_options(SPEED_LEVEL)
+        options.loop_vectorization = True
+        options.slp_vectorization = False
+        builder = binding.create_pass_builder(machine, options)
+        builder.getModulePassManager().run(module, builder)
+        return module
+
+    # ------------------------------------------------------------ looking inside
+
+    def ir_of(self, kernel: Kernel) -> str:
+        """A kernel's LLVM IR after optimization, for people."""
+        with self._lock:
+            return str(self._optimized(kernel.text, kernel.title))
+
+    def assembly_of(self, kernel: Kernel) -> str:
+        """A kernel's assembly, for people."""
+        with self._lock:
+            return self._machine.emit_assembly(self._optimized(kernel.text, kernel.title))
+
+    def statistics(self) -> Statistics:
+        """What was compiled and loaded so far."""
+        with self._lock:
+            return Statistics(
+                self._compiled, self._from_disk, self._compile_seconds * 1e3, self._load_seconds * 1e3
+            )
+
+
+@functools.cache
+def _engine_for(target: Target) -> Engine:
+    return Engine(target)
+
+
+def engine() -> Engine:
+    """The process's engine for the current target."""
+    return _engine_for(targets.current())
+
+
+def load(kernels: Sequence[Kernel]) -> list[int]:
+    """The addresses of kernels for this machine; see `Engine.load`."""
+    return engine().load(kernels)
+
+
+def ir_of(kernel: Kernel) -> str:
+    """A kernel's optimized LLVM IR; see `Engine.ir_of`."""
+    return engine().ir_of(kernel)
+
+
+def assembly_of(kernel: Kernel) -> str:
+    """A kernel's assembly; see `Engine.assembly_of`."""
+    return engine().assembly_of(kernel)
+
+
+def statistics() -> Statistics:
+    """What the process's engine did so far."""
+    return engine().statistics()

@@ -1,0 +1,149 @@
+"""The processor that kernels are compiled for, and the one place where LLVM is imported."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import platform
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# What is assumed of caches where the system does not tell.
+L1_BYTES, L2_BYTES = 32 << 10, 512 << 10
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_UNITS = {"K": 1 << 10, "M": 1 << 20}
+
+
+def is_available() -> bool:
+    """Whether LLVM can be imported here."""
+    return importlib.util.find_spec("llvmlite") is not None
+
+
+@functools.cache
+def llvm() -> Any:
+    """`llvmlite.binding`, ready to compile for this machine.
+
+    It takes 60 ms to import, so it enters where something is compiled and not before.
+    """
+    import llvmlite.binding as binding  # pyright: ignore[reportMissingTypeStubs]
+
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    return binding
+
+
+@dataclass(frozen=True)
+class Target:
+    """A processor, as emitters and the compiler see it.
+
+    Attributes:
+        triple: LLVM's name of architecture and system: "x86_64-unknown-linux-gnu".
+        cpu: LLVM's name of the model.
+        features: LLVM's feature string. The model's name alone can promise what a virtual machine hides.
+        vector_bytes: the width of the widest vector register.
+        vector_registers: how many of them there are.
+        l1, l2: bytes of the caches of one core.
+    """
+
+    triple: str
+    cpu: str
+    features: str
+    vector_bytes: int
+    vector_registers: int
+    l1: int = L1_BYTES
+    l2: int = L2_BYTES
+
+    @property
+    def architecture(self) -> str:
+        """The first part of the triple: "x86_64", "aarch64"."""
+        architecture = self.triple.split("-")[0]
+        return "aarch64" if architecture == "arm64" else architecture
+
+    def has(self, feature: str) -> bool:
+        """Whether the processor has a feature of LLVM's name: "fma", "avx512bf16"."""
+        return f"+{feature}" in self.features.split(",")
+
+    @property
+    def has_fma(self) -> bool:
+        """Whether a multiplication and an addition are one instruction, rounded once."""
+        return self.architecture == "aarch64" or self.has("fma")
+
+    def lanes(self, element_bytes: int) -> int:
+        """How many elements of a size one vector register holds."""
+        return self.vector_bytes // element_bytes
+
+
+# What every x86-64 processor has.
+BASELINE = Target("x86_64-unknown-linux-gnu", "x86-64", "", vector_bytes=16, vector_registers=16)
+AARCH64 = Target("aarch64-unknown-linux-gnu", "generic", "+neon", vector_bytes=16, vector_registers=32)
+
+
+def current() -> Target:
+    """The processor to compile for: this machine's, unless `TAHR_TARGET=baseline` or `using` say otherwise."""
+    return _replaced[-1] if _replaced else _from_environment(os.environ.get("TAHR_TARGET", ""))
+
+
+_replaced: list[Target] = []
+
+
+@contextmanager
+def using(target: Target) -> Generator[None]:
+    """Compiles for another processor as long as the context manager is open; for tests."""
+    _replaced.append(target)
+    try:
+        yield
+    finally:
+        _replaced.pop()
+
+
+@functools.cache
+def _from_environment(name: str) -> Target:
+    if name in ("", "host"):
+        return host()
+    if name != "baseline":
+        raise ValueError(f"TAHR_TARGET={name}: expected host or baseline")
+    if host().architecture != BASELINE.architecture:
+        raise ValueError(f"TAHR_TARGET=baseline: this machine is {host().architecture}, not x86_64")
+    return Target(
+        host().triple, "x86-64", "", vector_bytes=16, vector_registers=16, l1=host().l1, l2=host().l2
+    )
+
+
+@functools.cache
+def host() -> Target:
+    """This machine's processor."""
+    binding = llvm()
+    features = binding.get_host_cpu_features().flatten()
+    has = set(features.split(","))
+    if "+avx512f" in has:
+        vector_bytes, registers = 64, 32
+    elif "+avx" in has:
+        vector_bytes, registers = 32, 16
+    else:
+        vector_bytes, registers = 16, 32 if platform.machine().lower() in ("arm64", "aarch64") else 16
+    return Target(
+        triple=binding.get_process_triple(),
+        cpu=binding.get_host_cpu_name(),
+        features=features,
+        vector_bytes=vector_bytes,
+        vector_registers=registers,
+        l1=_cache_bytes(1, L1_BYTES),
+        l2=_cache_bytes(2, L2_BYTES),
+    )
+
+
+def _cache_bytes(level: int, otherwise: int) -> int:
+    """The size of a core's data cache at a level, as Linux tells it."""
+    try:
+        for index in sorted(_CACHES.glob("index*")):
+            kind = (index / "type").read_text().strip()
+            if int((index / "level").read_text()) == level and kind in ("Data", "Unified"):
+                text = (index / "size").read_text().strip()
+                return int(text[:-1]) * _UNITS[text[-1]] if text[-1] in _UNITS else int(text)
+    except (OSError, ValueError):
+        pass  # another system, or a container that hides it
+    return otherwise
