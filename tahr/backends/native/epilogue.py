@@ -1,0 +1,189 @@
+"""What is fused onto the end of a matrix product or a convolution: its bias, activation, gradient mask or update.
+
+An epilogue is a handful of scalar expressions of the accumulated product and a few more operands, evaluated while the
+product is still in registers. Each element's operands are read before its outputs are written, and nothing is read
+again: an output may be the very buffer of an operand that has the output's layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tahr.backends.native import ir, scalars
+from tahr.core import dtypes, scalar
+from tahr.core.dtypes import DType
+from tahr.core.scalar import Scalar
+
+SCALAR, COLUMN, FULL = "scalar", "column", "full"
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One more input of an epilogue.
+
+    Attributes:
+        dtype: the type of its elements.
+        access: "scalar", "column" (one element for each column or channel of the output: a bias) or "full" (the
+            output's shape and layout).
+    """
+
+    dtype: DType
+    access: str
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What is computed from each element of a product.
+
+    Attributes:
+        outputs: one expression for each output array; leaf 0 is the product, leaf i is operand i - 1.
+        operands: the further inputs.
+    """
+
+    outputs: tuple[Scalar, ...]
+    operands: tuple[Operand, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it stores the product and does nothing else."""
+        return not self.operands and len(self.outputs) == 1 and self.outputs[0].op == "leaf"
+
+
+def plain(dtype: DType) -> Epilogue:
+    """The epilogue that stores the product itself."""
+    return Epilogue((scalar.leaf(0, dtype),))
+
+
+def accumulating(dtype: DType) -> Epilogue:
+    """The epilogue that adds the product to operand 0, which may be the output's own buffer."""
+    return Epilogue((scalar.leaf(1, dtype) + scalar.leaf(0, dtype),), (Operand(dtype, FULL),))
+
+
+def compute_type(dtype: DType) -> str:
+    """The LLVM type that elements of a dtype are computed as: float for the half types, i1 for bool."""
+    if dtype == dtypes.bool_:
+        return ir.I1
+    return ir.F32 if dtype in (dtypes.float16, dtypes.bfloat16) else ir.MEMORY[dtype]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of elements of one row: one vector, or a single element.
+
+    Attributes:
+        width: how many elements; None for a scalar.
+        mask: the `<width x i1>` of those that exist; None if all do.
+    """
+
+    width: int | None = None
+    mask: str | None = None
+
+    def type(self, element: str) -> str:
+        """The LLVM type of a segment's elements."""
+        return element if self.width is None else ir.vector(self.width, element)
+
+    def load(self, f: ir.Function, dtype: DType, address: str) -> str:
+        """The elements at an address, as what they are computed as."""
+        element = ir.MEMORY[dtype]
+        kind, align = self.type(element), dtype.size
+        if self.mask is None:
+            return widen(f, dtype, f.load(kind, address, align), self.width)
+        mask = f"{self.type(ir.I1)} {self.mask}"
+        loaded = f.value(
+            f"call {kind} @llvm.masked.load.v{self.width}{_SUFFIX[element]}.p0"
+            f"(ptr align {align} {address}, {mask}, {kind} zeroinitializer)"
+        )
+        return widen(f, dtype, loaded, self.width)
+
+    def store(self, f: ir.Function, dtype: DType, value: str, address: str) -> None:
+        """Writes computed elements to an address."""
+        element = ir.MEMORY[dtype]
+        kind, align = self.type(element), dtype.size
+        value = narrow(f, dtype, value, self.width)
+        if self.mask is None:
+            f.store(kind, value, address, align)
+            return
+        f.do(
+            f"call void @llvm.masked.store.v{self.width}{_SUFFIX[element]}.p0"
+            f"({kind} {value}, ptr align {align} {address}, {self.type(ir.I1)} {self.mask})"
+        )
+
+    def splat(self, f: ir.Function, element: str, value: str) -> str:
+        """One value for every element."""
+        return value if self.width is None else broadcast(f, self.width, element, value)
+
+
+_SUFFIX = {"half": "f16", "bfloat": "bf16", ir.F32: "f32", ir.F64: "f64"}
+_SUFFIX |= {kind: kind for kind in (ir.I1, ir.I8, "i16", ir.I32, ir.I64)}
+
+
+def broadcast(f: ir.Function, width: int, element: str, value: str) -> str:
+    """The vector of a scalar's copies."""
+    kind = ir.vector(width, element)
+    first = f.value(f"insertelement {kind} poison, {element} {value}, i64 0")
+    return f.value(
+        f"shufflevector {kind} {first}, {kind} poison, {ir.vector(width, ir.I32)} zeroinitializer", "all"
+    )
+
+
+def widen(f: ir.Function, dtype: DType, value: str, width: int | None) -> str:
+    """Elements as they are computed, from what memory holds."""
+    memory, compute = _types(dtype, width)
+    if dtype == dtypes.bool_:
+        return f.value(f"trunc {memory} {value} to {compute}")
+    return value if memory == compute else f.value(f"fpext {memory} {value} to {compute}")
+
+
+def narrow(f: ir.Function, dtype: DType, value: str, width: int | None) -> str:
+    """Elements as memory holds them, from what was computed."""
+    memory, compute = _types(dtype, width)
+    if dtype == dtypes.bool_:
+        return f.value(f"zext {compute} {value} to {memory}")
+    return value if memory == compute else f.value(f"fptrunc {compute} {value} to {memory}")
+
+
+def _types(dtype: DType, width: int | None) -> tuple[str, str]:
+    memory, compute = ir.MEMORY[dtype], compute_type(dtype)
+    return (memory, compute) if width is None else (ir.vector(width, memory), ir.vector(width, compute))
+
+
+def addresses(
+    f: ir.Function, epilogue: Epilogue, buffers: Sequence[str], column: str | int, offset: str | int
+) -> list[str]:
+    """Where a segment's operands and outputs are.
+
+    Args:
+        buffers: the first addresses of the epilogue's operands, then of its outputs.
+        column: the segment's first column.
+        offset: the segment's first element, counted from the output's start.
+    """
+    operands = zip(epilogue.operands, buffers)
+    places = [
+        base if operand.access == SCALAR else
+        f.at(ir.MEMORY[operand.dtype], base, column if operand.access == COLUMN else offset)
+        for operand, base in operands
+    ]  # fmt: skip
+    outputs = zip(epilogue.outputs, buffers[len(epilogue.operands) :])
+    return places + [f.at(ir.MEMORY[output.dtype], base, offset) for output, base in outputs]
+
+
+def emit(
+    f: ir.Function, epilogue: Epilogue, accumulators: str, places: Sequence[str], segment: Segment
+) -> None:
+    """Computes the outputs of one segment, and stores them.
+
+    Args:
+        accumulators: the segment's products, in the type that leaf 0 is computed as.
+        places: what `addresses` gave for this segment.
+    """
+    leaves = [accumulators]
+    for operand, place in zip(epilogue.operands, places):
+        if operand.access == SCALAR:
+            loaded = Segment().load(f, operand.dtype, place)
+            leaves.append(segment.splat(f, compute_type(operand.dtype), loaded))
+        else:
+            leaves.append(segment.load(f, operand.dtype, place))
+    results = scalars.lower(f, epilogue.outputs, leaves, width=segment.width)
+    for output, result, place in zip(epilogue.outputs, results, places[len(epilogue.operands) :]):
+        segment.store(f, output.dtype, result, place)
