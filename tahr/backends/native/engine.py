@@ -144,6 +144,11 @@ class Engine:
             self._load_seconds += time.perf_counter() - start
             return {symbol: library[symbol] for symbol in symbols}
 
+    def load_module(self, text: str, title: str, symbols: Sequence[str]) -> dict[str, int]:
+        """The addresses of what a module defines; it is loaded as often as it is asked for."""
+        with self._lock:
+            return self.link([self.compile(text, title)], symbols)
+
     # ------------------------------------------------------------ compiling
 
     def _object(self, kernel: Kernel) -> bytes:
