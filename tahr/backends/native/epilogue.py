@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tahr.backends.native import ir, scalars
-from tahr.core import dtypes, scalar
+from tahr.backends.native import ir
+from tahr.backends.native.scalars import from_memory, kind, lower, to_memory
+from tahr.core import scalar
 from tahr.core.dtypes import DType
 from tahr.core.scalar import Scalar
 
@@ -60,13 +61,6 @@ def accumulating(dtype: DType) -> Epilogue:
     return Epilogue((scalar.leaf(1, dtype) + scalar.leaf(0, dtype),), (Operand(dtype, FULL),))
 
 
-def compute_type(dtype: DType) -> str:
-    """The LLVM type that elements of a dtype are computed as: float for the half types, i1 for bool."""
-    if dtype == dtypes.bool_:
-        return ir.I1
-    return ir.F32 if dtype in (dtypes.float16, dtypes.bfloat16) else ir.MEMORY[dtype]
-
-
 @dataclass(frozen=True)
 class Segment:
     """A run of elements of one row: one vector, or a single element.
@@ -86,27 +80,27 @@ class Segment:
     def load(self, f: ir.Function, dtype: DType, address: str) -> str:
         """The elements at an address, as what they are computed as."""
         element = ir.MEMORY[dtype]
-        kind, align = self.type(element), dtype.size
+        memory, align = self.type(element), dtype.size
         if self.mask is None:
-            return widen(f, dtype, f.load(kind, address, align), self.width)
+            return from_memory(f, dtype, f.load(memory, address, align), self.width)
         mask = f"{self.type(ir.I1)} {self.mask}"
         loaded = f.value(
-            f"call {kind} @llvm.masked.load.v{self.width}{_SUFFIX[element]}.p0"
-            f"(ptr align {align} {address}, {mask}, {kind} zeroinitializer)"
+            f"call {memory} @llvm.masked.load.v{self.width}{_SUFFIX[element]}.p0"
+            f"(ptr align {align} {address}, {mask}, {memory} zeroinitializer)"
         )
-        return widen(f, dtype, loaded, self.width)
+        return from_memory(f, dtype, loaded, self.width)
 
     def store(self, f: ir.Function, dtype: DType, value: str, address: str) -> None:
         """Writes computed elements to an address."""
         element = ir.MEMORY[dtype]
-        kind, align = self.type(element), dtype.size
-        value = narrow(f, dtype, value, self.width)
+        memory, align = self.type(element), dtype.size
+        value = to_memory(f, dtype, value, self.width)
         if self.mask is None:
-            f.store(kind, value, address, align)
+            f.store(memory, value, address, align)
             return
         f.do(
             f"call void @llvm.masked.store.v{self.width}{_SUFFIX[element]}.p0"
-            f"({kind} {value}, ptr align {align} {address}, {self.type(ir.I1)} {self.mask})"
+            f"({memory} {value}, ptr align {align} {address}, {self.type(ir.I1)} {self.mask})"
         )
 
     def splat(self, f: ir.Function, element: str, value: str) -> str:
@@ -120,32 +114,10 @@ _SUFFIX |= {kind: kind for kind in (ir.I1, ir.I8, "i16", ir.I32, ir.I64)}
 
 def broadcast(f: ir.Function, width: int, element: str, value: str) -> str:
     """The vector of a scalar's copies."""
-    kind = ir.vector(width, element)
-    first = f.value(f"insertelement {kind} poison, {element} {value}, i64 0")
-    return f.value(
-        f"shufflevector {kind} {first}, {kind} poison, {ir.vector(width, ir.I32)} zeroinitializer", "all"
-    )
-
-
-def widen(f: ir.Function, dtype: DType, value: str, width: int | None) -> str:
-    """Elements as they are computed, from what memory holds."""
-    memory, compute = _types(dtype, width)
-    if dtype == dtypes.bool_:
-        return f.value(f"trunc {memory} {value} to {compute}")
-    return value if memory == compute else f.value(f"fpext {memory} {value} to {compute}")
-
-
-def narrow(f: ir.Function, dtype: DType, value: str, width: int | None) -> str:
-    """Elements as memory holds them, from what was computed."""
-    memory, compute = _types(dtype, width)
-    if dtype == dtypes.bool_:
-        return f.value(f"zext {compute} {value} to {memory}")
-    return value if memory == compute else f.value(f"fptrunc {compute} {value} to {memory}")
-
-
-def _types(dtype: DType, width: int | None) -> tuple[str, str]:
-    memory, compute = ir.MEMORY[dtype], compute_type(dtype)
-    return (memory, compute) if width is None else (ir.vector(width, memory), ir.vector(width, compute))
+    copies = ir.vector(width, element)
+    first = f.value(f"insertelement {copies} poison, {element} {value}, i64 0")
+    order = f"{ir.vector(width, ir.I32)} zeroinitializer"
+    return f.value(f"shufflevector {copies} {first}, {copies} poison, {order}", "all")
 
 
 def addresses(
@@ -181,9 +153,9 @@ def emit(
     for operand, place in zip(epilogue.operands, places):
         if operand.access == SCALAR:
             loaded = Segment().load(f, operand.dtype, place)
-            leaves.append(segment.splat(f, compute_type(operand.dtype), loaded))
+            leaves.append(segment.splat(f, kind(operand.dtype), loaded))
         else:
             leaves.append(segment.load(f, operand.dtype, place))
-    results = scalars.lower(f, epilogue.outputs, leaves, width=segment.width)
+    results = lower(f, epilogue.outputs, leaves, width=segment.width)
     for output, result, place in zip(epilogue.outputs, results, places[len(epilogue.operands) :]):
         segment.store(f, output.dtype, result, place)
