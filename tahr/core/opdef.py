@@ -27,6 +27,7 @@ import numpy as np
 from tahr.core import dtypes, shapes
 from tahr.core.dtypes import DType
 from tahr.core.shapes import Shape, Spec
+from tahr.core.scalar import Scalar
 from tahr.core.sizes import Size, Unknown
 
 Array = np.ndarray[Any, Any]
@@ -57,9 +58,24 @@ class Elementwise(Form):
             write into the storage of an input that is no longer needed.
     """
 
+        scalar: the function of one element in the scalar language, `scalar(*inputs, **attrs)`; None where it has
+            none. It raises `scalar.Unsupported` for dtypes and attributes that it does not cover.
     ufunc: np.ufunc | None = None
 
 
+    scalar: Callable[..., Scalar] | None = None
+
+
+@dataclass(frozen=True)
+class Update(Form):
+    """A write that changes the inputs in `effects.writes` element by element; other inputs of rank 0 broadcast.
+
+    Attributes:
+        scalar: `scalar(*inputs, **attrs)` gives the new elements of the inputs that it writes, in the order of
+            `effects.writes`. It raises `scalar.Unsupported` for dtypes and attributes that it does not cover.
+    """
+
+    scalar: Callable[..., tuple[Scalar, ...]]
 @dataclass(frozen=True)
 class Reduction(Form):
     """Elements along some axes are combined into one.

@@ -14,8 +14,9 @@ import numpy as np
 from tahr.core.convert import convert_to_tensor
 from tahr.core.dtypes import FLOATS, REALS, float32
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import ELEMENTWISE, Array, OpDef
+from tahr.core.opdef import ELEMENTWISE, Array, Elementwise, OpDef
 from tahr.core.scopes import name_scope
+from tahr.ops import scalars_activations
 from tahr.ops.casts import cast
 from tahr.ops.elementwise import abs as absolute, maximum, minimum, negative
 from tahr.ops.joining import concat
@@ -29,7 +30,7 @@ _BY_OUTPUT = "gradients: T, outputs: T -> backprops: T"
 
 # ---------------------------------------------------------------- Relu
 
-Relu = OpDef("Relu", _ACTIVATION, types={"T": REALS}, form=ELEMENTWISE)
+Relu = OpDef("Relu", _ACTIVATION, types={"T": REALS}, form=Elementwise(scalar=scalars_activations.relu))
 
 
 @Relu.kernel
@@ -57,7 +58,9 @@ def relu(features: Any, name: str | None = None) -> Tensor:
     return Relu(features, name=name)
 
 
-ReluGrad = OpDef("ReluGrad", _BY_INPUT, types={"T": REALS}, form=ELEMENTWISE)
+ReluGrad = OpDef(
+    "ReluGrad", _BY_INPUT, types={"T": REALS}, form=Elementwise(scalar=scalars_activations.relu_grad)
+)
 
 
 @ReluGrad.kernel
@@ -96,7 +99,7 @@ def crelu(features: Any, name: str | None = None, axis: int = -1) -> Tensor:
 
 # ---------------------------------------------------------------- Relu6
 
-Relu6 = OpDef("Relu6", _ACTIVATION, types={"T": REALS}, form=ELEMENTWISE)
+Relu6 = OpDef("Relu6", _ACTIVATION, types={"T": REALS}, form=Elementwise(scalar=scalars_activations.relu6))
 
 
 @Relu6.kernel
@@ -128,7 +131,9 @@ def relu6(features: Any, name: str | None = None) -> Tensor:
         return Relu6(convert_to_tensor(features, name="features"), name=scope)
 
 
-Relu6Grad = OpDef("Relu6Grad", _BY_INPUT, types={"T": REALS}, form=ELEMENTWISE)
+Relu6Grad = OpDef(
+    "Relu6Grad", _BY_INPUT, types={"T": REALS}, form=Elementwise(scalar=scalars_activations.relu6_grad)
+)
 
 
 @Relu6Grad.kernel
@@ -148,7 +153,13 @@ def _relu6_grad_gradient(op: Operation, ddx: Tensor) -> tuple[Tensor, None]:
 
 # ---------------------------------------------------------------- LeakyRelu
 
-LeakyRelu = OpDef("LeakyRelu", _ACTIVATION, attrs={"alpha": 0.2}, types={"T": FLOATS}, form=ELEMENTWISE)
+LeakyRelu = OpDef(
+    "LeakyRelu",
+    _ACTIVATION,
+    attrs={"alpha": 0.2},
+    types={"T": FLOATS},
+    form=Elementwise(scalar=scalars_activations.leaky_relu),
+)
 
 
 @LeakyRelu.kernel
@@ -186,7 +197,13 @@ def leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> Te
         return LeakyRelu(x, alpha=float(alpha), name=scope)
 
 
-LeakyReluGrad = OpDef("LeakyReluGrad", _BY_INPUT, attrs={"alpha": 0.2}, types={"T": FLOATS}, form=ELEMENTWISE)
+LeakyReluGrad = OpDef(
+    "LeakyReluGrad",
+    _BY_INPUT,
+    attrs={"alpha": 0.2},
+    types={"T": FLOATS},
+    form=Elementwise(scalar=scalars_activations.leaky_relu_grad),
+)
 
 
 @LeakyReluGrad.kernel
@@ -378,7 +395,9 @@ def log_sigmoid(x: Any, name: str | None = None) -> Tensor:
 
 # ---------------------------------------------------------------- Softsign
 
-Softsign = OpDef("Softsign", _ACTIVATION, types={"T": FLOATS}, form=ELEMENTWISE)
+Softsign = OpDef(
+    "Softsign", _ACTIVATION, types={"T": FLOATS}, form=Elementwise(scalar=scalars_activations.softsign)
+)
 
 
 @Softsign.kernel
@@ -408,7 +427,9 @@ def softsign(features: Any, name: str | None = None) -> Tensor:
     return Softsign(features, name=name)
 
 
-SoftsignGrad = OpDef("SoftsignGrad", _BY_INPUT, types={"T": FLOATS}, form=ELEMENTWISE)
+SoftsignGrad = OpDef(
+    "SoftsignGrad", _BY_INPUT, types={"T": FLOATS}, form=Elementwise(scalar=scalars_activations.softsign_grad)
+)
 
 
 @SoftsignGrad.kernel

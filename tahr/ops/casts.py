@@ -13,11 +13,17 @@ from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import ELEMENTWISE, REQUIRED, Array, Elementwise, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
+from tahr.ops import scalars_arithmetic
 from tahr.ops.structural import zeros_like
 
 # ---------------------------------------------------------------- casts
 
-Cast = OpDef("Cast", "x: SrcT -> y: DstT", attrs={"DstT": REQUIRED, "Truncate": False}, form=ELEMENTWISE)
+Cast = OpDef(
+    "Cast",
+    "x: SrcT -> y: DstT",
+    attrs={"DstT": REQUIRED, "Truncate": False},
+    form=Elementwise(scalar=scalars_arithmetic.cast),
+)
 
 
 @Cast.value
@@ -44,7 +50,12 @@ def _cast_gradient(op: Operation, dy: Tensor) -> Tensor | None:
 
 # A gradient below a `placeholder()` without dtype: it gets the dtype of what it is taken with respect to once that is
 # fed. Beside integers, which have no gradients in TensorFlow, it stays what it is.
-CastLike = OpDef("CastLike", "x: T, like: S -> y: T", types={"T": FLOATING}, form=ELEMENTWISE)
+CastLike = OpDef(
+    "CastLike",
+    "x: T, like: S -> y: T",
+    types={"T": FLOATING},
+    form=Elementwise(scalar=scalars_arithmetic.cast_like),
+)
 
 
 @CastLike.dtype

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tahr.core import dtypes, shapes, sizes
+from tahr.core import dtypes, scalar, shapes, sizes
 from tahr.core.convert import IndexedSlices, convert_to_tensor, dtype_of, weak_constant
 from tahr.core.dtypes import COMPLEX, FLOATING, FLOATS, NUMBERS, REALS, SIGNED, DType
 from tahr.core.graph import Operation, Tensor
@@ -19,6 +19,7 @@ from tahr.core.opdef import ELEMENTWISE, Array, Elementwise, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Spec
 from tahr.errors import Complaint
+from tahr.ops import scalars_arithmetic
 from tahr.ops.casts import (
     angle as angle,
     bitcast as bitcast,
@@ -71,7 +72,7 @@ _Pair = tuple[Tensor, Tensor]
 
 # ---------------------------------------------------------------- sums and products
 
-AddV2 = OpDef("AddV2", _BINARY, types={"T": NUMBERS}, form=Elementwise(np.add), shape_math=True)
+AddV2 = OpDef("AddV2", _BINARY, types={"T": NUMBERS}, form=Elementwise(np.add, scalar.add), shape_math=True)
 
 
 @AddV2.gradient
@@ -79,7 +80,13 @@ def _add_v2_gradient(op: Operation, dz: Tensor) -> _Pair:
     return dz, dz
 
 
-Add = OpDef("Add", _BINARY, types={"T": NUMBERS | {dtypes.string}}, form=Elementwise(np.add), shape_math=True)
+Add = OpDef(
+    "Add",
+    _BINARY,
+    types={"T": NUMBERS | {dtypes.string}},
+    form=Elementwise(np.add, scalar.add),
+    shape_math=True,
+)
 Add.gradient(_add_v2_gradient)
 
 
@@ -100,7 +107,7 @@ def add(x: Any, y: Any, name: str | None = None) -> Tensor:
     return Add(x, y, name=name)
 
 
-Sub = OpDef("Sub", _BINARY, types={"T": NUMBERS}, form=Elementwise(np.subtract), shape_math=True)
+Sub = OpDef("Sub", _BINARY, types={"T": NUMBERS}, form=Elementwise(np.subtract, scalar.sub), shape_math=True)
 
 
 @Sub.gradient
@@ -118,7 +125,7 @@ def sub(x: Any, y: Any, name: str | None = None) -> Tensor:
     return Sub(x, y, name=name)
 
 
-Mul = OpDef("Mul", _BINARY, types={"T": NUMBERS}, form=Elementwise(np.multiply), shape_math=True)
+Mul = OpDef("Mul", _BINARY, types={"T": NUMBERS}, form=Elementwise(np.multiply, scalar.mul), shape_math=True)
 
 
 @Mul.gradient
@@ -152,7 +159,9 @@ def scalar_mul(scalar: Any, x: Any, name: str | None = None) -> Tensor | Indexed
     return Mul(factor, x, name=name)
 
 
-MulNoNan = OpDef("MulNoNan", _BINARY, types={"T": FLOATING}, form=ELEMENTWISE)
+MulNoNan = OpDef(
+    "MulNoNan", _BINARY, types={"T": FLOATING}, form=Elementwise(scalar=scalars_arithmetic.mul_no_nan)
+)
 
 
 @MulNoNan.kernel
@@ -213,7 +222,7 @@ def _static_quotient(function: np.ufunc) -> Any:
 
 
 # TensorFlow's op also lists integers, for which no kernel exists.
-RealDiv = OpDef("RealDiv", _BINARY, types={"T": FLOATING}, form=Elementwise(np.true_divide))
+RealDiv = OpDef("RealDiv", _BINARY, types={"T": FLOATING}, form=Elementwise(np.true_divide, scalar.div))
 
 
 @RealDiv.gradient
@@ -283,7 +292,9 @@ def divide(x: Any, y: Any, name: str | None = None) -> Tensor:
     return truediv(x, y, name)
 
 
-FloorDiv = OpDef("FloorDiv", _BINARY, types={"T": NUMBERS}, form=ELEMENTWISE)
+FloorDiv = OpDef(
+    "FloorDiv", _BINARY, types={"T": NUMBERS}, form=Elementwise(scalar=scalars_arithmetic.floor_div)
+)
 FloorDiv.value(_static_quotient(np.floor_divide))
 FloorDiv.not_differentiable()
 
@@ -322,7 +333,9 @@ def div(x: Any, y: Any, name: str | None = None) -> Tensor:
         return (FloorDiv if dtype is not None and dtype.is_integer else RealDiv)(x, y, name=scope)
 
 
-TruncateDiv = OpDef("TruncateDiv", _BINARY, types={"T": REALS}, form=ELEMENTWISE)
+TruncateDiv = OpDef(
+    "TruncateDiv", _BINARY, types={"T": REALS}, form=Elementwise(scalar=scalars_arithmetic.truncate_div)
+)
 TruncateDiv.not_differentiable()
 
 
@@ -345,7 +358,7 @@ def truncatediv(x: Any, y: Any, name: str | None = None) -> Tensor:
 
 
 # Python's functions never make this op; graphs from other programs hold it.
-Div = OpDef("Div", _BINARY, types={"T": NUMBERS}, form=ELEMENTWISE)
+Div = OpDef("Div", _BINARY, types={"T": NUMBERS}, form=Elementwise(scalar=scalars_arithmetic.divide))
 Div.gradient(_real_div_gradient)
 
 
@@ -354,7 +367,9 @@ def _div_kernel(x: Array, y: Array) -> Array:
     return _truncate_div_kernel(x, y) if x.dtype.kind in "iu" else x / y
 
 
-FloorMod = OpDef("FloorMod", _BINARY, types={"T": REALS}, form=ELEMENTWISE)
+FloorMod = OpDef(
+    "FloorMod", _BINARY, types={"T": REALS}, form=Elementwise(scalar=scalars_arithmetic.floor_mod)
+)
 FloorMod.value(_static_quotient(np.mod))
 
 
@@ -385,7 +400,9 @@ def mod(x: Any, y: Any, name: str | None = None) -> Tensor:
     return FloorMod(x, y, name=name)
 
 
-TruncateMod = OpDef("TruncateMod", _BINARY, types={"T": REALS}, form=ELEMENTWISE)
+TruncateMod = OpDef(
+    "TruncateMod", _BINARY, types={"T": REALS}, form=Elementwise(scalar=scalars_arithmetic.truncate_mod)
+)
 
 
 @TruncateMod.kernel
@@ -404,10 +421,12 @@ def truncatemod(x: Any, y: Any, name: str | None = None) -> Tensor:
 
 
 # An older op with the same meaning; Python's functions never make it.
-Mod = OpDef("Mod", _BINARY, types={"T": REALS}, form=ELEMENTWISE)
+Mod = OpDef("Mod", _BINARY, types={"T": REALS}, form=Elementwise(scalar=scalars_arithmetic.truncate_mod))
 Mod.kernel(_truncate_mod_kernel)
 
-DivNoNan = OpDef("DivNoNan", _BINARY, types={"T": FLOATING}, form=ELEMENTWISE)
+DivNoNan = OpDef(
+    "DivNoNan", _BINARY, types={"T": FLOATING}, form=Elementwise(scalar=scalars_arithmetic.div_no_nan)
+)
 
 
 @DivNoNan.kernel
@@ -443,7 +462,9 @@ def reciprocal_no_nan(x: Any, name: str | None = None) -> Tensor:
 
 # ---------------------------------------------------------------- sign and magnitude
 
-Neg = OpDef("Neg", _UNARY, types={"T": FLOATING | SIGNED}, form=Elementwise(np.negative), shape_math=True)
+Neg = OpDef(
+    "Neg", _UNARY, types={"T": FLOATING | SIGNED}, form=Elementwise(np.negative, scalar.neg), shape_math=True
+)
 
 
 @Neg.gradient
@@ -461,7 +482,7 @@ def neg(x: Any, name: str | None = None) -> Tensor:
     return Neg(x, name=name)
 
 
-Abs = OpDef("Abs", _UNARY, types={"T": FLOATS | SIGNED}, form=Elementwise(np.absolute))
+Abs = OpDef("Abs", _UNARY, types={"T": FLOATS | SIGNED}, form=Elementwise(np.absolute, scalar.absolute))
 
 
 @Abs.gradient
@@ -499,7 +520,7 @@ def complex_abs(x: Any, name: str | None = None) -> Tensor:
     return abs(x, name)
 
 
-Sign = OpDef("Sign", _UNARY, types={"T": FLOATING | SIGNED}, form=ELEMENTWISE)
+Sign = OpDef("Sign", _UNARY, types={"T": FLOATING | SIGNED}, form=Elementwise(scalar=scalars_arithmetic.sign))
 
 
 @Sign.kernel
@@ -521,7 +542,7 @@ def sign(x: Any, name: str | None = None) -> Tensor:
     return Sign(x, name=name)
 
 
-Maximum = OpDef("Maximum", _BINARY, types={"T": REALS}, form=Elementwise(np.maximum))
+Maximum = OpDef("Maximum", _BINARY, types={"T": REALS}, form=Elementwise(np.maximum, scalar.maximum))
 
 
 @Maximum.value
@@ -546,7 +567,7 @@ def maximum(x: Any, y: Any, name: str | None = None) -> Tensor:
     return Maximum(x, y, name=name)
 
 
-Minimum = OpDef("Minimum", _BINARY, types={"T": REALS}, form=Elementwise(np.minimum))
+Minimum = OpDef("Minimum", _BINARY, types={"T": REALS}, form=Elementwise(np.minimum, scalar.minimum))
 
 
 @Minimum.value
@@ -588,7 +609,9 @@ def clip_by_value(
 
 # ---------------------------------------------------------------- rounding
 
-Floor = OpDef("Floor", _UNARY, types={"T": FLOATS}, form=Elementwise(np.floor)).not_differentiable()
+Floor = OpDef(
+    "Floor", _UNARY, types={"T": FLOATS}, form=Elementwise(np.floor, scalar.floor)
+).not_differentiable()
 
 
 def floor(x: Any, name: str | None = None) -> Tensor:
@@ -596,7 +619,7 @@ def floor(x: Any, name: str | None = None) -> Tensor:
     return Floor(x, name=name)
 
 
-Ceil = OpDef("Ceil", _UNARY, types={"T": FLOATS}, form=Elementwise(np.ceil)).not_differentiable()
+Ceil = OpDef("Ceil", _UNARY, types={"T": FLOATS}, form=Elementwise(np.ceil, scalar.ceil)).not_differentiable()
 
 
 def ceil(x: Any, name: str | None = None) -> Tensor:
@@ -604,7 +627,7 @@ def ceil(x: Any, name: str | None = None) -> Tensor:
     return Ceil(x, name=name)
 
 
-Rint = OpDef("Rint", _UNARY, types={"T": FLOATS}, form=Elementwise(np.rint)).not_differentiable()
+Rint = OpDef("Rint", _UNARY, types={"T": FLOATS}, form=Elementwise(np.rint, scalar.rint)).not_differentiable()
 
 
 def rint(x: Any, name: str | None = None) -> Tensor:
@@ -612,7 +635,12 @@ def rint(x: Any, name: str | None = None) -> Tensor:
     return Rint(x, name=name)
 
 
-Round = OpDef("Round", _UNARY, types={"T": FLOATING | SIGNED}, form=ELEMENTWISE).not_differentiable()
+Round = OpDef(
+    "Round",
+    _UNARY,
+    types={"T": FLOATING | SIGNED},
+    form=Elementwise(scalar=scalars_arithmetic.round_half_even),
+).not_differentiable()
 
 
 @Round.kernel

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from tahr.core import shapes
+from tahr.core import scalar, shapes
 from tahr.core.dtypes import FLOATS, INTEGERS, NUMBERS, REALS
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import ELEMENTWISE, Array, Elementwise, OpDef
+from tahr.core.opdef import Array, Elementwise, OpDef
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint
+from tahr.ops import scalars_arithmetic
 from tahr.ops.shaping import reshape
 from tahr.ops.structural import zeros_like
 
@@ -23,7 +24,9 @@ _BITS = "x: T, y: T -> z: T"
 
 _EQUALITY: dict[str, Any] = {"incompatible_shape_error": True}
 
-Equal = OpDef("Equal", _COMPARE, attrs=_EQUALITY, form=Elementwise(np.equal)).not_differentiable()
+Equal = OpDef(
+    "Equal", _COMPARE, attrs=_EQUALITY, form=Elementwise(np.equal, scalars_arithmetic.equal)
+).not_differentiable()
 
 
 def equal(x: Any, y: Any, name: str | None = None) -> Tensor:
@@ -31,7 +34,9 @@ def equal(x: Any, y: Any, name: str | None = None) -> Tensor:
     return Equal(x, y, name=name)
 
 
-NotEqual = OpDef("NotEqual", _COMPARE, attrs=_EQUALITY, form=Elementwise(np.not_equal)).not_differentiable()
+NotEqual = OpDef(
+    "NotEqual", _COMPARE, attrs=_EQUALITY, form=Elementwise(np.not_equal, scalars_arithmetic.not_equal)
+).not_differentiable()
 
 
 def not_equal(x: Any, y: Any, name: str | None = None) -> Tensor:
@@ -39,7 +44,7 @@ def not_equal(x: Any, y: Any, name: str | None = None) -> Tensor:
     return NotEqual(x, y, name=name)
 
 
-Less = OpDef("Less", _COMPARE, types={"T": REALS}, form=Elementwise(np.less)).not_differentiable()
+Less = OpDef("Less", _COMPARE, types={"T": REALS}, form=Elementwise(np.less, scalar.lt)).not_differentiable()
 
 
 def less(x: Any, y: Any, name: str | None = None) -> Tensor:
@@ -47,7 +52,7 @@ def less(x: Any, y: Any, name: str | None = None) -> Tensor:
     return Less(x, y, name=name)
 
 
-LessEqual = OpDef("LessEqual", _COMPARE, types={"T": REALS}, form=Elementwise(np.less_equal))
+LessEqual = OpDef("LessEqual", _COMPARE, types={"T": REALS}, form=Elementwise(np.less_equal, scalar.le))
 LessEqual.not_differentiable()
 
 
@@ -56,7 +61,9 @@ def less_equal(x: Any, y: Any, name: str | None = None) -> Tensor:
     return LessEqual(x, y, name=name)
 
 
-Greater = OpDef("Greater", _COMPARE, types={"T": REALS}, form=Elementwise(np.greater)).not_differentiable()
+Greater = OpDef(
+    "Greater", _COMPARE, types={"T": REALS}, form=Elementwise(np.greater, scalars_arithmetic.greater)
+).not_differentiable()
 
 
 def greater(x: Any, y: Any, name: str | None = None) -> Tensor:
@@ -64,7 +71,12 @@ def greater(x: Any, y: Any, name: str | None = None) -> Tensor:
     return Greater(x, y, name=name)
 
 
-GreaterEqual = OpDef("GreaterEqual", _COMPARE, types={"T": REALS}, form=Elementwise(np.greater_equal))
+GreaterEqual = OpDef(
+    "GreaterEqual",
+    _COMPARE,
+    types={"T": REALS},
+    form=Elementwise(np.greater_equal, scalars_arithmetic.greater_equal),
+)
 GreaterEqual.not_differentiable()
 
 
@@ -74,7 +86,11 @@ def greater_equal(x: Any, y: Any, name: str | None = None) -> Tensor:
 
 
 ApproximateEqual = OpDef(
-    "ApproximateEqual", _COMPARE, attrs={"tolerance": 1e-5}, types={"T": NUMBERS}, form=ELEMENTWISE
+    "ApproximateEqual",
+    _COMPARE,
+    attrs={"tolerance": 1e-5},
+    types={"T": NUMBERS},
+    form=Elementwise(scalar=scalars_arithmetic.approximate_equal),
 ).not_differentiable()
 
 
@@ -99,7 +115,9 @@ def approximate_equal(x: Any, y: Any, tolerance: float = 1e-5, name: str | None 
     return ApproximateEqual(x, y, tolerance=tolerance, name=name)
 
 
-IsNan = OpDef("IsNan", _TEST, types={"T": FLOATS}, form=Elementwise(np.isnan)).not_differentiable()
+IsNan = OpDef(
+    "IsNan", _TEST, types={"T": FLOATS}, form=Elementwise(np.isnan, scalars_arithmetic.is_nan)
+).not_differentiable()
 
 
 def is_nan(x: Any, name: str | None = None) -> Tensor:
@@ -107,7 +125,9 @@ def is_nan(x: Any, name: str | None = None) -> Tensor:
     return IsNan(x, name=name)
 
 
-IsInf = OpDef("IsInf", _TEST, types={"T": FLOATS}, form=Elementwise(np.isinf)).not_differentiable()
+IsInf = OpDef(
+    "IsInf", _TEST, types={"T": FLOATS}, form=Elementwise(np.isinf, scalars_arithmetic.is_inf)
+).not_differentiable()
 
 
 def is_inf(x: Any, name: str | None = None) -> Tensor:
@@ -115,7 +135,9 @@ def is_inf(x: Any, name: str | None = None) -> Tensor:
     return IsInf(x, name=name)
 
 
-IsFinite = OpDef("IsFinite", _TEST, types={"T": FLOATS}, form=Elementwise(np.isfinite)).not_differentiable()
+IsFinite = OpDef(
+    "IsFinite", _TEST, types={"T": FLOATS}, form=Elementwise(np.isfinite, scalars_arithmetic.is_finite)
+).not_differentiable()
 
 
 def is_finite(x: Any, name: str | None = None) -> Tensor:
@@ -127,7 +149,7 @@ def is_finite(x: Any, name: str | None = None) -> Tensor:
 
 _LOGIC = "x: bool, y: bool -> z: bool"
 
-LogicalAnd = OpDef("LogicalAnd", _LOGIC, form=Elementwise(np.logical_and)).not_differentiable()
+LogicalAnd = OpDef("LogicalAnd", _LOGIC, form=Elementwise(np.logical_and, scalar.and_)).not_differentiable()
 
 
 def logical_and(x: Any, y: Any, name: str | None = None) -> Tensor:
@@ -135,7 +157,7 @@ def logical_and(x: Any, y: Any, name: str | None = None) -> Tensor:
     return LogicalAnd(x, y, name=name)
 
 
-LogicalOr = OpDef("LogicalOr", _LOGIC, form=Elementwise(np.logical_or)).not_differentiable()
+LogicalOr = OpDef("LogicalOr", _LOGIC, form=Elementwise(np.logical_or, scalar.or_)).not_differentiable()
 
 
 def logical_or(x: Any, y: Any, name: str | None = None) -> Tensor:
@@ -143,7 +165,9 @@ def logical_or(x: Any, y: Any, name: str | None = None) -> Tensor:
     return LogicalOr(x, y, name=name)
 
 
-LogicalNot = OpDef("LogicalNot", "x: bool -> y: bool", form=Elementwise(np.logical_not)).not_differentiable()
+LogicalNot = OpDef(
+    "LogicalNot", "x: bool -> y: bool", form=Elementwise(np.logical_not, scalar.not_)
+).not_differentiable()
 
 
 def logical_not(x: Any, name: str | None = None) -> Tensor:
@@ -162,7 +186,9 @@ def divide_between(first: Tensor, dz: Tensor) -> tuple[Tensor, Tensor]:
     return select_v2(first, dz, zeros), select_v2(first, zeros, dz)
 
 
-SelectV2 = OpDef("SelectV2", "condition: bool, t: T, e: T -> output: T", form=ELEMENTWISE)
+SelectV2 = OpDef(
+    "SelectV2", "condition: bool, t: T, e: T -> output: T", form=Elementwise(scalar=scalar.select)
+)
 
 
 @SelectV2.kernel
@@ -247,7 +273,7 @@ def select(condition: Any, x: Any, y: Any, name: str | None = None) -> Tensor:
 
 # ---------------------------------------------------------------- bits
 
-BitwiseAnd = OpDef("BitwiseAnd", _BITS, types={"T": INTEGERS}, form=Elementwise(np.bitwise_and))
+BitwiseAnd = OpDef("BitwiseAnd", _BITS, types={"T": INTEGERS}, form=Elementwise(np.bitwise_and, scalar.and_))
 BitwiseAnd.not_differentiable()
 
 
@@ -256,7 +282,7 @@ def bitwise_and(x: Any, y: Any, name: str | None = None) -> Tensor:
     return BitwiseAnd(x, y, name=name)
 
 
-BitwiseOr = OpDef("BitwiseOr", _BITS, types={"T": INTEGERS}, form=Elementwise(np.bitwise_or))
+BitwiseOr = OpDef("BitwiseOr", _BITS, types={"T": INTEGERS}, form=Elementwise(np.bitwise_or, scalar.or_))
 BitwiseOr.not_differentiable()
 
 
@@ -265,7 +291,7 @@ def bitwise_or(x: Any, y: Any, name: str | None = None) -> Tensor:
     return BitwiseOr(x, y, name=name)
 
 
-BitwiseXor = OpDef("BitwiseXor", _BITS, types={"T": INTEGERS}, form=Elementwise(np.bitwise_xor))
+BitwiseXor = OpDef("BitwiseXor", _BITS, types={"T": INTEGERS}, form=Elementwise(np.bitwise_xor, scalar.xor))
 BitwiseXor.not_differentiable()
 
 
@@ -275,7 +301,7 @@ def bitwise_xor(x: Any, y: Any, name: str | None = None) -> Tensor:
 
 
 Invert = OpDef(
-    "Invert", "x: T -> y: T", types={"T": INTEGERS}, form=Elementwise(np.invert)
+    "Invert", "x: T -> y: T", types={"T": INTEGERS}, form=Elementwise(np.invert, scalar.not_)
 ).not_differentiable()
 
 
@@ -289,7 +315,9 @@ def _shift_count(y: Array) -> Array:
     return np.clip(y, 0, 8 * y.dtype.itemsize - 1).astype(y.dtype)
 
 
-LeftShift = OpDef("LeftShift", _BITS, types={"T": INTEGERS}, form=ELEMENTWISE).not_differentiable()
+LeftShift = OpDef(
+    "LeftShift", _BITS, types={"T": INTEGERS}, form=Elementwise(scalar=scalars_arithmetic.left_shift)
+).not_differentiable()
 
 
 @LeftShift.kernel
@@ -302,7 +330,9 @@ def left_shift(x: Any, y: Any, name: str | None = None) -> Tensor:
     return LeftShift(x, y, name=name)
 
 
-RightShift = OpDef("RightShift", _BITS, types={"T": INTEGERS}, form=ELEMENTWISE).not_differentiable()
+RightShift = OpDef(
+    "RightShift", _BITS, types={"T": INTEGERS}, form=Elementwise(scalar=scalars_arithmetic.right_shift)
+).not_differentiable()
 
 
 @RightShift.kernel

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from tahr.core import dtypes
+from tahr.core import dtypes, scalar
 from tahr.core.dtypes import FLOATING, FLOATS, SIGNED
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import ELEMENTWISE, Array, Elementwise, OpDef
 from tahr.errors import Complaint
-from tahr.ops import special_functions as functions
+from tahr.ops import scalars_arithmetic, special_functions as functions
 from tahr.ops.elementwise import cast, conj, equal, multiply_no_nan, not_equal, realdiv, select_v2
 from tahr.ops.structural import ones_like, zeros_like
 
@@ -28,7 +28,9 @@ _Pair = tuple[Tensor, Tensor]
 
 # ---------------------------------------------------------------- powers
 
-Square = OpDef("Square", _UNARY, types={"T": dtypes.NUMBERS}, form=Elementwise(np.square))
+Square = OpDef(
+    "Square", _UNARY, types={"T": dtypes.NUMBERS}, form=Elementwise(np.square, scalars_arithmetic.square)
+)
 
 
 @Square.gradient
@@ -41,7 +43,12 @@ def square(x: Any, name: str | None = None) -> Tensor:
     return Square(x, name=name)
 
 
-SquaredDifference = OpDef("SquaredDifference", _BINARY, types={"T": FLOATING | SIGNED}, form=ELEMENTWISE)
+SquaredDifference = OpDef(
+    "SquaredDifference",
+    _BINARY,
+    types={"T": FLOATING | SIGNED},
+    form=Elementwise(scalar=scalars_arithmetic.squared_difference),
+)
 
 
 @SquaredDifference.kernel
@@ -66,7 +73,7 @@ def squared_difference(x: Any, y: Any, name: str | None = None) -> Tensor:
     return SquaredDifference(x, y, name=name)
 
 
-Sqrt = OpDef("Sqrt", _UNARY, types={"T": FLOATING}, form=Elementwise(np.sqrt))
+Sqrt = OpDef("Sqrt", _UNARY, types={"T": FLOATING}, form=Elementwise(np.sqrt, scalar.sqrt))
 
 
 @Sqrt.gradient
@@ -80,7 +87,7 @@ def sqrt(x: Any, name: str | None = None) -> Tensor:
     return Sqrt(x, name=name)
 
 
-Rsqrt = OpDef("Rsqrt", _UNARY, types={"T": FLOATING}, form=ELEMENTWISE)
+Rsqrt = OpDef("Rsqrt", _UNARY, types={"T": FLOATING}, form=Elementwise(scalar=scalars_arithmetic.rsqrt))
 
 
 @Rsqrt.kernel
@@ -99,7 +106,12 @@ def rsqrt(x: Any, name: str | None = None) -> Tensor:
     return Rsqrt(x, name=name)
 
 
-Reciprocal = OpDef("Reciprocal", _UNARY, types={"T": FLOATING | SIGNED}, form=ELEMENTWISE)
+Reciprocal = OpDef(
+    "Reciprocal",
+    _UNARY,
+    types={"T": FLOATING | SIGNED},
+    form=Elementwise(scalar=scalars_arithmetic.reciprocal),
+)
 
 
 @Reciprocal.kernel
@@ -124,7 +136,9 @@ def reciprocal(x: Any, name: str | None = None) -> Tensor:
     return Reciprocal(x, name=name)
 
 
-Inv = OpDef("Inv", _UNARY, types={"T": FLOATING | SIGNED}, form=ELEMENTWISE)
+Inv = OpDef(
+    "Inv", _UNARY, types={"T": FLOATING | SIGNED}, form=Elementwise(scalar=scalars_arithmetic.reciprocal)
+)
 Inv.kernel(_reciprocal_kernel)
 Inv.gradient(_reciprocal_gradient)
 
@@ -245,7 +259,7 @@ def xlogy(x: Any, y: Any, name: str | None = None) -> Tensor:
     return Xlogy(x, y, name=name)
 
 
-Xdivy = OpDef("Xdivy", _BINARY, types={"T": FLOATING}, form=ELEMENTWISE)
+Xdivy = OpDef("Xdivy", _BINARY, types={"T": FLOATING}, form=Elementwise(scalar=scalars_arithmetic.xdivy))
 
 
 @Xdivy.kernel

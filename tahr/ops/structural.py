@@ -15,10 +15,10 @@ from tahr.core import convert, dtypes, shapes, sizes
 from tahr.core.dtypes import DType
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import (
-    ELEMENTWISE,
     MOVEMENT,
     REQUIRED,
     Array,
+    Elementwise,
     OpDef,
     Reduction,
     known_ints,
@@ -27,6 +27,7 @@ from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec, TensorShape
 from tahr.core.sizes import UNKNOWN, Dim
 from tahr.errors import Complaint
+from tahr.ops import scalars_arithmetic
 from tahr.ops.shaping import (
     ConjugateTranspose as ConjugateTranspose,
     EnsureShape as EnsureShape,
@@ -361,7 +362,12 @@ def _broadcast_gradient_args_kernel(s0: Array, s1: Array) -> tuple[Array, Array]
 
 # ---------------------------------------------------------------- the sum of tensors
 
-AddN = OpDef("AddN", "inputs: N*T -> sum: T", types={"T": dtypes.NUMBERS}, form=ELEMENTWISE)
+AddN = OpDef(
+    "AddN",
+    "inputs: N*T -> sum: T",
+    types={"T": dtypes.NUMBERS},
+    form=Elementwise(scalar=scalars_arithmetic.add_n),
+)
 
 
 @AddN.shape

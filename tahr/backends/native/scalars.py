@@ -1,0 +1,345 @@
+"""Expressions of the scalar language as LLVM instructions, for one element or a vector of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from tahr.backends.native import ir
+from tahr.core import dtypes, scalar
+from tahr.core.dtypes import DType
+from tahr.core.scalar import Scalar
+
+_INTRINSIC_SUFFIX = {"float": "f32", "double": "f64"}
+
+
+def kind(dtype: DType, width: int | None = None) -> str:
+    """The LLVM type in which values of a dtype are computed with: halves are floats, and a bool is one bit.
+
+    Args:
+        dtype: a dtype of the scalar language.
+        width: the number of elements of a vector; None for a scalar.
+    """
+    element = ir.I1 if dtype is dtypes.bool_ else ir.F32 if dtype in scalar.HALVES else ir.MEMORY[dtype]
+    return element if width is None else ir.vector(width, element)
+
+
+def memory_kind(dtype: DType, width: int | None = None) -> str:
+    """The LLVM type that values of a dtype have in memory."""
+    return ir.MEMORY[dtype] if width is None else ir.vector(width, ir.MEMORY[dtype])
+
+
+def from_memory(f: ir.Function, dtype: DType, value: str, width: int | None = None) -> str:
+    """A value that was loaded, as one to compute with."""
+    stored, computed = memory_kind(dtype, width), kind(dtype, width)
+    if dtype is dtypes.bool_:
+        return f.value(f"icmp ne {stored} {value}, {_literal(0, ir.I8, width)}")
+    if dtype in scalar.HALVES:
+        return f.value(f"fpext {stored} {value} to {computed}")
+    return value
+
+
+def to_memory(f: ir.Function, dtype: DType, value: str, width: int | None = None) -> str:
+    """A value that was computed, as one to store: halves are rounded here."""
+    stored, computed = memory_kind(dtype, width), kind(dtype, width)
+    if dtype is dtypes.bool_:
+        return f.value(f"zext {computed} {value} to {stored}")
+    if dtype in scalar.HALVES:
+        return f.value(f"fptrunc {computed} {value} to {stored}")
+    return value
+
+
+def lower(
+    f: ir.Function,
+    outputs: Sequence[Scalar],
+    leaves: Mapping[int, str] | Sequence[str] = (),
+    width: int | None = None,
+    known: Mapping[Scalar, str] | None = None,
+) -> list[str]:
+    """Emits the instructions of expressions; what they have in common is computed once.
+
+    Args:
+        f: the function; instructions go to its open block.
+        outputs: the expressions.
+        leaves: the SSA names of the leaves' values, which have the type `kind(dtype, width)`.
+        width: the number of elements of each value, if they are vectors.
+        known: the SSA names of expressions that have been computed already.
+
+    Returns:
+        The SSA names (or literals) of the outputs, of the type `kind(dtype, width)`.
+    """
+    values: dict[Scalar, str] = dict(known or {})
+    names = leaves if isinstance(leaves, Mapping) else dict(enumerate(leaves))
+    for node in scalar.ordered(outputs, values):
+        if node.op == "leaf":
+            values[node] = names[node.value]
+        elif node.op == "constant":
+            values[node] = _literal(node.value, kind(node.dtype), width)
+        else:
+            values[node] = _EMIT[node.op](f, node, width, *(values[a] for a in node.args))
+    return [values[o] for o in outputs]
+
+
+def _literal(value: float | int | bool, element: str, width: int | None) -> str:
+    if element.startswith("i") and element != ir.I1:
+        bits = int(element[1:])
+        value = int(value) - (1 << bits) if value >= 1 << (bits - 1) else value
+    text = ir.number(value, element)
+    return text if width is None else ir.splat(width, element, text)
+
+
+def _intrinsic(f: ir.Function, name: str, result: str, *args: str) -> str:
+    """A call of an overloaded intrinsic whose operands have its result's type."""
+    suffix = _suffix(result)
+    return f.value(f"call {result} @llvm.{name}.{suffix}({', '.join(f'{result} {a}' for a in args)})")
+
+
+def _suffix(type_: str) -> str:
+    if not type_.startswith("<"):
+        return _INTRINSIC_SUFFIX.get(type_, type_)
+    count, _, element = type_[1:-1].partition(" x ")
+    return f"v{count}{_INTRINSIC_SUFFIX.get(element, element)}"
+
+
+_Emitter = Callable[..., str]
+
+
+def _binary(of_floats: str, of_signed: str, of_unsigned: str | None = None) -> _Emitter:
+    """The emitter of an instruction of two operands."""
+
+    def emit(f: ir.Function, node: Scalar, width: int | None, x: str, y: str) -> str:
+        dtype = node.args[0].dtype
+        unsigned = of_unsigned or of_signed
+        name = of_floats if dtype.is_floating else unsigned if dtype.is_unsigned else of_signed
+        return f.value(f"{name} {kind(dtype, width)} {x}, {y}")
+
+    return emit
+
+
+def _call(name: str) -> _Emitter:
+    """The emitter of an intrinsic on floats."""
+
+    def emit(f: ir.Function, node: Scalar, width: int | None, *args: str) -> str:
+        return _intrinsic(f, name, kind(node.dtype, width), *args)
+
+    return emit
+
+
+def _neg(f: ir.Function, node: Scalar, width: int | None, x: str) -> str:
+    type_ = kind(node.dtype, width)
+    if node.dtype.is_floating:
+        return f.value(f"fneg {type_} {x}")
+    return f.value(f"sub {type_} {_literal(0, kind(node.dtype), width)}, {x}")
+
+
+def _abs(f: ir.Function, node: Scalar, width: int | None, x: str) -> str:
+    type_ = kind(node.dtype, width)
+    if node.dtype.is_floating:
+        return _intrinsic(f, "fabs", type_, x)
+    return f.value(f"call {type_} @llvm.abs.{_suffix(type_)}({type_} {x}, i1 false)")
+
+
+def _select(f: ir.Function, type_: str, condition: str, x: str, y: str, width: int | None) -> str:
+    return f.value(f"select {_bools(width)} {condition}, {type_} {x}, {type_} {y}")
+
+
+def _bools(width: int | None) -> str:
+    return kind(dtypes.bool_, width)
+
+
+def _extremum(of_floats: str, of_signed: str, of_unsigned: str) -> _Emitter:
+    """The emitter of minimum or maximum.
+
+    For floats it's `y > x ? y : x`, one x86 instruction, which gives x where either is NaN; then y's NaN.
+    llvm.maximum would take twice as many to order zeros.
+    """
+
+    def emit(f: ir.Function, node: Scalar, width: int | None, x: str, y: str) -> str:
+        type_, (first, second) = kind(node.dtype, width), node.args
+        if not node.dtype.is_floating:
+            return _intrinsic(f, of_unsigned if node.dtype.is_unsigned else of_signed, type_, x, y)
+        if scalar.is_constant(first):
+            first, second, x, y = second, first, y, x
+        better = f.value(f"fcmp {of_floats} {type_} {y}, {x}")
+        result = _select(f, type_, better, y, x, width)
+        if scalar.is_constant(second) and second.value == second.value:
+            return result
+        missing = f.value(f"fcmp uno {type_} {y}, {y}")
+        return _select(f, type_, missing, y, result, width)
+
+    return emit
+
+
+def _not(f: ir.Function, node: Scalar, width: int | None, x: str) -> str:
+    ones = _literal(True if node.dtype.is_bool else -1, kind(node.dtype), width)
+    return f.value(f"xor {kind(node.dtype, width)} {x}, {ones}")
+
+
+def _select_node(f: ir.Function, node: Scalar, width: int | None, condition: str, x: str, y: str) -> str:
+    return _select(f, kind(node.dtype, width), condition, x, y, width)
+
+
+def _division(name: str, zero_divisor_needs_zero: bool) -> _Emitter:
+    """The emitter of integer division, which x86 interrupts for a divisor of 0 and for the smallest integer by -1."""
+
+    def emit(f: ir.Function, node: Scalar, width: int | None, x: str, y: str) -> str:
+        dtype, type_, divisor = node.dtype, kind(node.dtype, width), node.args[1]
+        instruction = f"{'u' if dtype.is_unsigned else 's'}{name} {type_} {x}, "
+        if scalar.is_constant(divisor) and divisor.value not in (0, -1):
+            return f.value(instruction + y)
+        zero, one, minus_one, smallest = (
+            _literal(v, kind(dtype), width) for v in (0, 1, -1, 0 if dtype.is_unsigned else dtype.min)
+        )
+        is_zero = f.value(f"icmp eq {type_} {y}, {zero}")
+        bad = is_zero
+        if not dtype.is_unsigned:
+            by_minus_one = f.value(f"icmp eq {type_} {y}, {minus_one}")
+            of_smallest = f.value(f"icmp eq {type_} {x}, {smallest}")
+            overflows = f.value(f"and {_bools(width)} {by_minus_one}, {of_smallest}")
+            bad = f.value(f"or {_bools(width)} {bad}, {overflows}")
+        result = f.value(instruction + _select(f, type_, bad, one, y, width))
+        return _select(f, type_, is_zero, zero, result, width) if zero_divisor_needs_zero else result
+
+    return emit
+
+
+# ---------------------------------------------------------------- casts
+
+
+def _bitcast(f: ir.Function, node: Scalar, width: int | None, x: str) -> str:
+    source, target = kind(node.args[0].dtype, width), kind(node.dtype, width)
+    return x if source == target else f.value(f"bitcast {source} {x} to {target}")
+
+
+def _relabel(f: ir.Function, node: Scalar, width: int | None, x: str) -> str:
+    return x
+
+
+def _convert(f: ir.Function, node: Scalar, width: int | None, x: str) -> str:
+    source, target = node.args[0].dtype, node.dtype
+    if target.is_bool:
+        compare = "fcmp une" if source.is_floating else "icmp ne"
+        zero = _literal(0, kind(source), width)
+        return f.value(f"{compare} {kind(source, width)} {x}, {zero}")
+    if source.is_floating and target.is_floating:
+        return _between_floats(f, x, source, target, width)
+    if source.is_floating:
+        return _to_integer(f, x, source, target, width)
+    unsigned = source.is_unsigned or source.is_bool
+    return (
+        _cast_integer(f, x, kind(source), kind(target), unsigned, width)
+        if target.is_integer
+        else (
+            _round_to_half(
+                f,
+                f.value(
+                    f"{'ui' if unsigned else 'si'}tofp {kind(source, width)} {x} to {kind(target, width)}"
+                ),
+                target,
+                width,
+            )
+        )
+    )
+
+
+def _cast_integer(f: ir.Function, x: str, source: str, target: str, unsigned: bool, width: int | None) -> str:
+    have, want = int(source[1:]), int(target[1:])
+    if have == want:
+        return x
+    name = "trunc" if have > want else "zext" if unsigned else "sext"
+    from_, to = (t if width is None else ir.vector(width, t) for t in (source, target))
+    return f.value(f"{name} {from_} {x} to {to}")
+
+
+def _round_to_half(f: ir.Function, x: str, dtype: DType, width: int | None) -> str:
+    """A float as the nearest half, in a float again; other dtypes stay."""
+    if dtype not in scalar.HALVES:
+        return x
+    return from_memory(f, dtype, to_memory(f, dtype, x, width), width)
+
+
+def _between_floats(f: ir.Function, x: str, source: DType, target: DType, width: int | None) -> str:
+    if source is not dtypes.float64:
+        if target is dtypes.float64:
+            return f.value(f"fpext {kind(source, width)} {x} to {kind(target, width)}")
+        return _round_to_half(f, x, target, width)
+    if target is dtypes.float32:
+        return f.value(f"fptrunc {kind(source, width)} {x} to {kind(target, width)}")
+    return _round_to_half(f, _to_odd_float(f, x, width), target, width)
+
+
+def _to_odd_float(f: ir.Function, x: str, width: int | None) -> str:
+    """A double as the float towards zero, made odd if that is inexact: rounding it again is as good as rounding once.
+
+    Source: S. Boldo, G. Melquiond, "Emulation of FMA and correctly rounded sums: proved algorithms using rounding to
+    odd", IEEE Trans. Computers 57 (2008).
+    """
+    double, single = kind(dtypes.float64, width), kind(dtypes.float32, width)
+    integer = kind(dtypes.int32, width)
+    nearest = f.value(f"fptrunc {double} {x} to {single}")
+    back = f.value(f"fpext {single} {nearest} to {double}")
+    size, size_back = (_intrinsic(f, "fabs", double, v) for v in (x, back))
+    above = f.value(f"fcmp ogt {double} {size_back}, {size}")
+    inexact = f.value(f"fcmp one {double} {size_back}, {size}")
+    bits = f.value(f"bitcast {single} {nearest} to {integer}")
+    less = f.value(f"zext {_bools(width)} {above} to {integer}")
+    odd = f.value(f"zext {_bools(width)} {inexact} to {integer}")
+    truncated = f.value(f"sub {integer} {bits}, {less}")
+    return f.value(f"bitcast {integer} {f.value(f'or {integer} {truncated}, {odd}')} to {single}")
+
+
+def _to_integer(f: ir.Function, x: str, source: DType, target: DType, width: int | None) -> str:
+    """fptosi, whose result is only used where it is defined."""
+    narrow = target.size < 4 or target is dtypes.int32
+    wide = dtypes.int32 if narrow else dtypes.int64
+    limit = 2.0 ** (8 * wide.size - 1)
+    floats, integers = kind(source, width), kind(wide, width)
+    low, high = (_literal(v, kind(source), width) for v in (-limit, limit))
+    result = f.value(f"fptosi {floats} {x} to {integers}")
+    above = f.value(f"fcmp oge {floats} {x}, {low}")
+    below = f.value(f"fcmp olt {floats} {x}, {high}")
+    fits = f.value(f"and {_bools(width)} {above}, {below}")
+    smallest = _literal(wide.min, kind(wide), width)
+    result = _select(f, integers, fits, result, smallest, width)
+    if target is dtypes.uint64:
+        whole = f.value(f"fptoui {floats} {x} to {integers}")
+        within = f.value(f"fcmp olt {floats} {x}, {_literal(2 * limit, kind(source), width)}")
+        not_small = f.value(f"fcmp oge {floats} {x}, {high}")
+        large = f.value(f"and {_bools(width)} {within}, {not_small}")
+        result = _select(f, integers, large, whole, result, width)
+    return _cast_integer(f, result, kind(wide), kind(target), False, width)
+
+
+_EMIT: dict[str, _Emitter] = {
+    "add": _binary("fadd", "add"),
+    "sub": _binary("fsub", "sub"),
+    "mul": _binary("fmul", "mul"),
+    "div": _binary("fdiv", ""),
+    "quotient": _division("div", True),
+    "remainder": _division("rem", False),
+    "neg": _neg,
+    "abs": _abs,
+    "fma": _call("fma"),
+    "muladd": _call("fmuladd"),
+    "minimum": _extremum("olt", "smin", "umin"),
+    "maximum": _extremum("ogt", "smax", "umax"),
+    "sqrt": _call("sqrt"),
+    "floor": _call("floor"),
+    "ceil": _call("ceil"),
+    "trunc": _call("trunc"),
+    "rint": _call("rint"),
+    "copysign": _call("copysign"),
+    "lt": _binary("fcmp olt", "icmp slt", "icmp ult"),
+    "le": _binary("fcmp ole", "icmp sle", "icmp ule"),
+    "eq": _binary("fcmp oeq", "icmp eq"),
+    "ne": _binary("fcmp une", "icmp ne"),
+    "and": _binary("", "and"),
+    "or": _binary("", "or"),
+    "xor": _binary("", "xor"),
+    "not": _not,
+    "shift_left": _binary("", "shl"),
+    "shift_right": _binary("", "ashr", "lshr"),
+    "select": _select_node,
+    "bitcast": _bitcast,
+    "convert": _convert,
+    "relabel": _relabel,
+}
