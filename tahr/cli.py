@@ -7,8 +7,10 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tahr
+from tahr.backends.native import cache
 from tahr.demo import data, figures
 from tahr.demo.train import Training
 
@@ -35,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        return _demo(options)
+        return options.run(options)
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -46,6 +48,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tahr {tahr.__version__}")
     commands = parser.add_subparsers(metavar="command", required=True)
+    _add_demo(commands)
+    _add_cache(commands)
+    return parser
+
+
+def _add_demo(commands: Any) -> None:
     demo = commands.add_parser(
         "demo",
         help="train a network and draw what it learned",
@@ -68,7 +76,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where to write (default: tahr-demo)",
     )
-    return parser
+    demo.set_defaults(run=_demo)
+
+
+def _add_cache(commands: Any) -> None:
+    command = commands.add_parser(
+        "cache",
+        help="show or clear what was compiled",
+        description="Shows where compiled code is kept between runs, and how much of it there is. "
+        "TAHR_CACHE_DIR chooses another directory; TAHR_CACHE=0 keeps nothing.",
+    )
+    command.add_argument("--clear", action="store_true", help="remove it all")
+    command.set_defaults(run=_cache)
 
 
 def _positive(text: str) -> int:
@@ -84,12 +103,12 @@ def _demo(options: argparse.Namespace) -> int:
         package for module, package in NEEDED[options.data].items() if not importlib.util.find_spec(module)
     ]
     if missing:
-        return _failed(f"needs {' and '.join(missing)}. Fix: pip install 'tahr[demo]'")
+        return _failed("demo", f"needs {' and '.join(missing)}. Fix: pip install 'tahr[demo]'")
     out: Path = options.out
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        return _failed(f"cannot write to {out}: {error.strerror}. Fix: --out with another directory")
+        return _failed("demo", f"cannot write to {out}: {error.strerror}. Fix: --out with another directory")
 
     dataset = DATASETS[options.data]()
     training = Training(dataset, options.seed, options.steps, options.epochs)
@@ -109,6 +128,26 @@ def _demo(options: argparse.Namespace) -> int:
     return 0
 
 
-def _failed(why: str) -> int:
-    print(f"tahr demo: {why}", file=sys.stderr)
+def _cache(options: argparse.Namespace) -> int:
+    objects = cache.default()
+    if objects is None:
+        print("compiled code is not kept: TAHR_CACHE=0, or there is no home directory")
+        return 0
+    if complaint := objects.complaint():
+        return _failed("cache", f"{objects.directory} is not used: {complaint}. Fix: TAHR_CACHE_DIR")
+    if options.clear:
+        print(f"{objects.directory}: removed {_counted(objects.clear())}")
+        return 0
+    entries = objects.entries()
+    held = sum(size for _, size, _ in entries) / (1 << 20)
+    print(f"{objects.directory}: {_counted(len(entries))}, {held:.1f} of {objects.limit >> 20} MiB")
+    return 0
+
+
+def _counted(objects: int) -> str:
+    return f"{objects} compiled {'object' if objects == 1 else 'objects'}"
+
+
+def _failed(command: str, why: str) -> int:
+    print(f"tahr {command}: {why}", file=sys.stderr)
     return 1

@@ -37,7 +37,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 HARD_DEPENDENCIES = {"numpy", "ml_dtypes"}
 # Imported where they enter, inside a function: `import tahr` works, and is quick, without them.
-OPTIONAL_DEPENDENCIES = {"matplotlib", "mlxtend", "sklearn", "tqdm"}
+OPTIONAL_DEPENDENCIES = {"llvmlite", "matplotlib", "mlxtend", "sklearn", "tqdm"}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tahr.backends.native import target as targets
+from tahr.backends.native.cache import Cache, default, key
 from tahr.backends.native.kernel import SYMBOL, Kernel
 from tahr.backends.native.target import Target
 
@@ -50,10 +51,12 @@ class Engine:
 
     Args:
         target: the processor. `load` needs one that this machine can run.
+        cache: where compiled objects are kept between processes, or None.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, cache: Cache | None = None) -> None:
         self.target = target
+        self.cache = cache
         self._lock = threading.RLock()
         self._addresses: dict[str, int] = {}
         self._libraries = 0
@@ -107,8 +110,19 @@ class Engine:
             return [self._addresses[kernel.symbol] for kernel in kernels]
 
     def _load(self, kernels: Sequence[Kernel]) -> None:
-        objects = [self._object(kernel) for kernel in kernels]
-        self._addresses |= self.link(objects, [kernel.symbol for kernel in kernels])
+        symbols = [kernel.symbol for kernel in kernels]
+        texts = [kernel.text.replace(f"@{SYMBOL}", f"@{kernel.symbol}") for kernel in kernels]
+        objects = [self._object(text, kernel.title) for text, kernel in zip(texts, kernels)]
+        try:
+            self._addresses |= self.link(objects, symbols)
+        except CompileError as error:
+            titles = ", ".join(kernel.title for kernel in kernels)
+            raise CompileError(f"{error}; one of: {titles}") from error
+
+    def load_module(self, text: str, title: str, symbols: Sequence[str]) -> dict[str, int]:
+        """The addresses of what a module defines; it is loaded as often as it is asked for."""
+        with self._lock:
+            return self.link([self._object(text, title)], symbols)
 
     def link(
         self, objects: Iterable[bytes], symbols: Iterable[str], imports: Mapping[str, int] | None = None
@@ -144,15 +158,27 @@ class Engine:
             self._load_seconds += time.perf_counter() - start
             return {symbol: library[symbol] for symbol in symbols}
 
-    def load_module(self, text: str, title: str, symbols: Sequence[str]) -> dict[str, int]:
-        """The addresses of what a module defines; it is loaded as often as it is asked for."""
-        with self._lock:
-            return self.link([self.compile(text, title)], symbols)
-
     # ------------------------------------------------------------ compiling
 
-    def _object(self, kernel: Kernel) -> bytes:
-        return self.compile(kernel.text.replace(f"@{SYMBOL}", f"@{kernel.symbol}"), kernel.title)
+    @functools.cached_property
+    def _circumstances(self) -> tuple[str, ...]:
+        """What an object depends on beside the text."""
+        return (self.target.triple, self.target.cpu, self.target.features, targets.llvm_version(), OPTIONS)
+
+    def _object(self, text: str, title: str) -> bytes:
+        """A module's object code, from disk if it was compiled before."""
+        if self.cache is None:
+            return self.compile(text, title)
+        name = key((*self._circumstances, text))
+        start = time.perf_counter()
+        data = self.cache.get(name)
+        self._load_seconds += time.perf_counter() - start
+        if data is not None:
+            self._from_disk += 1
+            return data
+        data = self.compile(text, title)
+        self.cache.put(name, data)
+        return data
 
     def compile(self, text: str, title: str) -> bytes:
         """The object code of a module.
@@ -206,7 +232,7 @@ class Engine:
 
 @functools.cache
 def _engine_for(target: Target) -> Engine:
-    return Engine(target)
+    return Engine(target, default())
 
 
 def engine() -> Engine:

@@ -39,7 +39,7 @@ STEP = np.dtype(
         ("buffers", np.int64),  # how many those are
         ("sizes", np.uint64),  # address of the kernel's sizes
         ("tiles", np.int64),
-        ("serial", np.int64),  # not 0: it is not worth sharing out
+        ("work", np.int64),  # about how many nanoseconds it takes one thread; decides how many share it
         ("scratch", np.int64),  # bytes that each thread needs
         ("chunk", np.int64),  # tiles that a thread takes at a time; 0: as the runtime sees fit
     ]
@@ -79,6 +79,13 @@ SPIN_NANOSECONDS = 50_000
 PAUSES = 32
 # A caller that waited so many pauses for its joiners lets other threads have its processor in between.
 PATIENCE = 1000
+# Less work than this, in nanoseconds, is not worth another thread: fork and join take 200 to 300.
+SHARE_ABOVE = 1500
+# Waking a sleeping thread takes its waker 10 us: it is done for a step of more work than this, and in a run whose
+# steps were worth sharing for so long.
+WAKE_ABOVE = 20_000
+# The estimate of a step about which nothing is known: large.
+UNKNOWN_WORK = 1 << 40
 # Each thread draws about so many times from a step's tiles: less is uneven, more costs atomic additions.
 DRAWS = 4
 
@@ -254,17 +261,24 @@ def _draw() -> str:
 
 
 def _share(system: _System) -> str:
-    """Runs a step on up to `limit` threads: this one, and those of the pool that come in time."""
+    """Runs a step on up to `threads` threads: this one, and those of the pool that come in time.
+
+    `since` leads to the time when this function was first called in the run, or 0.
+    """
     arguments = [
         (ir.POINTER, "pool"),
-        (ir.I64, "limit"),
+        (ir.I64, "threads"),
         *_CALL,
         (ir.I64, "asked"),
         (ir.I64, "need"),
         (ir.POINTER, "scratch"),
+        (ir.I64, "work"),
+        (ir.POINTER, "since"),
     ]
     f = ir.Function("share", arguments, attributes="noinline", linkage="internal")
-    alone, ours, start, ready = (f.label(name) for name in ("alone", "ours", "start", "ready"))
+    alone, ours, start, ready, wake, draw = (
+        f.label(name) for name in ("alone", "ours", "start", "ready", "wake", "draw")
+    )
     other = _atomic(f, "xchg", "%pool", BUSY, 1, "acquire")
     _branch(f, f.value(f"icmp ne i64 {other}, 0"), alone, ours)
     f.open(alone)
@@ -272,7 +286,7 @@ def _share(system: _System) -> str:
     f.do("ret void")
 
     f.open(ours)
-    helpers = f.sub(f.minimum("%limit", "%tiles"), 1)
+    helpers = f.sub(f.minimum("%threads", "%tiles"), 1)
     started = _get(f, ir.I64, "%pool", STARTED)
     wanted = f.minimum(helpers, _get(f, ir.I64, "%pool", MOST))
     _branch(f, f.value(f"icmp slt i64 {started}, {wanted}"), start, ready)
@@ -281,7 +295,7 @@ def _share(system: _System) -> str:
     f.jump(ready)
     f.open(ready)
 
-    few = f.maximum(f.div("%tiles", f.mul("%limit", DRAWS)), 1)
+    few = f.maximum(f.div("%tiles", f.mul("%threads", DRAWS)), 1)
     chunk = f.value(f"select i1 {f.value('icmp sgt i64 %asked, 0')}, i64 %asked, i64 {few}")
     _put(f, ir.POINTER, "%kernel", "%pool", JOB_KERNEL)
     _put(f, ir.POINTER, "%buffers", "%pool", JOB_BUFFERS)
@@ -298,12 +312,23 @@ def _share(system: _System) -> str:
     opened = f.value(f"or i64 {f.value(f'shl i64 {number}, {NUMBER_SHIFT}')}, {OPEN}")
     _atomic_put(f, opened, "%pool", STATE, "seq_cst")
     sleepers = _atomic_get(f, "%pool", SLEEPERS, "seq_cst")
-    with f.when(f.value(f"icmp ne i64 {sleepers}, 0")):
-        mutex, condition = _field(f, "%pool", MUTEX), _field(f, "%pool", CONDITION)
-        f.do(f"call i32 @pthread_mutex_lock(ptr {mutex})")
-        f.do(f"call i32 @pthread_cond_broadcast(ptr {condition})")
-        f.do(f"call i32 @pthread_mutex_unlock(ptr {mutex})")
+    sleeping = f.label("sleeping")
+    _branch(f, f.value(f"icmp eq i64 {sleepers}, 0"), draw, sleeping)
+    f.open(sleeping)
+    now = f.value("call i64 @now()")
+    before = f.load(ir.I64, "%since")
+    since = f.value(f"select i1 {f.value(f'icmp eq i64 {before}, 0')}, i64 {now}, i64 {before}")
+    f.store(ir.I64, since, "%since")
+    weight = f.maximum("%work", f.sub(now, since))
+    _branch(f, f.value(f"icmp sgt i64 {weight}, {WAKE_ABOVE}"), wake, draw)
+    f.open(wake)
+    mutex, condition = _field(f, "%pool", MUTEX), _field(f, "%pool", CONDITION)
+    f.do(f"call i32 @pthread_mutex_lock(ptr {mutex})")
+    f.do(f"call i32 @pthread_cond_broadcast(ptr {condition})")
+    f.do(f"call i32 @pthread_mutex_unlock(ptr {mutex})")
+    f.jump(draw)
 
+    f.open(draw)
     f.do(
         f"call void @draw(ptr %pool, ptr %kernel, ptr %buffers, ptr %sizes, i64 %tiles, i64 {chunk}, ptr %scratch)"
     )
@@ -522,6 +547,7 @@ def _run_steps(system: _System) -> str:
     _fast_mode(f, system)
     timed = f.value(f"icmp ne ptr {stamps}, null")
     finish = f.label("finish")
+    since = f.variable(ir.I64, "0")
 
     def stamp(index: str) -> None:
         if system.threads:
@@ -547,12 +573,14 @@ def _run_steps(system: _System) -> str:
         )
         alone = f"call void {function}(ptr {gathered}, ptr {sizes}, i64 0, i64 {tiles}, ptr {scratch})"
         if system.threads:
-            several = f.value(f"icmp sgt i64 {f.minimum(tiles, limit)}, 1")
-            worth = f.value(f"icmp eq i64 {field('serial', ir.I64)}, 0")
-            with f.either(f.value(f"and i1 {several}, {worth}")) as branches:
+            work = field("work", ir.I64)
+            threads = f.minimum(limit, f.div(work, SHARE_ABOVE))
+            several = f.value(f"icmp sgt i64 {f.minimum(tiles, threads)}, 1")
+            with f.either(several) as branches:
                 f.do(
-                    f"call void @share(ptr %pool, i64 {limit}, ptr {function}, ptr {gathered}, ptr {sizes}, "
-                    f"i64 {tiles}, i64 {field('chunk', ir.I64)}, i64 {field('scratch', ir.I64)}, ptr {scratch})"
+                    f"call void @share(ptr %pool, i64 {threads}, ptr {function}, ptr {gathered}, ptr {sizes}, "
+                    f"i64 {tiles}, i64 {field('chunk', ir.I64)}, i64 {field('scratch', ir.I64)}, ptr {scratch}, "
+                    f"i64 {work}, ptr {since})"
                 )
                 branches.otherwise()
                 f.do(alone)
@@ -658,7 +686,7 @@ class Step:
         buffers: which buffers of the run's table it is given; 0 is the status block.
         sizes: its sizes.
         tiles: how many tiles it has.
-        serial: whether it is too small to be shared out.
+        work: about how many nanoseconds one thread takes for it.
         chunk: how many tiles a thread takes at a time; 0 leaves it to the runtime.
     """
 
@@ -666,7 +694,7 @@ class Step:
     buffers: Sequence[int]
     sizes: Sequence[int]
     tiles: int
-    serial: bool = False
+    work: int = UNKNOWN_WORK
     chunk: int = 0
 
 
@@ -674,7 +702,7 @@ class Steps:
     """Steps in the form that native code reads.
 
     Attributes:
-        records: the array of `STEP`; `tiles`, `serial` and `chunk` may be changed between runs.
+        records: the array of `STEP`; `tiles`, `work` and `chunk` may be changed between runs.
         sizes: for each step a view of its sizes, which may be changed between runs.
         scratch: how many bytes of scratch a frame needs.
         widest: the largest number of buffers of a step.
@@ -694,7 +722,7 @@ class Steps:
             record["indices"] = self._indices.ctypes.data + 4 * first_index
             record["buffers"] = len(step.buffers)
             record["sizes"] = all_sizes.ctypes.data + 8 * first_size
-            record["tiles"], record["serial"], record["chunk"] = step.tiles, step.serial, step.chunk
+            record["tiles"], record["work"], record["chunk"] = step.tiles, step.work, step.chunk
             record["scratch"] = step.kernel.scratch
             self.sizes.append(all_sizes[first_size : first_size + len(step.sizes)])
             first_index += len(step.buffers)

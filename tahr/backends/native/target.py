@@ -36,6 +36,13 @@ def llvm() -> Any:
     return binding
 
 
+def llvm_version() -> str:
+    """The versions of llvmlite and of the LLVM in it."""
+    import llvmlite  # pyright: ignore[reportMissingTypeStubs]
+
+    return f"{llvmlite.__version__} {'.'.join(map(str, llvm().llvm_version_info))}"
+
+
 @dataclass(frozen=True)
 class Target:
     """A processor, as emitters and the compiler see it.
