@@ -10,7 +10,7 @@ Source: K. Goto and R. van de Geijn, "Anatomy of high-performance matrix multipl
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -44,6 +44,11 @@ class Product:
     def element(self) -> str:
         """The LLVM type of accumulation."""
         return F64 if self.dtype == dtypes.float64 else F32
+
+    @property
+    def is_half(self) -> bool:
+        """Whether elements are converted before they are multiplied."""
+        return self.dtype.size == 2
 
     @property
     def element_bytes(self) -> int:
@@ -83,6 +88,8 @@ class Size(enum.IntEnum):
     ROW_BLOCKS = 17
     COLUMN_BLOCKS = 18
     K_BLOCKS = 19
+    PACKS_A = 20  # 1 where the block is packed, 0 where the micro-kernel reads the matrix itself
+    PACKS_B = 21
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,7 @@ class Blocking:
         packed_a, packed_b: how many elements of packed A and B a thread's scratch holds.
         depth: the most steps along K before the block of C goes to memory.
         accumulated: how many elements of C wait in scratch where K is cut into blocks.
+        masks: whether loads and stores of parts of a vector cost no more than whole ones.
     """
 
     lanes: int
@@ -105,6 +113,7 @@ class Blocking:
     packed_b: int
     depth: int
     accumulated: int
+    masks: bool
 
     @property
     def columns(self) -> int:
@@ -129,6 +138,7 @@ def blocking(product: Product, target: Target) -> Blocking:
         packed_b=packed,
         depth=1024,
         accumulated=packed // 2,
+        masks=target.has("avx512f"),
     )
 
 
@@ -174,6 +184,7 @@ def sizes(
         Size.MC: block_rows, Size.NC: block_columns, Size.KC: depth,
         Size.ROW_BLOCKS: row_blocks, Size.COLUMN_BLOCKS: column_blocks,
         Size.K_BLOCKS: max(1, _blocks(k, depth)),
+        Size.PACKS_A: _packs_a(product, plan, n), Size.PACKS_B: _packs_b(product, plan, m, n),
     }  # fmt: skip
     return [table[place] for place in Size]
 
@@ -181,6 +192,18 @@ def sizes(
 def tiles(table: Sequence[int]) -> int:
     """How many tiles a table's product has."""
     return table[Size.TILES]
+
+
+def _packs_a(product: Product, plan: Blocking, n: int) -> bool:
+    """Whether A is packed: not where its few uses do not pay for it."""
+    return product.is_half or n > 2 * plan.columns
+
+
+def _packs_b(product: Product, plan: Blocking, m: int, n: int) -> bool:
+    """Whether B is packed: not where its rows lie as the micro-kernel reads them, and are read a few times only."""
+    if product.is_half or product.transpose_b or (n % plan.lanes != 0 and not plan.masks):
+        return True
+    return m > 2 * plan.rows
 
 
 def _folded(
@@ -230,10 +253,8 @@ def _even(size: int, most: int, unit: int) -> int:
 
 def blocked(product: Product, plan: Blocking | None = None) -> Kernel:
     """The packed, register-tiled kernel; buffers are A, B, the epilogue's operands, then its outputs."""
-    plan = plan or blocking(product, targets.current())
-    emitter = _Blocked(product, plan)
-    text = ir.module([emitter.micro(vectors) for vectors in range(1, plan.vectors + 1)] + [emitter.main()])
-    return Kernel(text, emitter.scratch_bytes, _title(product))
+    emitter = _Blocked(product, plan or blocking(product, targets.current()))
+    return Kernel(emitter.text(), emitter.scratch_bytes, _title(product))
 
 
 def _title(product: Product) -> str:
@@ -249,68 +270,82 @@ class _Blocked:
         self.product = product
         self.plan = plan
         self.element = product.element
+        self.memory = ir.MEMORY[product.dtype]
         self.vector = ir.vector(plan.lanes, self.element)
-        # Packing writes whole squares, so up to a square more than the block.
-        slack = plan.square * plan.columns
-        at_a = plan.packed_a + slack
-        at_b = at_a + plan.packed_b + slack
-        self.offsets = (0, at_a, at_b)
-        self.scratch_bytes = (at_b + max(plan.accumulated, plan.rows * plan.columns)) * product.element_bytes
+        self.offsets = (0, plan.packed_a, plan.packed_a + plan.packed_b)
+        block = max(plan.accumulated, plan.rows * plan.columns)
+        self.scratch_bytes = (self.offsets[-1] + block) * product.element_bytes
+        self.helpers: dict[str, str] = {}
+        """The texts of the functions that the kernel calls."""
+
+    def text(self) -> str:
+        """The module."""
+        main = self._main()
+        micros = [self._micro(vectors) for vectors in range(1, self.plan.vectors + 1)]
+        return ir.module([*micros, *self.helpers.values(), main])
 
     # ------------------------------------------------------------ the micro-kernel
 
-    def micro(self, vectors: int) -> str:
-        """`void micro(ptr a, ptr b, i64 k, ptr c, i1 first)`: c (+)= a b for packed panels a and b; c is dense."""
-        arguments = ((POINTER, "a"), (POINTER, "b"), (I64, "k"), (POINTER, "c"), (I1, "first"))
-        f = ir.Function(
-            f"micro{vectors}", arguments, attributes='noinline "prefer-vector-width"="512"', linkage="internal"
-        )
+    def _micro(self, vectors: int) -> str:
+        """The micro-kernel: the small block c (which lies dense) becomes, or is increased by, a b.
+
+        Its arguments: a, with the distances from row to row and from k to k; how many rows there are; b, with the
+        distance from k to k and the number of columns in the last vector; k; c; and whether it is overwritten.
+        """
         rows, lanes, vector, element = self.plan.rows, self.plan.lanes, self.vector, self.element
         align = lanes * self.product.element_bytes
+        f = ir.Function(
+            f"micro{vectors}", _MICRO, attributes='noinline "prefer-vector-width"="512"', linkage="internal"
+        )
         places = [(row, v) for row in range(rows) for v in range(vectors)]
         sums = {place: f.variable(vector, "zeroinitializer") for place in places}
         c = {(row, v): f.at(element, "%c", (row * vectors + v) * lanes) for row, v in places}
-        with f.either("%first") as branches:
-            branches.otherwise()
+        with f.when("%again"):
             for place in places:
                 f.store(vector, f.load(vector, c[place], align), sums[place])
+        # Rows that are not there repeat the last one that is; nobody reads what becomes of them.
+        final = f.sub("%rows", 1)
+        lines = [f.at(element, "%a", f.mul(f.minimum(final, row), "%row_step")) for row in range(rows)]
+        runs = [Segment(lanes)] * vectors
+        if self.plan.masks:
+            runs[-1] = Segment(lanes, mask(f, lanes, "%last"))
         with f.loop(0, "%k", hint="k") as k:
-            a = f.at(element, "%a", f.mul(k, rows))
-            b = f.at(element, "%b", f.mul(k, vectors * lanes))
-            row_of_b = [f.load(vector, f.at(element, b, v * lanes), align) for v in range(vectors)]
+            b = f.at(element, "%b", f.mul(k, "%b_step"))
+            row_of_b = [runs[v].load(f, self.accumulated, f.at(element, b, v * lanes)) for v in range(vectors)]
+            along = f.mul(k, "%a_step")
             for row in range(rows):
-                factor = broadcast(f, lanes, element, f.load(element, f.at(element, a, row)))
+                factor = broadcast(f, lanes, element, f.load(element, f.at(element, lines[row], along)))
                 for v in range(vectors):
-                    self._multiply_add(f, factor, row_of_b[v], sums[row, v])
+                    multiply_add(f, vector, factor, row_of_b[v], sums[row, v])
         for place in places:
             f.store(vector, f.load(vector, sums[place]), c[place], align)
         return f.finish()
 
-    def _multiply_add(self, f: ir.Function, a: str, b: str, total: str) -> None:
-        kind = self.vector
-        suffix = f"v{self.plan.lanes}f{8 * self.product.element_bytes}"
-        before = f.load(kind, total)
-        after = f.value(f"call {kind} @llvm.fmuladd.{suffix}({kind} {a}, {kind} {b}, {kind} {before})")
-        f.store(kind, after, total)
+    @property
+    def accumulated(self) -> DType:
+        """The dtype of accumulation."""
+        return dtypes.float64 if self.element == F64 else dtypes.float32
 
     # ------------------------------------------------------------ blocks
 
-    def main(self) -> str:
+    def _main(self) -> str:
         """The kernel: tile after tile, block after block along K."""
         f = kernel.function()
-        self.table = kernel.sizes(f, len(Size))
+        self.table = table = kernel.sizes(f, len(Size))
         buffers = 2 + len(self.product.epilogue.operands) + len(self.product.epilogue.outputs)
         self.buffers = [kernel.buffer(f, i) for i in range(buffers)]
         self.packed_a, self.packed_b, self.accumulators = (
             f.at(self.element, "%scratch", offset) for offset in self.offsets
         )
-        table = self.table
+        self.packs_a, self.packs_b = (
+            f.value(f"icmp ne i64 {table[place]}, 0") for place in (Size.PACKS_A, Size.PACKS_B)
+        )
         # Which block each scratch holds; -1 is none.
         held_a, held_b = f.variable(I64, "-1"), f.variable(I64, "-1")
         with f.loop("%begin", "%end", hint="tile") as tile:
-            column_block, row_of_tiles = self._split(f, tile, table[Size.COLUMN_BLOCKS])
-            row_block, batch = self._split(f, row_of_tiles, table[Size.ROW_BLOCKS])
-            inner, outer = self._split(f, batch, table[Size.BATCH])
+            column_block, row_of_tiles = _split(f, tile, table[Size.COLUMN_BLOCKS])
+            row_block, batch = _split(f, row_of_tiles, table[Size.ROW_BLOCKS])
+            inner, outer = _split(f, batch, table[Size.BATCH])
             i, j = f.mul(row_block, table[Size.MC]), f.mul(column_block, table[Size.NC])
             rows = f.minimum(table[Size.MC], f.sub(table[Size.M], i))
             columns = f.minimum(table[Size.NC], f.sub(table[Size.N], j))
@@ -322,23 +357,28 @@ class _Blocked:
                 k = f.mul(k_block, table[Size.KC])
                 depth = f.minimum(table[Size.KC], f.sub(table[Size.K], k))
                 key_a = f.add(f.mul(row_of_tiles, table[Size.K_BLOCKS]), k_block)
-                with self._unless_held(f, held_a, key_a):
-                    self._pack_a(f, a, i, rows, k, depth)
                 of_b = f.add(f.mul(batch, table[Size.COLUMN_BLOCKS]), column_block)
-                with self._unless_held(f, held_b, f.add(f.mul(of_b, table[Size.K_BLOCKS]), k_block)):
-                    self._pack_b(f, b, j, columns, k, depth)
-                self._multiply(f, c, i, rows, j, columns, k_block, depth)
+                key_b = f.add(f.mul(of_b, table[Size.K_BLOCKS]), k_block)
+                block_a = self._block(f, 0, a, i, k, self.product.transpose_a)
+                block_b = self._block(f, 1, b, j, k, not self.product.transpose_b)
+                with self._unless_held(f, self.packs_a, held_a, key_a):
+                    self._pack_a(f, block_a, rows, depth)
+                with self._unless_held(f, self.packs_b, held_b, key_b):
+                    self._pack_b(f, block_b, columns, depth)
+                self._multiply(f, block_a, block_b, c, i, rows, j, columns, k_block, depth)
         return f.finish()
 
-    @staticmethod
-    def _split(f: ir.Function, index: str, count: str) -> tuple[str, str]:
-        return f.rem(index, count), f.div(index, count)
+    def _block(self, f: ir.Function, operand: int, offset: str, line: str, k: str, along_line: bool) -> str:
+        """Where a block of A or B starts: `line` is the row of A or the column of B, k the place along the sum."""
+        far, near = (k, line) if along_line else (line, k)
+        place = f.add(f.add(offset, f.mul(far, self.table[Size.LDA + operand])), near)
+        return f.at(self.memory, self.buffers[operand], place)
 
     @staticmethod
-    def _unless_held(f: ir.Function, held: str, key: str) -> AbstractContextManager[None]:
+    def _unless_held(f: ir.Function, packs: str, held: str, key: str) -> AbstractContextManager[None]:
         differs = f.value(f"icmp ne i64 {f.load(I64, held)}, {key}")
         f.store(I64, key, held)
-        return f.when(differs)
+        return f.when(f.value(f"and i1 {packs}, {differs}"))
 
     def _panels(self, f: ir.Function, columns: str) -> tuple[str, str]:
         """How many vectors a block's columns take, and into how many panels they are cut evenly."""
@@ -346,180 +386,242 @@ class _Blocked:
         count = f.div(f.add(columns, lanes - 1), lanes)
         return count, f.div(f.add(count, vectors - 1), vectors)
 
-    def _panel(self, f: ir.Function, panel: str, panels: str, count: str) -> tuple[str, str]:
-        """A panel's first vector, and how many it has."""
+    def _panel(self, f: ir.Function, panel: str, panels: str, count: str) -> tuple[str, str, str]:
+        """A panel's first column, how many columns it takes, and how many vectors these are."""
         first = f.div(f.mul(panel, count), panels)
-        return first, f.sub(f.div(f.mul(f.add(panel, 1), count), panels), first)
+        vectors = f.sub(f.div(f.mul(f.add(panel, 1), count), panels), first)
+        return f.mul(first, self.plan.lanes), f.mul(vectors, self.plan.lanes), vectors
 
     def _multiply(
-        self, f: ir.Function, c: str, i: str, rows: str, j: str, columns: str, k_block: str, depth: str
+        self,
+        f: ir.Function,
+        block_a: str,
+        block_b: str,
+        c: str,
+        i: str,
+        rows: str,
+        j: str,
+        columns: str,
+        k_block: str,
+        depth: str,
     ) -> None:
-        """The micro-kernel over one pair of packed blocks; after the last along K, the epilogue."""
-        plan, element = self.plan, self.element
-        first = f.value(f"icmp eq i64 {k_block}, 0")
-        last = f.value(f"icmp eq i64 {f.add(k_block, 1)}, {self.table[Size.K_BLOCKS]}")
-        single = f.value(f"and i1 {first}, {last}")
+        """The micro-kernel over one pair of blocks; after the last along K, the epilogue."""
+        plan, element, table = self.plan, self.element, self.table
+        again = f.value(f"icmp ne i64 {k_block}, 0")
+        last = f.value(f"icmp eq i64 {f.add(k_block, 1)}, {table[Size.K_BLOCKS]}")
+        single = f.value(f"icmp eq i64 {table[Size.K_BLOCKS]}, 1")
         padded_rows = f.mul(f.div(f.add(rows, plan.rows - 1), plan.rows), plan.rows)
         count, panels = self._panels(f, columns)
+        row_step, a_step = (1, table[Size.LDA]) if self.product.transpose_a else (table[Size.LDA], 1)
+        row_step, a_step = _either(f, self.packs_a, 1, row_step), _either(f, self.packs_a, plan.rows, a_step)
+        base_a = _either(f, self.packs_a, self.packed_a, block_a, POINTER)
+        panel_step = _either(f, self.packs_a, depth, row_step)
         with f.loop(0, panels, hint="panel") as panel:
-            start, vectors = self._panel(f, panel, panels, count)
-            start, width = f.mul(start, plan.lanes), f.mul(vectors, plan.lanes)
-            b = f.at(element, self.packed_b, f.mul(start, depth))
+            start, width, vectors = self._panel(f, panel, panels, count)
+            there = f.minimum(width, f.sub(columns, start))
+            packed_b = f.at(element, self.packed_b, f.mul(start, depth))
+            b = _either(f, self.packs_b, packed_b, f.at(self.memory, block_b, start), POINTER)
+            b_step = _either(f, self.packs_b, width, table[Size.LDB])
+            tail = f.sub(there, f.sub(width, plan.lanes))
             with f.loop(0, rows, plan.rows, hint="row") as row:
-                a = f.at(element, self.packed_a, f.mul(row, depth))
+                height = f.minimum(plan.rows, f.sub(rows, row))
+                a = f.at(element, base_a, f.mul(row, panel_step))
                 # Where K is one block, one small block of C in the first-level cache is enough.
                 place = f.add(f.mul(start, padded_rows), f.mul(row, width))
-                place = f.value(f"select i1 {single}, i64 0, i64 {place}")
-                accumulators = f.at(element, self.accumulators, place)
+                accumulators = f.at(element, self.accumulators, _either(f, single, 0, place))
+                arguments = (
+                    f"ptr {a}, i64 {row_step}, i64 {a_step}, i64 {height}, ptr {b}, i64 {b_step}, i64 {tail}, "
+                    f"i64 {depth}, ptr {accumulators}, i1 {again}"
+                )
                 for n in range(1, plan.vectors + 1):
                     with f.when(f.value(f"icmp eq i64 {vectors}, {n}")):
-                        f.do(
-                            f"call void @micro{n}(ptr {a}, ptr {b}, i64 {depth}, ptr {accumulators}, i1 {first})"
-                        )
+                        f.do(f"call void @micro{n}({arguments})")
                 with f.when(last):
-                    height = f.minimum(plan.rows, f.sub(rows, row))
-                    there = f.minimum(width, f.sub(columns, start))
                     self._finish(f, c, f.add(i, row), height, f.add(j, start), there, accumulators, width)
 
     def _finish(
         self, f: ir.Function, c: str, i: str, rows: str, j: str, columns: str, accumulators: str, width: str
     ) -> None:
         """The epilogue of one small block of C."""
+        lanes, epilogue = self.plan.lanes, self.product.epilogue
+
+        def segment(column: str, run: Segment) -> None:
+            places = addresses(f, epilogue, self.buffers[2:], f.add(j, column), f.add(offset, column))
+            address = f.at(self.element, source, column)
+            value = f.load(run.type(self.element), address, self.product.element_bytes)
+            emit(f, epilogue, value, places, run)
+
         with f.loop(0, rows, hint="r") as row:
             source = f.at(self.element, accumulators, f.mul(row, width))
             offset = f.add(f.add(c, f.mul(f.add(i, row), self.table[Size.LDC])), j)
-
-            def segment(column: str, run: Segment) -> None:
-                places = addresses(
-                    f, self.product.epilogue, self.buffers[2:], f.add(j, column), f.add(offset, column)
-                )
-                kind = run.type(self.element)
-                value = f.load(kind, f.at(self.element, source, column), self.product.element_bytes)
-                emit(f, self.product.epilogue, value, places, run)
-
-            lanes = self.plan.lanes
-            whole = f.mul(f.div(columns, lanes), lanes)
-            with f.loop(0, whole, lanes, hint="c") as column:
-                segment(column, Segment(lanes))
-            with f.loop(whole, columns, hint="c") as column:
-                segment(column, Segment())
+            if self.plan.masks:
+                with f.loop(0, columns, lanes, hint="c") as column:
+                    segment(column, Segment(lanes, mask(f, lanes, f.sub(columns, column))))
+            else:
+                whole = f.mul(f.div(columns, lanes), lanes)
+                with f.loop(0, whole, lanes, hint="c") as column:
+                    segment(column, Segment(lanes))
+                with f.loop(whole, columns, hint="c") as column:
+                    segment(column, Segment())
 
     # ------------------------------------------------------------ packing
 
-    def _pack_a(self, f: ir.Function, a: str, i: str, rows: str, k: str, depth: str) -> None:
+    def _pack_a(self, f: ir.Function, block: str, rows: str, depth: str) -> None:
         """A's block as panels of the micro-kernel's rows: [panel][k][row]."""
         height = self.plan.rows
+        leading = self.table[Size.LDA]
+        pack = self._copy(height) if self.product.transpose_a else self._transpose()
+        row_step = 1 if self.product.transpose_a else leading
         with f.loop(0, rows, height, hint="pa") as row:
-            target = f.at(self.element, self.packed_a, f.mul(row, depth))
-            source = self._address(f, 0, a, f.add(i, row), k, self.product.transpose_a)
+            source = f.at(self.memory, block, f.mul(row, row_step))
+            packed = f.at(self.element, self.packed_a, f.mul(row, depth))
             there = f.minimum(height, f.sub(rows, row))
-            if self.product.transpose_a:
-                self._copy(f, source, self.table[Size.LDA], there, target, str(height), depth, height)
-            else:
-                self._transpose(f, source, self.table[Size.LDA], there, target, str(height), depth)
+            f.do(
+                f"call void @{pack}(ptr {source}, i64 {leading}, i64 {there}, ptr {packed}, i64 {height}, i64 {depth})"
+            )
 
-    def _pack_b(self, f: ir.Function, b: str, j: str, columns: str, k: str, depth: str) -> None:
+    def _pack_b(self, f: ir.Function, block: str, columns: str, depth: str) -> None:
         """B's block as panels of vectors: [panel][k][column]."""
-        lanes = self.plan.lanes
+        leading = self.table[Size.LDB]
+        pack = self._transpose() if self.product.transpose_b else self._copy(self.plan.lanes)
+        column_step = leading if self.product.transpose_b else 1
         count, panels = self._panels(f, columns)
         with f.loop(0, panels, hint="pb") as panel:
-            start, vectors = self._panel(f, panel, panels, count)
-            start, width = f.mul(start, lanes), f.mul(vectors, lanes)
-            target = f.at(self.element, self.packed_b, f.mul(start, depth))
-            source = self._address(f, 1, b, f.add(j, start), k, not self.product.transpose_b)
+            start, width, _ = self._panel(f, panel, panels, count)
+            source = f.at(self.memory, block, f.mul(start, column_step))
+            packed = f.at(self.element, self.packed_b, f.mul(start, depth))
             there = f.minimum(width, f.sub(columns, start))
-            if self.product.transpose_b:
-                self._transpose(f, source, self.table[Size.LDB], there, target, width, depth)
-            else:
-                self._copy(f, source, self.table[Size.LDB], there, target, width, depth, lanes)
+            f.do(
+                f"call void @{pack}(ptr {source}, i64 {leading}, i64 {there}, ptr {packed}, i64 {width}, i64 {depth})"
+            )
 
-    def _address(
-        self, f: ir.Function, operand: int, offset: str, line: str, k: str, along_line: bool
-    ) -> str:
-        """Where a block of A or B starts: `line` is the row of A or the column of B, k the place along the sum."""
-        leading = self.table[Size.LDA + operand]
-        far, near = (k, line) if along_line else (line, k)
-        place = f.add(f.add(offset, f.mul(far, leading)), near)
-        return f.at(ir.MEMORY[self.product.dtype], self.buffers[operand], place)
+    def _copy(self, unit: int) -> str:
+        """The function that packs lines which lie as they shall, `unit` elements at a time."""
+        f = ir.Function(f"copy{unit}", _PACK, attributes=_HELPER, linkage="internal")
 
-    def _copy(
-        self, f: ir.Function, source: str, leading: str, there: str, target: str, width: str, depth: str, unit: int
-    ) -> None:
-        """Packs lines that lie as they shall, `unit` elements at a time; what is not there becomes zero.
+        with f.loop(0, "%depth", hint="k") as k:
+            line = f.at(self.memory, "%source", f.mul(k, "%leading"))
+            packed = f.at(self.element, "%packed", f.mul(k, "%width"))
 
-        Args:
-            leading: the distance from one k to the next in the source.
-            there: how many of the panel's lines exist.
-            width: the panel's lines, packed.
-        """
-        dtype, memory = self.product.dtype, ir.MEMORY[self.product.dtype]
-        kind = ir.vector(unit, self.element)
-        whole = f.mul(f.div(there, unit), unit)
-        mask = self._mask(f, unit, f.sub(there, whole))
-        ragged = f.value(f"icmp ne i64 {whole}, {there}")
-        with f.loop(0, depth, hint="k") as k:
-            line = f.at(memory, source, f.mul(k, leading))
-            packed = f.at(self.element, target, f.mul(k, width))
-            with f.loop(0, whole, unit, hint="c") as column:
-                value = Segment(unit).load(f, dtype, f.at(memory, line, column))
-                f.store(kind, value, f.at(self.element, packed, column), self.product.element_bytes)
-            with f.when(ragged):
-                value = Segment(unit, mask).load(f, dtype, f.at(memory, line, whole))
-                f.store(kind, value, f.at(self.element, packed, whole), self.product.element_bytes)
+            def run(column: str, run: Segment) -> None:
+                value = run.load(f, self.product.dtype, f.at(self.memory, line, column))
+                run.store(f, self.accumulated, value, f.at(self.element, packed, column))
 
-    def _transpose(
-        self, f: ir.Function, source: str, leading: str, there: str, target: str, width: str, depth: str
-    ) -> None:
-        """Packs lines that lie across, square by square; a line that is not there repeats the last one.
+            cover(f, "%there", unit, run)
+        return self._helper(f)
 
-        Squares that reach beyond the depth write what the next panel, or the slack, takes.
-        """
+    def _transpose(self) -> str:
+        """The function that packs lines which lie across, square by square; a line that is not there repeats the last."""
+        f = ir.Function("transpose", _PACK, attributes=_HELPER, linkage="internal")
         size = self.plan.square
-        dtype, memory = self.product.dtype, ir.MEMORY[self.product.dtype]
-        kind = ir.vector(size, self.element)
-        final = f.sub(there, 1)
-        whole = f.mul(f.div(depth, size), size)
-        mask = self._mask(f, size, f.sub(depth, whole))
+        final = f.sub("%there", 1)
+        with f.loop(0, "%width", size, hint="line") as line:
+            numbers = [f.minimum(f.add(line, r), final) for r in range(size)]
+            lines = [f.at(self.memory, "%source", f.mul(number, "%leading")) for number in numbers]
+            packed = f.at(self.element, "%packed", line)
 
-        def square(lines: Sequence[str], line: str, k: str, run: Segment) -> None:
-            values = [run.load(f, dtype, f.at(memory, source, k)) for source in lines]
-            place = f.at(self.element, target, f.add(f.mul(k, width), line))
-            for row, value in enumerate(_transposed(f, values, self.element)):
-                f.store(
-                    kind, value, f.at(self.element, place, f.mul(row, width)), self.product.element_bytes
-                )
+            def run(k: str, run: Segment) -> None:
+                values = [run.load(f, self.product.dtype, f.at(self.memory, source, k)) for source in lines]
+                place = f.at(self.element, packed, f.mul(k, "%width"))
+                if run.width is None:
+                    for row, value in enumerate(values):
+                        run.store(f, self.accumulated, value, f.at(self.element, place, row))
+                    return
+                for row, value in enumerate(_transposed(f, values, self.element)):
+                    run.store(f, self.accumulated, value, f.at(self.element, place, f.mul(row, "%width")))
 
-        with f.loop(0, width, size, hint="line") as line:
-            lines = [
-                f.at(memory, source, f.mul(f.minimum(f.add(line, r), final), leading)) for r in range(size)
-            ]
-            with f.loop(0, whole, size, hint="k") as k:
-                square(lines, line, k, Segment(size))
-            with f.when(f.value(f"icmp ne i64 {whole}, {depth}")):
-                square(lines, line, whole, Segment(size, mask))
+            cover(f, "%depth", size, run)
+        return self._helper(f)
 
-    @staticmethod
-    def _mask(f: ir.Function, width: int, count: str) -> str:
-        """The mask of the first elements."""
-        kind = ir.vector(width, I32)
-        every = broadcast(f, width, I32, f.value(f"trunc i64 {count} to i32"))
-        order = "<" + ", ".join(f"i32 {i}" for i in range(width)) + ">"
-        return f.value(f"icmp slt {kind} {order}, {every}", "mask")
+    def _helper(self, f: ir.Function) -> str:
+        self.helpers[f.name] = f.finish()
+        return f.name
+
+
+_HELPER = 'noinline "prefer-vector-width"="512"'
+_PACK = (
+    (POINTER, "source"),
+    (I64, "leading"),
+    (I64, "there"),
+    (POINTER, "packed"),
+    (I64, "width"),
+    (I64, "depth"),
+)
+_MICRO = (
+    (POINTER, "a"),
+    (I64, "row_step"),
+    (I64, "a_step"),
+    (I64, "rows"),
+    (POINTER, "b"),
+    (I64, "b_step"),
+    (I64, "last"),
+    (I64, "k"),
+    (POINTER, "c"),
+    (I1, "again"),
+)
+
+
+# ---------------------------------------------------------------- pieces of code
+
+
+def _split(f: ir.Function, index: str, count: str) -> tuple[str, str]:
+    """The remainder and the quotient."""
+    return f.rem(index, count), f.div(index, count)
+
+
+def _either(f: ir.Function, condition: str, yes: str | int, no: str | int, kind: str = I64) -> str:
+    return f.value(f"select i1 {condition}, {kind} {yes}, {kind} {no}")
+
+
+def cover(f: ir.Function, count: str, unit: int, body: Callable[[str, Segment], None]) -> None:
+    """Runs a body for vectors that cover `count` elements; the last may overlap the one before.
+
+    Where there are fewer elements than a vector has, they come one by one. The body must not mind doing an element
+    twice.
+    """
+    with f.either(f.value(f"icmp sge i64 {count}, {unit}")) as branches:
+        final = f.sub(count, unit)
+        with f.loop(0, count, unit, hint="run") as i:
+            body(f.minimum(i, final), Segment(unit))
+        branches.otherwise()
+        with f.loop(0, count, hint="one") as i:
+            body(i, Segment())
+
+
+def mask(f: ir.Function, width: int, count: str) -> str:
+    """The mask of a vector's first `count` elements."""
+    every = broadcast(f, width, I32, f.value(f"trunc i64 {count} to i32"))
+    order = "<" + ", ".join(f"i32 {i}" for i in range(width)) + ">"
+    return f.value(f"icmp slt {ir.vector(width, I32)} {order}, {every}", "mask")
+
+
+def multiply_add(f: ir.Function, vector: str, a: str, b: str, total: str) -> None:
+    """Adds a b to the vector in a stack slot."""
+    lanes, element = vector.strip("<>").split(" x ")
+    suffix = f"v{lanes}{'f32' if element == F32 else 'f64'}"
+    before = f.load(vector, total)
+    f.store(
+        vector,
+        f.value(f"call {vector} @llvm.fmuladd.{suffix}({vector} {a}, {vector} {b}, {vector} {before})"),
+        total,
+    )
 
 
 def _transposed(f: ir.Function, rows: Sequence[str], element: str) -> list[str]:
-    """The columns of a square of vectors, whose size is a power of two, by interleaving halves."""
-    size = len(rows)
-    kind = ir.vector(size, element)
-    # Interleaving row r with row r + size / 2 and repeating it log2(size) times is a transposition.
-    half = size // 2
-    low = [x for i in range(half) for x in (i, size + i)]
-    high = [x for i in range(half, size) for x in (i, size + i)]
+    """The columns of a square of vectors, whose size is a power of two.
+
+    Source: interleaving each row of the first half with its counterpart in the second is a perfect shuffle of the
+    elements' addresses; log2(size) of them exchange rows and columns (Stone, "Parallel processing with the perfect
+    shuffle", 1971).
+    """
+    half = len(rows) // 2
+    kind = ir.vector(len(rows), element)
+    low = [x for i in range(half) for x in (i, 2 * half + i)]
+    high = [x for i in range(half, 2 * half) for x in (i, 2 * half + i)]
     values = list(rows)
-    for _ in range(size.bit_length() - 1):
-        values = [
-            _shuffle(f, kind, values[i], values[i + half], order) for i in range(half) for order in (low, high)
-        ]
+    for _ in range(half.bit_length()):
+        pairs = zip(values[:half], values[half:])
+        values = [_shuffle(f, kind, a, b, order) for a, b in pairs for order in (low, high)]
     return values
 
 
