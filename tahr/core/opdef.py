@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from tahr.core.dtypes import DType
 from tahr.core.shapes import Shape, Spec
 from tahr.core.scalar import Scalar
 from tahr.core.sizes import Size, Unknown
+from tahr.core.views import Assembly, Part, View
 
 Array = np.ndarray[Any, Any]
 
@@ -91,7 +93,12 @@ class Reduction(Form):
 
 @dataclass(frozen=True)
 class Movement(Form):
-    """Every output element is a copy of some input element: no arithmetic."""
+    """Every output element is a copy of some input element, or a constant: no arithmetic."""
+
+
+@dataclass(frozen=True)
+class Iota(Form):
+    """Element i of the vector is start + i * delta: the first and the last input."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,7 @@ class Host(Form):
 
 ELEMENTWISE = Elementwise()
 MOVEMENT = Movement()
+IOTA = Iota()
 HOST = Host()
 
 
@@ -258,6 +266,9 @@ class OpDef:
         self.compute: Callable[..., Any] | None = None
         self.takes_context = False
         self.expand: Callable[..., Any] | None = None
+        self.view_rule: Callable[..., Any] | None = None
+        self.viewed = 0
+        self.parts_rule: Callable[..., Any] | None = None
         self.gradient_rule: Callable[..., Any] | None = None
         self.gradient_takes_driver = False
         self.gradient_takes_slices = False
@@ -329,6 +340,27 @@ class OpDef:
         """Registers the op's meaning in other ops: `function(*tensors, **attrs)` gives a tensor or a list."""
         self.expand = function
         return function
+
+    def view(self, rule: Callable[..., Any] | None = None, *, of: int = 0) -> Callable[..., Any]:
+        """Registers where the outputs lie in the storage of input `of`: `rule(x, *specs, outs, **attrs)`.
+
+        x is the `View` that this input is itself, `specs` and `outs` are what is known of inputs and outputs, whose
+        ranks are known. The rule gives a View (or a list of them, for several outputs), or None where the op has to
+        be computed: with what is known it is no view, or its kernel would have to check something.
+        """
+        if rule is None:
+            return partial(self.view, of=of)
+        self.view_rule, self.viewed = rule, of
+        return rule
+
+    def parts(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Registers which parts the output is put together from: `rule(*specs, outs, **attrs)`.
+
+        It gives a list of `Part`s that cover the output, an `Assembly` where there is something between them, or
+        None as for `view`.
+        """
+        self.parts_rule = rule
+        return rule
 
     def gradient(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Registers the gradient: `function(op, *dys)` gives, for each input, a tensor, IndexedSlices or None."""
@@ -432,6 +464,38 @@ class OpDef:
             return (Spec(types[0], shape, self._infer_value(specs, attrs, types[0], shape)),)
         values = self._infer_values(specs, attrs, types)
         return tuple(Spec(t, s, v) for t, s, v in zip(types, found, values))
+
+    def views(
+        self, specs: Sequence[Spec], outs: Sequence[Spec], attrs: Mapping[str, Any], x: View | None = None
+    ) -> tuple[View, ...] | None:
+        """Where each output lies in the storage of input `viewed`; None where it is not known to be a view.
+
+        Args:
+            specs: what is known of the inputs.
+            outs: what is known of the outputs.
+            attrs: all attributes.
+            x: where the viewed input itself lies in that storage; by default it is the whole of it.
+        """
+        if self.view_rule is None or any(spec.shape is None for spec in (*specs, *outs)):
+            return None
+        source = View.dense(specs[self.viewed].shape or ()) if x is None else x
+        found = self.view_rule(source, *specs, outs=outs, **attrs)
+        if found is None:
+            return None
+        views: tuple[View, ...] = (found,) if isinstance(found, View) else tuple(found)
+        return views if all(view.is_known for view in views) else None
+
+    def assembly(
+        self, specs: Sequence[Spec], outs: Sequence[Spec], attrs: Mapping[str, Any]
+    ) -> Assembly | None:
+        """How the output is put together from parts; None where that is not known. Arguments as in `views`."""
+        if self.parts_rule is None or any(spec.shape is None for spec in (*specs, *outs)):
+            return None
+        found: Assembly | list[Part] | None = self.parts_rule(*specs, outs=outs, **attrs)
+        if found is None:
+            return None
+        assembly = found if isinstance(found, Assembly) else Assembly(tuple(found))
+        return assembly if all(part.is_known for part in assembly.parts) else None
 
     def _infer_values(
         self, specs: Sequence[Spec], attrs: Mapping[str, Any], types: Sequence[DType | None]

@@ -253,6 +253,12 @@ def surely_equal(a: Dim, b: Dim) -> bool:
     return not isinstance(a, Unknown) and a == b
 
 
+def surely_at_most(a: Dim, b: Dim) -> bool:
+    """Whether a dimension is known to be at most another."""
+    bound = least(b - a)
+    return bound is not None and bound >= 0
+
+
 def surely_above_one(dim: Dim) -> bool:
     """Whether a dimension is known to be at least 2, so that it never broadcasts."""
     bound = least(dim)

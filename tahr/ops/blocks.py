@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 
-from tahr.core import convert, dtypes, shapes
+from tahr.core import convert, dtypes, shapes, sizes
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import MOVEMENT, REQUIRED, Array, OpDef
+from tahr.core.opdef import MOVEMENT, REQUIRED, Array, OpDef, known_ints, known_value
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
+from tahr.core.views import Assembly, Part, View
 from tahr.errors import Complaint
 from tahr.ops.joining import stack
 from tahr.ops.structural import broadcast_to, reshape, size
@@ -53,6 +55,36 @@ def _space_to_depth_shape(x: Spec, *, block_size: int, data_format: str) -> Shap
     batch, height, width, channels = _to_nhwc(x.shape, data_format)
     height, width = _divided(height, block_size, "height"), _divided(width, block_size, "width")
     return _from_nhwc((batch, height, width, channels * block_size**2), data_format)
+
+
+def _space_and_depth(shape: Shape, block: int, data_format: str) -> tuple[View, View] | None:
+    """Where the elements of images, and of the same ones with blocks as channels, lie.
+
+    Args:
+        shape: of the images: batch, height, width, channels, or as `data_format` says.
+        block: the size of a block.
+        data_format: "NHWC" or "NCHW".
+
+    Returns:
+        Both views have the shape [batch, rows, columns, block, block, channels]; None where blocks may not fit.
+    """
+    batch, height, width, channels = _to_nhwc(shape, data_format)
+    rows, columns = height // block, width // block
+    if not (sizes.surely_equal(rows * block, height) and sizes.surely_equal(columns * block, width)):
+        return None
+    if data_format == "NHWC":
+        images = View.dense((batch, rows, block, columns, block, channels)).transposed((0, 1, 3, 2, 4, 5))
+        return images, View.dense((batch, rows, columns, block, block, channels))
+    images = View.dense((batch, channels, rows, block, columns, block)).transposed((0, 2, 4, 3, 5, 1))
+    return images, View.dense((batch, block, block, channels, rows, columns)).transposed((0, 4, 5, 1, 2, 3))
+
+
+@SpaceToDepth.parts
+def _space_to_depth_parts(
+    x: Spec, *, outs: Sequence[Spec], block_size: int, data_format: str
+) -> list[Part] | None:
+    views = _space_and_depth(x.shape, block_size, data_format)
+    return None if views is None else [Part(0, views[0], views[1])]
 
 
 @SpaceToDepth.kernel
@@ -99,6 +131,17 @@ def _depth_to_space_shape(x: Spec, *, block_size: int, data_format: str) -> Shap
     batch, height, width, channels = _to_nhwc(x.shape, data_format)
     channels = _divided(channels, block_size**2, "channels")
     return _from_nhwc((batch, height * block_size, width * block_size, channels), data_format)
+
+
+@DepthToSpace.parts
+def _depth_to_space_parts(
+    x: Spec, *, outs: Sequence[Spec], block_size: int, data_format: str
+) -> list[Part] | None:
+    depth, channels = (_to_nhwc(spec.shape, data_format)[3] for spec in (x, outs[0]))
+    if not sizes.surely_equal(channels * block_size**2, depth):
+        return None
+    views = _space_and_depth(outs[0].shape, block_size, data_format)
+    return None if views is None else [Part(0, views[1], views[0])]
 
 
 @DepthToSpace.kernel
@@ -167,6 +210,68 @@ def _space_to_batch_shape(x: Spec, block_shape: Spec, paddings: Spec) -> Shape:
         rest[i] = _divided(padded, size_, "padded dimension") if isinstance(size_, int) else padded // size_
         batch = batch * size_
     return (batch, *rest)
+
+
+# With margins each element of a block is a part of its own; larger blocks are left to the kernel.
+_MOST_PARTS = 64
+
+
+def _space_and_batch(
+    space: Shape, batch: Shape, block_shape: Spec, margins: Spec
+) -> list[tuple[View, View]] | None:
+    """Where elements lie in a tensor, and in the same one whose blocks are part of the batch dimension.
+
+    Args:
+        space: the shape of the tensor.
+        batch: the shape of the one with blocks moved.
+        block_shape: the size of a block.
+        margins: how much the second is wider before and after each dimension.
+
+    Returns:
+        Pairs of views of one shape each; None where this is not known, or the blocks may not fit.
+    """
+    block, known = known_ints(block_shape), known_value(margins)
+    if block is None or known is None or space is None or batch is None or min(block, default=1) < 1:
+        return None
+    around = list(zip(known[::2], known[1::2]))
+    count, images, lengths = len(block), space[0], space[1 : 1 + len(block)]
+    fits = sizes.surely_equal(batch[0], images * math.prod(block)) and all(
+        sizes.surely_equal(before + size_ + after, n * b)
+        and all(sizes.surely_at_most(0, d) for d in (before, after, size_))
+        for (before, after), size_, n, b in zip(around, lengths, batch[1:], block)
+    )
+    if not fits:
+        return None
+    # [b0, b1, ..., batch, d0, d1, ..., rest]
+    apart = View.dense((*block, images, *batch[1:]))
+    if all(pair == (0, 0) for pair in around):
+        # [batch, d0, b0, d1, b1, ..., rest]
+        order = [count, *(axis for i in range(count) for axis in (count + 1 + i, i))]
+        apart = apart.transposed([*order, *range(2 * count + 1, len(apart.shape))])
+        return [(View.dense(apart.shape), apart)]
+    if math.prod(block) > _MOST_PARTS:
+        return None
+    pairs: list[tuple[View, View]] = []
+    for place in itertools.product(*map(range, block)):
+        inside, moved = View.dense(space), apart
+        for i, (at, b, (before, _), size_) in enumerate(zip(place, block, around, lengths)):
+            # Which blocks' element `at` is not in the margin: those from `first` up to `stop`.
+            first, stop = -((at - before) // b), -((at - before - size_) // b)
+            inside = inside.narrowed(1 + i, first * b + at - before, stop - first, b)
+            moved = moved.narrowed(count + 1 + i, first, stop - first).narrowed(i, at, 1)
+        pairs.append((inside, moved.without(range(count))))
+    return pairs
+
+
+@SpaceToBatchND.parts
+def _space_to_batch_parts(
+    x: Spec, block_shape: Spec, paddings: Spec, *, outs: Sequence[Spec]
+) -> Assembly | None:
+    pairs = _space_and_batch(x.shape, outs[0].shape, block_shape, paddings)
+    if pairs is None:
+        return None
+    is_padded = any(d != 0 for d in known_value(paddings) or ())
+    return Assembly(tuple(Part(0, *pair) for pair in pairs), fill=0 if is_padded else None)
 
 
 @SpaceToBatchND.kernel
@@ -257,6 +362,14 @@ def _batch_to_space_shape(x: Spec, block_shape: Spec, crops: Spec) -> Shape:
     if any(isinstance(d, int) and d < 0 for d in rest):
         raise Complaint(f"Negative dimension size caused by cropping to {shapes.show((batch, *rest))}")
     return (batch, *rest)
+
+
+@BatchToSpaceND.parts
+def _batch_to_space_parts(
+    x: Spec, block_shape: Spec, crops: Spec, *, outs: Sequence[Spec]
+) -> list[Part] | None:
+    pairs = _space_and_batch(outs[0].shape, x.shape, block_shape, crops)
+    return None if pairs is None else [Part(0, moved, inside) for inside, moved in pairs]
 
 
 @BatchToSpaceND.kernel

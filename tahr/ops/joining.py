@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from tahr.core import convert, dtypes, shapes
+from tahr.core import convert, dtypes, shapes, sizes
 from tahr.core.dtypes import DType
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import MOVEMENT, REQUIRED, Array, OpDef, known_int, known_ints
+from tahr.core.opdef import MOVEMENT, REQUIRED, Array, OpDef, known_int, known_ints, known_value
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Dimension, Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
+from tahr.core.views import Assembly, Part, Run, View, parts_of_runs
 from tahr.errors import Complaint
 from tahr.ops.structural import (
     common_shape,
@@ -110,6 +111,21 @@ def _concat_kernel(*inputs: Array) -> Array:
     except ValueError:
         listed = " vs. ".join(str(list(v.shape)) for v in values[:8])
         raise Complaint(f"ConcatOp : Dimensions of inputs should match: {listed}") from None
+
+
+@ConcatV2.parts
+def _concat_parts(*inputs: Spec, outs: Sequence[Spec]) -> list[Part] | None:
+    *values, axis = inputs
+    whole, place = View.dense(outs[0].shape or ()), known_int(axis)
+    if place is None:
+        return None
+    parts: list[Part] = []
+    begin: Dim = 0
+    for i, x in enumerate(values):
+        source = View.dense(x.shape or ())
+        parts.append(Part(i, source, whole.narrowed(place, begin, source.shape[place])))
+        begin = begin + source.shape[place]
+    return parts
 
 
 @ConcatV2.gradient
@@ -208,6 +224,28 @@ def _axis_of(split_dim: Array, x: Array) -> int:
     return axis % x.ndim
 
 
+@Split.view(of=1)
+def _split_view(
+    x: View, split_dim: Spec, _: Spec, *, outs: Sequence[Spec], num_split: int
+) -> list[View] | None:
+    axis = known_int(split_dim)
+    if axis is None:
+        return None
+    size = x.shape[axis] // num_split
+    return _pieces(x, axis, [size] * num_split)
+
+
+def _pieces(x: View, axis: int, parts: Sequence[Dim]) -> list[View] | None:
+    """A view cut into parts along an axis; None where they are not sure to add up to it."""
+    views: list[View] = []
+    begin: Dim = 0
+    for part in parts:
+        views.append(x.narrowed(axis, begin, part))
+        begin = begin + part
+    fit = sizes.surely_equal(begin, x.shape[axis]) and all(sizes.surely_at_most(0, d) for d in parts)
+    return views if fit else None
+
+
 @Split.gradient
 def _split_gradient(op: Operation, *dys: Tensor) -> tuple[None, Tensor]:
     return None, concat(list(dys), op.inputs[0])
@@ -253,6 +291,14 @@ def _split_v_kernel(x: Array, size_splits: Array, split_dim: Array, *, num_split
     axis = _axis_of(split_dim, x)
     parts = _complete(size_splits.tolist(), x.shape[axis])
     return tuple(np.split(x, np.cumsum(np.array(parts[:-1], dtype=np.int64)), axis))
+
+
+@SplitV.view
+def _split_v_view(
+    x: View, _: Spec, size_splits: Spec, split_dim: Spec, *, outs: Sequence[Spec], num_split: int
+) -> list[View] | None:
+    axis, parts = known_int(split_dim), known_value(size_splits)
+    return None if axis is None or parts is None else _pieces(x, axis, _complete(parts, x.shape[axis]))
 
 
 @SplitV.gradient
@@ -334,6 +380,13 @@ def _pack_kernel(*values: Array, axis: int) -> Array:
             f"{list(values[0].shape)} != another's shape = {list(other.shape)}"
         )
     return np.stack(values, axis=axis)
+
+
+@Pack.parts
+def _pack_parts(*values: Spec, outs: Sequence[Spec], axis: int) -> list[Part]:
+    whole = View.dense(outs[0].shape or ())
+    place = axis % len(whole.shape)
+    return [Part(i, View.dense(x.shape or ()), whole.at(place, i)) for i, x in enumerate(values)]
 
 
 @Pack.gradient
@@ -429,6 +482,12 @@ def _unpack_kernel(x: Array, *, num: int, axis: int) -> tuple[Array, ...]:
     return tuple(parts[i, ...] for i in range(num))
 
 
+@Unpack.view
+def _unpack_view(x: View, *specs: Spec, outs: Sequence[Spec], num: int, axis: int) -> list[View] | None:
+    place = axis % len(x.shape)
+    return [x.at(place, i) for i in range(num)] if x.shape[place] == num else None
+
+
 @Unpack.gradient
 def _unpack_gradient(op: Operation, *dys: Tensor) -> Tensor:
     return Pack(list(dys), axis=op.attrs["axis"])
@@ -513,6 +572,18 @@ def _slice_kernel(x: Array, begin: Array, size: Array) -> Array:
     return x[(*window, ...)]
 
 
+@Slice.view
+def _slice_view(x: View, _: Spec, begin: Spec, size: Spec, *, outs: Sequence[Spec]) -> View | None:
+    first, target = known_value(begin), outs[0].shape or ()
+    if first is None:
+        return None
+    is_inside = all(
+        sizes.surely_at_most(0, b) and sizes.surely_at_most(0, n) and sizes.surely_at_most(b + n, d)
+        for b, n, d in zip(first, target, x.shape)
+    )
+    return x.sliced(first, (1,) * len(first), target) if is_inside else None
+
+
 @Slice.gradient
 def _slice_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None, None]:
     x, begin, _ = op.inputs
@@ -595,6 +666,29 @@ Pad = OpDef("Pad", "input: T, paddings: Tpaddings -> output: T", types={"Tpaddin
 Pad.shape(_padded_shape)
 
 
+def _known_paddings(paddings: Spec) -> list[tuple[Dim, Dim]] | None:
+    """How much is added before and after each dimension; None unless all of it is known and not negative."""
+    found = known_value(paddings)
+    if found is None or not all(sizes.surely_at_most(0, d) for d in found):
+        return None
+    return list(zip(found[::2], found[1::2]))
+
+
+def _padded(x: Spec, paddings: Spec, outs: Sequence[Spec], **fill: int) -> Assembly | None:
+    around = _known_paddings(paddings)
+    if around is None or x.shape is None:
+        return None
+    target = View.dense(outs[0].shape or ())
+    inner = target.sliced([before for before, _ in around], (1,) * len(around), x.shape)
+    parts = (Part(0, View.dense(x.shape), inner),)
+    return Assembly(parts) if all(p == (0, 0) for p in around) else Assembly(parts, **fill)
+
+
+@Pad.parts
+def _pad_parts(x: Spec, paddings: Spec, *, outs: Sequence[Spec]) -> Assembly | None:
+    return _padded(x, paddings, outs, fill=0)
+
+
 @Pad.kernel
 def _pad_kernel(x: Array, paddings: Array) -> Array:
     zero = np.array(b"", dtype=object) if x.dtype.kind == "O" else np.zeros((), x.dtype)
@@ -615,8 +709,13 @@ def _unpad(y: Tensor, paddings: Tensor, x: Tensor) -> Tensor:
 
 
 PadV2 = OpDef("PadV2", "input: T, paddings: Tpaddings, constant_values: T -> output: T",
-              types={"Tpaddings": dtypes.INDICES})  # fmt: skip
+              types={"Tpaddings": dtypes.INDICES}, form=MOVEMENT)  # fmt: skip
 PadV2.shape(_padded_shape)
+
+
+@PadV2.parts
+def _pad_v2_parts(x: Spec, paddings: Spec, constant_values: Spec, *, outs: Sequence[Spec]) -> Assembly | None:
+    return _padded(x, paddings, outs, fill_input=2)
 
 
 @PadV2.kernel
@@ -659,6 +758,26 @@ def _mirrored(before: int, size: int, after: int, mode: str) -> Array:
     if mode == "REFLECT":  # the edge itself is not repeated
         return size - 1 - np.abs(size - 1 - np.abs(places))
     return np.where(places < 0, -1 - places, np.where(places >= size, 2 * size - 1 - places, places))
+
+
+@MirrorPad.parts
+def _mirror_pad_parts(x: Spec, paddings: Spec, *, outs: Sequence[Spec], mode: str) -> list[Part] | None:
+    around = _known_paddings(paddings)
+    if around is None or x.shape is None:
+        return None
+    edge = 1 if mode == "REFLECT" else 0  # how many elements at the edge are not repeated
+    limits = [size - edge for size in x.shape]
+    if not all(sizes.surely_at_most(n, most) for pair, most in zip(around, limits) for n in pair):
+        return None
+    runs = [
+        [
+            Run(edge + before - 1, 0, before, -1),
+            Run(0, before, size),
+            Run(size - 1 - edge, before + size, after, -1),
+        ]
+        for size, (before, after) in zip(x.shape, around)
+    ]
+    return parts_of_runs(0, View.dense(x.shape), View.dense(outs[0].shape or ()), runs)
 
 
 @MirrorPad.gradient
@@ -751,6 +870,22 @@ def _tile_kernel(x: Array, multiples: Array) -> Array:
     if multiples.size and multiples.min() < 0:
         raise Complaint(f"Expected multiples[i] >= 0, but got {multiples.tolist()}")
     return np.tile(x, multiples.tolist())
+
+
+@Tile.parts
+def _tile_parts(x: Spec, multiples: Spec, *, outs: Sequence[Spec]) -> list[Part] | None:
+    times = known_value(multiples)
+    if times is None or x.shape is None or not all(sizes.surely_at_most(0, n) for n in times):
+        return None
+    # Each dimension that is repeated is seen as two: its copies, and the elements of one copy.
+    copied = [n != 1 for n in times]
+    narrow = [d for size, twice in zip(x.shape, copied) for d in ((1, size) if twice else (size,))]
+    wide = [d for n, size, twice in zip(times, x.shape, copied) for d in ((n, size) if twice else (size,))]
+    source = View.dense(narrow)
+    for axis, (one, many) in enumerate(zip(narrow, wide)):
+        if one == 1 and many != 1:
+            source = source.repeated(axis, many)
+    return [Part(0, source, View.dense(wide))]
 
 
 @Tile.gradient

@@ -19,7 +19,8 @@ from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import MOVEMENT, Array, Contraction, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
-from tahr.core.sizes import Dim, minimum
+from tahr.core.sizes import Dim, minimum, surely_equal
+from tahr.core.views import Assembly, Part, View
 from tahr.errors import Complaint
 from tahr.ops import elementwise as e, indexing, joining, reductions, structural as s
 
@@ -511,7 +512,7 @@ def _as_vector(sizes: Sequence[Any]) -> Tensor:
 
 _DIAGONAL_TYPES = {"T": NUMBERS}
 
-Diag = OpDef("Diag", "diagonal: T -> output: T", types=_DIAGONAL_TYPES)
+Diag = OpDef("Diag", "diagonal: T -> output: T", types=_DIAGONAL_TYPES, form=MOVEMENT)
 
 
 @Diag.shape
@@ -525,6 +526,20 @@ def _diag_kernel(x: Array) -> Array:
     places = np.arange(x.size)
     square[places, places] = x.ravel()
     return square.reshape(x.shape + x.shape)
+
+
+@Diag.parts
+def _diag_parts(x: Spec, *, outs: Sequence[Spec]) -> Assembly:
+    shape = x.shape or ()
+    return Assembly((Part(0, View.dense(shape), _diagonal(View.dense(shape + shape))),), fill=0)
+
+
+def _diagonal(x: View) -> View:
+    """The elements of [*s, *s] where both halves of the indices agree."""
+    half = len(x.shape) // 2
+    for axis in range(half):
+        x = x.diagonal(axis, half, x.shape[axis])
+    return x
 
 
 @Diag.gradient
@@ -559,6 +574,12 @@ def _diag_part_kernel(x: Array) -> Array:
         )
     count = int(np.prod(x.shape[:half], dtype=np.int64))
     return x.reshape(count, count).diagonal().reshape(x.shape[:half])
+
+
+@DiagPart.view
+def _diag_part_view(x: View, *specs: Spec, outs: Sequence[Spec]) -> View | None:
+    half = len(x.shape) // 2
+    return _diagonal(x) if all(map(surely_equal, x.shape[:half], x.shape[half:])) else None
 
 
 @DiagPart.gradient

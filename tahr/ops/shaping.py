@@ -16,6 +16,7 @@ from tahr.core import convert, dtypes, shapes, sizes
 from tahr.core.dtypes import DType
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import (
+    IOTA,
     MOVEMENT,
     REQUIRED,
     Array,
@@ -26,6 +27,7 @@ from tahr.core.opdef import (
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec, TensorShape
 from tahr.core.sizes import UNKNOWN, Dim, Unknown
+from tahr.core.views import View
 from tahr.errors import Complaint
 
 # ---------------------------------------------------------------- helpers for public functions
@@ -57,6 +59,12 @@ def same_shape(x: Spec, *others: Spec, **attrs: Any) -> Shape:
 
 # ---------------------------------------------------------------- the same values
 
+
+def same_place(x: View, *specs: Spec, **_: Any) -> View:
+    """The view rule of ops whose output is their input."""
+    return x
+
+
 Identity = OpDef("Identity", "input: T -> output: T", form=MOVEMENT, aliases=(0,), shape_math=True)
 Identity.shape(same_shape)
 
@@ -64,6 +72,9 @@ Identity.shape(same_shape)
 @Identity.kernel
 def _identity_kernel(x: Array) -> Array:
     return x
+
+
+Identity.view(same_place)
 
 
 @Identity.gradient
@@ -93,6 +104,11 @@ def _identity_n_kernel(*inputs: Array, T: list[DType]) -> tuple[Array, ...]:
     return tuple(x.copy() for x in inputs)
 
 
+@IdentityN.expansion
+def _identity_n_expansion(*inputs: Tensor, T: list[DType]) -> list[Tensor]:
+    return [identity(x) for x in inputs]
+
+
 @IdentityN.gradient
 def _identity_n_gradient(op: Operation, *dys: Tensor) -> Sequence[Tensor]:
     return dys
@@ -107,6 +123,7 @@ def identity_n(input: Sequence[Any], name: str | None = None) -> list[Tensor]:
 StopGradient = OpDef("StopGradient", "input: T -> output: T", form=MOVEMENT, aliases=(0,), shape_math=True)
 StopGradient.shape(same_shape)
 StopGradient.kernel(_identity_kernel)
+StopGradient.view(same_place)
 StopGradient.not_differentiable()
 
 
@@ -119,6 +136,7 @@ PreventGradient = OpDef(
     "PreventGradient", "input: T -> output: T", attrs={"message": ""}, form=MOVEMENT, aliases=(0,)
 )
 PreventGradient.shape(same_shape)
+PreventGradient.view(same_place)
 
 
 @PreventGradient.kernel
@@ -139,6 +157,7 @@ def prevent_gradient(input: Any, message: str = "", name: str | None = None) -> 
 GuaranteeConst = OpDef("GuaranteeConst", "input: T -> output: T", form=MOVEMENT, aliases=(0,))
 GuaranteeConst.shape(same_shape)
 GuaranteeConst.kernel(_identity_kernel)
+GuaranteeConst.view(same_place)
 GuaranteeConst.not_differentiable()
 
 
@@ -165,6 +184,13 @@ def _ensure_shape_kernel(x: Array, *, shape: TensorShape) -> Array:
             f"{shapes.show(shape.raw)}."
         )
     return x
+
+
+@EnsureShape.view
+def _ensure_shape_view(x: View, *specs: Spec, outs: Sequence[Spec], shape: TensorShape) -> View | None:
+    wanted = shapes.dims(shape.raw, len(x.shape))
+    fits = all(isinstance(w, Unknown) or sizes.surely_equal(d, w) for d, w in zip(x.shape, wanted))
+    return x if fits else None
 
 
 @EnsureShape.gradient
@@ -385,6 +411,13 @@ def _reshape_kernel(x: Array, shape: Array) -> Array:
     return x.reshape(target)
 
 
+@Reshape.view
+def _reshape_view(x: View, *specs: Spec, outs: Sequence[Spec]) -> View | None:
+    target = outs[0].shape or ()
+    count = shapes.num_elements(target)
+    return x.reshaped(target) if sizes.surely_equal(shapes.num_elements(x.shape), count) else None
+
+
 @Reshape.gradient
 def _reshape_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None]:
     return reshape(dy, shape(op.inputs[0])), None
@@ -437,6 +470,12 @@ def _expand_dims_kernel(x: Array, dim: Array) -> Array:
     if dim.size != 1:
         raise Complaint("'dim' must be a tensor with a single value")
     return np.expand_dims(x, _new_axis(int(dim.item()), x.ndim))
+
+
+@ExpandDims.view
+def _expand_dims_view(x: View, _: Spec, dim: Spec, *, outs: Sequence[Spec]) -> View | None:
+    axis = known_int(dim)
+    return None if axis is None else x.expanded(_new_axis(axis, len(x.shape)))
 
 
 @ExpandDims.gradient
@@ -494,6 +533,16 @@ def _squeeze_kernel(x: Array, *, squeeze_dims: Sequence[int]) -> Array:
     for axis in squeeze_dims:
         _check_squeezable(axis, x.shape[shapes.normalize_axis(axis, x.ndim, "squeeze dimension")])
     return np.squeeze(x, tuple({axis % x.ndim for axis in squeeze_dims}) or None)
+
+
+@Squeeze.view
+def _squeeze_view(x: View, *specs: Spec, outs: Sequence[Spec], squeeze_dims: Sequence[int]) -> View | None:
+    if squeeze_dims:
+        gone = [axis % len(x.shape) for axis in squeeze_dims]
+        return x.without(gone) if all(x.shape[axis] == 1 for axis in gone) else None
+    if not all(isinstance(d, int) or sizes.surely_above_one(d) for d in x.shape):
+        return None
+    return x.without([axis for axis, d in enumerate(x.shape) if d == 1])
 
 
 @Squeeze.gradient
@@ -560,6 +609,12 @@ def _transpose_kernel(x: Array, perm: Array) -> Array:
     order = perm.tolist()
     _check_permutation(order)
     return x.transpose(order)
+
+
+@Transpose.view
+def _transpose_view(x: View, _: Spec, perm: Spec, *, outs: Sequence[Spec]) -> View | None:
+    order = known_ints(perm)
+    return None if order is None else x.transposed(order)
 
 
 @Transpose.gradient
@@ -689,6 +744,12 @@ def _reverse_kernel(x: Array, axis: Array) -> Array:
     return np.flip(x, unique_axes(axis.ravel().tolist(), x.ndim))
 
 
+@ReverseV2.view
+def _reverse_view(x: View, _: Spec, axis: Spec, *, outs: Sequence[Spec]) -> View | None:
+    axes = known_ints(axis)
+    return None if axes is None else x.reversed(unique_axes(axes, len(x.shape)))
+
+
 @ReverseV2.gradient
 def _reverse_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None]:
     return reverse(dy, op.inputs[1]), None
@@ -707,7 +768,8 @@ def reverse(tensor: Any, axis: Any, name: str | None = None) -> Tensor:
 
 # ---------------------------------------------------------------- ranges
 
-Range = OpDef("Range", "start: Tidx, limit: Tidx, delta: Tidx -> output: Tidx", types={"Tidx": dtypes.REALS})
+Range = OpDef("Range", "start: Tidx, limit: Tidx, delta: Tidx -> output: Tidx", types={"Tidx": dtypes.REALS},
+              form=IOTA)  # fmt: skip
 Range.not_differentiable()
 
 

@@ -18,6 +18,7 @@ from tahr.core.opdef import MOVEMENT, Array, OpDef, known_ints
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Dimension, Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
+from tahr.core.views import Assembly, Part, View
 from tahr.errors import Complaint
 from tahr.ops import elementwise, joining, structural
 
@@ -90,7 +91,7 @@ def _sliced(shape: tuple[Dim, ...], parts: Sequence[_Part]) -> tuple[Dim, ...]:
             if type(part.stride) is int and part.stride == 0:
                 raise Complaint(f"strides[{i}] must be non-zero")
             if part.kind == "slice":
-                result.append(_slice_length(shape[axis], part))
+                result.append(_slice_range(shape[axis], part)[1])
             else:
                 _check_position(shape[axis], part, axis)
             axis += 1
@@ -105,11 +106,11 @@ def _check_position(dim: Dim, part: _Part, axis: int) -> None:
         raise Complaint(f"slice index {index} of dimension {axis} out of bounds.")
 
 
-def _slice_length(dim: Dim, part: _Part) -> Dim:
-    """How many positions a slice takes out of a dimension, by Python's rules."""
+def _slice_range(dim: Dim, part: _Part) -> tuple[Dim, Dim]:
+    """The first position that a slice takes out of a dimension, and how many it takes, by Python's rules."""
     stride = part.stride
     if not isinstance(stride, int):
-        return UNKNOWN
+        return UNKNOWN, UNKNOWN
     if stride > 0:
         first = 0 if part.begin is None else _clamp(part.begin, dim, 0, dim)
         stop = dim if part.end is None else _clamp(part.end, dim, 0, dim)
@@ -119,7 +120,46 @@ def _slice_length(dim: Dim, part: _Part) -> Dim:
         stop = -1 if part.end is None else _clamp(part.end, dim, -1, dim - 1)
         span = first - stop
     steps = abs(stride)
-    return sizes.maximum((span + (steps - 1)) // steps, 0)
+    return first, sizes.maximum((span + (steps - 1)) // steps, 0)
+
+
+def _view_of_slice(x: View, parts: Sequence[_Part]) -> View | None:
+    """The elements that a key takes; None where an index is not sure to be within bounds."""
+    kept: list[int] = []  # axes of x, and -1 for new ones
+    rest = len(x.shape) - sum(part.kind in ("slice", "index") for part in parts)
+    axis = 0
+    for part in parts:
+        if part.kind == "new":
+            kept.append(-1)
+        elif part.kind == "rest":
+            kept += range(axis, axis + rest)
+            axis += rest
+        elif part.kind == "slice":
+            kept.append(axis)
+            x = x.narrowed(axis, *_slice_range(x.shape[axis], part), part.stride)
+            axis += 1
+        else:
+            index, last = part.begin, x.shape[axis] - 1
+            if not sizes.surely_at_most(0, index):
+                index = index + x.shape[axis]
+            if not (sizes.surely_at_most(0, index) and sizes.surely_at_most(index, last)):
+                return None
+            x = x.narrowed(axis, index, 1)
+            axis += 1
+    kept += range(axis, len(x.shape))
+    return View(
+        tuple(1 if a < 0 else x.shape[a] for a in kept),
+        tuple(0 if a < 0 else x.strides[a] for a in kept),
+        x.offset,
+    )
+
+
+def _known_parts(begin: Spec, end: Spec, strides: Spec, masks: dict[str, int]) -> list[_Part] | None:
+    vectors = [_positions(v) for v in (begin, end, strides)]
+    if any(v is None for v in vectors):
+        return None
+    first, stop, stride = (v or [] for v in vectors)
+    return _parts(first, stop, stride, masks)
 
 
 def _clamp(position: Dim, dim: Dim, low: Dim, high: Dim) -> Dim:
@@ -197,6 +237,14 @@ def _strided_slice_kernel(x: Array, begin: Array, end: Array, strides: Array, **
         raise
 
 
+@StridedSlice.view
+def _strided_slice_view(
+    x: View, _: Spec, begin: Spec, end: Spec, strides: Spec, *, outs: Sequence[Spec], **masks: int
+) -> View | None:
+    parts = _known_parts(begin, end, strides, masks)
+    return None if parts is None else _view_of_slice(x, parts)
+
+
 @StridedSlice.gradient
 def _strided_slice_gradient(op: Operation, dy: Tensor) -> tuple[Tensor | None, ...]:
     x, begin, end, strides = op.inputs
@@ -262,6 +310,7 @@ StridedSliceGrad = OpDef(
     "shape: Index, begin: Index, end: Index, strides: Index, dy: T -> output: T",
     attrs=_MASKS,
     types={"Index": INDICES},
+    form=MOVEMENT,
 )
 
 
@@ -284,6 +333,18 @@ def _strided_slice_grad_kernel(
         raise Complaint(f"shape of dy was {shapes.show(dy.shape)} instead of {shapes.show(expected)}")
     result[_numpy_key(parts)] = dy
     return result
+
+
+@StridedSliceGrad.parts
+def _strided_slice_grad_parts(
+    shape: Spec, begin: Spec, end: Spec, strides: Spec, dy: Spec, *, outs: Sequence[Spec], **masks: int
+) -> Assembly | None:
+    parts = _known_parts(begin, end, strides, masks)
+    whole = outs[0].shape or ()
+    if parts is None or not all(sizes.surely_at_most(0, d) for d in whole):
+        return None
+    target = _view_of_slice(View.dense(whole), parts)
+    return None if target is None else Assembly((Part(4, View.dense(dy.shape or ()), target),), fill=0)
 
 
 @StridedSliceGrad.gradient

@@ -26,6 +26,7 @@ from tahr.core.opdef import (
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec, TensorShape
 from tahr.core.sizes import UNKNOWN, Dim
+from tahr.core.views import View
 from tahr.errors import Complaint
 from tahr.ops import scalars_arithmetic
 from tahr.ops.shaping import (
@@ -60,6 +61,7 @@ from tahr.ops.shaping import (
     rank as rank,
     reshape as reshape,
     reverse as reverse,
+    same_place as same_place,
     same_shape as same_shape,
     shape as shape,
     shape_n as shape_n,
@@ -94,6 +96,17 @@ def _broadcast_to_kernel(x: Array, shape: Array) -> Array:
         return np.broadcast_to(x, tuple(shape.tolist()))
     except ValueError:
         raise Complaint(f"Incompatible shapes: {list(x.shape)} vs. {shape.tolist()}") from None
+
+
+@BroadcastTo.view
+def _broadcast_to_view(x: View, *specs: Spec, outs: Sequence[Spec]) -> View | None:
+    target = outs[0].shape or ()
+    lead = len(target) - len(x.shape)
+    fits = all(
+        sizes.surely_at_most(0, wide) and (narrow == 1 or sizes.surely_equal(narrow, wide))
+        for wide, narrow in zip(target, (1,) * lead + x.shape)
+    )
+    return x.broadcast(target) if lead >= 0 and fits else None
 
 
 @BroadcastTo.gradient
@@ -437,7 +450,8 @@ def add_n(inputs: Sequence[Any], name: str | None = None) -> Tensor:
 
 # ---------------------------------------------------------------- fills
 
-Fill = OpDef("Fill", "dims: index_type, value: T -> output: T", types={"index_type": dtypes.INDICES})
+Fill = OpDef("Fill", "dims: index_type, value: T -> output: T", types={"index_type": dtypes.INDICES},
+              form=MOVEMENT)  # fmt: skip
 
 
 @Fill.shape
@@ -468,6 +482,12 @@ def _fill_kernel(dims: Array, value: Array) -> Array:
     target = dims.tolist()
     _check_fill(target)
     return np.full(target, value, dtype=value.dtype)
+
+
+@Fill.view(of=1)
+def _fill_view(x: View, *specs: Spec, outs: Sequence[Spec]) -> View | None:
+    target = outs[0].shape or ()
+    return x.broadcast(target) if all(sizes.surely_at_most(0, d) for d in target) else None
 
 
 @Fill.gradient
@@ -700,6 +720,9 @@ def _placeholder_with_default_shape(x: Spec, *, shape: TensorShape) -> Shape:
 @PlaceholderWithDefault.kernel
 def _placeholder_with_default_kernel(x: Array, *, shape: TensorShape) -> Array:
     return x
+
+
+PlaceholderWithDefault.view(same_place)
 
 
 @PlaceholderWithDefault.gradient
