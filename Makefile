@@ -30,7 +30,8 @@ test-all: lint
 fuzz: $(VENV)/.dev
 	HYPOTHESIS_PROFILE=fuzz $(PYTEST) -q -n $(JOBS) -m hypothesis --timeout=3600
 
-# These variables would hold a current OpenBLAS to an older processor's kernels.
+# docs/benchmarks.md tells what ARGS may say: make bench ARGS="workloads --only W3,W5 --peers torch".
+# The variables would hold a current OpenBLAS to an older processor's kernels.
 bench: $(VENV)/.dev
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python -m benchmarks $(ARGS)
 

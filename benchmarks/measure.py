@@ -1,4 +1,4 @@
-"""How benchmarks measure: rivals take turns in one process, and the ratio of their minima or medians counts.
+"""How benchmarks measure: rivals take turns, and medians and minima over the turns count.
 
 Machines are shared and noisy, so a time alone means little. Each rival runs for a slice in turn, many times over;
 what is reported is the median of the slices and, for the ratio, the median of the ratios within a turn.
@@ -9,15 +9,22 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+Timer = Callable[[int], float]
+"""Runs something so many times; returns the seconds of one."""
+
+# Threads that have nothing left to do spin for a while before they sleep (OpenBLAS: 26 ms). The next rival
+# should not share the processors with them.
+PAUSE = 0.03
 
 
 @dataclass
 class Timing:
-    """Seconds per call, one entry for each turn."""
+    """Seconds per step, one entry for each turn."""
 
     name: str
-    seconds: list[float]
+    seconds: list[float] = field(default_factory=list)
 
     @property
     def median(self) -> float:
@@ -30,30 +37,33 @@ class Timing:
         return min(self.seconds)
 
 
+def steps_for(timer: Timer, seconds: float, most: int | None = None) -> int:
+    """How many steps last about so long."""
+    count, took = 1, timer(1)
+    while took * count < seconds / 10 and count < 1000:  # too short to be measured by itself
+        count *= 10
+        took = timer(count)
+    steps = max(1, int(seconds / max(took, 1e-7)))
+    return steps if most is None else min(steps, most)
+
+
 def alternate(
-    rivals: dict[str, Callable[[], object]], turns: int = 15, slice_seconds: float = 0.15
+    rivals: dict[str, Timer], turns: int = 15, slice_seconds: float = 0.15, most: int | None = None
 ) -> list[Timing]:
-    """Times functions in turns.
+    """Times rivals in turns.
 
     Args:
-        rivals: the functions, by name.
+        rivals: what runs and times each, by name.
         turns: how often each has its turn.
         slice_seconds: about how long a turn lasts.
+        most: a bound on the steps of a turn.
     """
-    calls: dict[str, int] = {}
-    for name, function in rivals.items():
-        for _ in range(3):
-            function()
-        started = time.perf_counter()
-        function()
-        calls[name] = max(1, int(slice_seconds / max(time.perf_counter() - started, 1e-7)))
-    timings = {name: Timing(name, []) for name in rivals}
+    steps = {name: steps_for(timer, slice_seconds, most) for name, timer in rivals.items()}
+    timings = {name: Timing(name) for name in rivals}
     for _ in range(turns):
-        for name, function in rivals.items():
-            started = time.perf_counter()
-            for _ in range(calls[name]):
-                function()
-            timings[name].seconds.append((time.perf_counter() - started) / calls[name])
+        for name, timer in rivals.items():
+            time.sleep(PAUSE)
+            timings[name].seconds.append(timer(steps[name]))
     return list(timings.values())
 
 

@@ -1,4 +1,4 @@
-"""What tahr itself costs: a run of next to nothing, building a graph, differentiating it, and memory."""
+"""What tahr itself costs: building a graph, differentiating it, and memory."""
 
 from __future__ import annotations
 
@@ -9,17 +9,6 @@ from collections.abc import Callable
 import numpy as np
 
 import tahr as tf
-from benchmarks.measure import alternate
-
-
-def empty_run() -> float:
-    """Microseconds of `Session.run` with one feed and one fetch of next to nothing."""
-    with tf.Graph().as_default(), tf.Session() as session:
-        x = tf.placeholder(tf.float32, [])
-        y = x + 1.0
-        value = np.asarray(1.0, np.float32)
-        (timing,) = alternate({"run": lambda: session.run(y, {x: value})}, turns=30, slice_seconds=0.05)
-    return timing.best * 1e6
 
 
 def _seconds(work: Callable[[], object]) -> float:
