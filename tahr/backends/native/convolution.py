@@ -345,7 +345,7 @@ def _multiply_add(f: ir.Function, kind: str, a: str, b: str, total: str) -> None
 
 def _correlate(c: _Correlation, epilogue: Epilogue, title: str) -> Kernel:
     """The kernel that walks over tiles: a share of the channels, a phase, and some rows of an image's plane."""
-    f = ir.Function(kernel.SYMBOL, kernel.ARGUMENTS, attributes=_ATTRIBUTES)
+    f = ir.Function(kernel.SYMBOL, kernel.ARGUMENTS, attributes=f"optsize {_ATTRIBUTES}")
     x, w = kernel.buffer(f, 0), kernel.buffer(f, 1)
     images, depths, blocks, rows = (kernel.size(f, i) for i in (_IMAGES, _DEPTHS, _BLOCKS, _ROWS))
     sizes = [kernel.size(f, _SIZES + i) for i in range(3)]
@@ -453,12 +453,12 @@ def _source(
 
 def _copy(f: ir.Function, c: _Correlation, source: str, to: str, elements: str) -> None:
     """Copies some elements that follow each other."""
-    kind, size = ir.vector(c.lanes, c.element), c.dtype.size
-    whole = f.mul(f.div(elements, c.lanes), c.lanes)
-    with f.loop(0, whole, c.lanes, "copy") as i:
-        f.store(kind, f.load(kind, f.at(c.element, source, i), size), f.at(c.element, to, i), size)
-    with f.loop(whole, elements, hint="copy") as i:
-        f.store(c.element, f.load(c.element, f.at(c.element, source, i)), f.at(c.element, to, i))
+    with f.loop(0, elements, c.lanes, "copy") as i:
+        left = epilogues.broadcast(f, c.lanes, ir.I64, f.sub(elements, i))
+        numbers = "<" + ", ".join(f"i64 {n}" for n in range(c.lanes)) + ">"
+        mask = f.value(f"icmp slt {ir.vector(c.lanes, ir.I64)} {numbers}, {left}")
+        some = Segment(c.lanes, mask)
+        some.store(f, c.dtype, some.load(f, c.dtype, f.at(c.element, source, i)), f.at(c.element, to, i))
 
 
 def _channel_groups(
