@@ -27,8 +27,8 @@ import numpy as np
 
 from tahr.core import dtypes, shapes
 from tahr.core.dtypes import DType
-from tahr.core.shapes import Shape, Spec
 from tahr.core.scalar import Scalar
+from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import Size, Unknown
 from tahr.core.views import Assembly, Part, View
 
@@ -58,13 +58,11 @@ class Elementwise(Form):
     Attributes:
         ufunc: the NumPy ufunc with exactly this meaning, where there is one: it is the kernel, and can
             write into the storage of an input that is no longer needed.
-    """
-
         scalar: the function of one element in the scalar language, `scalar(*inputs, **attrs)`; None where it has
             none. It raises `scalar.Unsupported` for dtypes and attributes that it does not cover.
+    """
+
     ufunc: np.ufunc | None = None
-
-
     scalar: Callable[..., Scalar] | None = None
 
 
@@ -78,6 +76,8 @@ class Update(Form):
     """
 
     scalar: Callable[..., tuple[Scalar, ...]]
+
+
 @dataclass(frozen=True)
 class Reduction(Form):
     """Elements along some axes are combined into one.
