@@ -119,10 +119,12 @@ class Engine:
             titles = ", ".join(kernel.title for kernel in kernels)
             raise CompileError(f"{error}; one of: {titles}") from error
 
-    def load_module(self, text: str, title: str, symbols: Sequence[str]) -> dict[str, int]:
+    def load_module(
+        self, text: str, title: str, symbols: Sequence[str], imports: Mapping[str, int] | None = None
+    ) -> dict[str, int]:
         """The addresses of what a module defines; it is loaded as often as it is asked for."""
         with self._lock:
-            return self.link([self._object(text, title)], symbols)
+            return self.link([self._object(text, title)], symbols, imports)
 
     def link(
         self, objects: Iterable[bytes], symbols: Iterable[str], imports: Mapping[str, int] | None = None
