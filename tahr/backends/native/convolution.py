@@ -544,3 +544,126 @@ def _forward(spec: Spec) -> _Correlation:
         spec.outputs,
         *_tiling(spec.outputs, spec.width, spec.dtype.size),
     )
+
+
+# --------------------------------------------------------------------------------------------- gradient to the data
+
+
+@dataclass(frozen=True)
+class _Share:
+    """The taps along one axis that the pixels of one phase see.
+
+    Attributes:
+        taps: their numbers, the last first: a correlation's order.
+        low: how far before pixel 0 of the phase (in dy) the first of them is.
+    """
+
+    taps: tuple[int, ...]
+    low: int
+
+
+def _shares(window: int, stride: int, dilation: int) -> list[_Share]:
+    """The taps that each of an axis's phases sees.
+
+    Pixel `i` of the image, with the padding at `i + low = stride * j + phase`, is seen by the output `o` through the
+    tap `k` if `stride * o + dilation * k = i + low`: so `o = j - (dilation * k - phase) / stride`.
+    """
+    shares: list[_Share] = []
+    for phase in range(stride):
+        taps = [k for k in reversed(range(window)) if (k * dilation - phase) % stride == 0]
+        shares.append(_Share(tuple(taps), (taps[0] * dilation - phase) // stride if taps else 0))
+    return shares
+
+
+def mirror(spec: Spec) -> Kernel:
+    """The kernel that packs the filter for `to_data`: mirrored, channels exchanged, sorted by phases.
+
+    Buffers: w, the packed filter of as many elements. Its tiles are the window's taps.
+    """
+    f = ir.Function(kernel.SYMBOL, kernel.ARGUMENTS, attributes=_ATTRIBUTES)
+    element = ir.MEMORY[spec.dtype]
+    w, packed = kernel.buffer(f, 0), kernel.buffer(f, 1)
+    area = spec.inputs * spec.outputs
+    with f.loop("%begin", "%end", hint="tap") as tap:
+        source = f.at(element, w, f.mul(f.load(ir.I64, f.at(ir.I64, "%sizes", tap)), area))
+        to = f.at(element, packed, f.mul(tap, area))
+        with f.loop(0, spec.outputs, hint="out") as o, f.loop(0, spec.inputs, hint="in") as i:
+            value = f.load(element, f.at(element, source, f.add(f.mul(i, spec.outputs), o)))
+            f.store(element, value, f.at(element, to, f.add(f.mul(o, spec.inputs), i)))
+    return Kernel(ir.module([f.finish()]), 0, f"mirror {spec.title}")
+
+
+def mirror_sizes(spec: Spec) -> list[int]:
+    """The table of sizes of `mirror`: the tap that each packed tap was."""
+    window = volume(spec.window, 1)
+    return [
+        (depth * window[1] + row) * window[2] + column
+        for shares in _phase_shares(spec)
+        for depth, row, column in itertools.product(*(share.taps for share in shares))
+    ]
+
+
+def mirror_tiles(spec: Spec) -> int:
+    """How many tiles `mirror` has."""
+    return math.prod(spec.window)
+
+
+def to_data(spec: Spec, epilogue: Epilogue | None = None) -> Kernel:
+    """The kernel of the gradient to the images, or of the transposed convolution.
+
+    Buffers: dy `[batch, *out, outputs]`, the filter packed by `mirror`, the epilogue's operands, its outputs
+    `[batch, *spatial, inputs]`.
+    """
+    title = f"convolution to data {spec.title}"
+    return _correlate(_to_data(spec), epilogue or epilogues.plain(spec.dtype), title)
+
+
+def to_data_sizes(
+    spec: Spec, batch: int, sizes: Sequence[int], out: Sequence[int], low: Sequence[int]
+) -> list[int]:
+    """The table of sizes of `to_data`; arguments as in `forward_sizes`."""
+    sizes, low, strides = volume(sizes, 1), volume(low, 0), volume(spec.strides, 1)
+    phases: list[_Phase] = []
+    filters = 0
+    places = itertools.product(*map(range, strides))
+    for phase, shares in zip(places, _phase_shares(spec)):
+        # The phase's first pixel inside the image, as its number among those of the phase, and as a pixel.
+        firsts = [max(0, -((p - l) // s)) for p, l, s in zip(phase, low, strides)]
+        start = [s * first + p - l for first, p, l, s in zip(firsts, phase, low, strides)]
+        phases.append(
+            _Phase(
+                tuple(len(share.taps) for share in shares),
+                tuple(share.low - first for share, first in zip(shares, firsts)),
+                tuple(start),
+                tuple(max(0, -((i - size) // s)) for i, size, s in zip(start, sizes, strides)),
+                filters,
+            )
+        )
+        filters += math.prod(len(share.taps) for share in shares) * spec.inputs * spec.outputs
+    return _sizes(_to_data(spec), batch, volume(out, 1), sizes, phases)
+
+
+def to_data_tiles(spec: Spec, table: Sequence[int]) -> int:
+    """How many tiles `to_data` has with a table of sizes."""
+    return _tiles(_to_data(spec), table)
+
+
+def _phase_shares(spec: Spec) -> list[tuple[_Share, ...]]:
+    """Each phase's taps along all axes."""
+    axes = zip(volume(spec.window, 1), volume(spec.strides, 1), volume(spec.dilations, 1))
+    return list(itertools.product(*(_shares(*axis) for axis in axes)))
+
+
+def _to_data(spec: Spec) -> _Correlation:
+    strides, dilations = volume(spec.strides, 1), volume(spec.dilations, 1)
+    depth, row, column = (d // math.gcd(s, d) for s, d in zip(strides, dilations))
+    return _Correlation(
+        spec.dtype,
+        tuple(tuple(len(share.taps) for share in shares) for shares in _phase_shares(spec)),
+        (1, 1, 1),
+        (depth, row, column),
+        strides,
+        spec.outputs,
+        spec.inputs,
+        *_tiling(spec.inputs, spec.width, spec.dtype.size),
+    )
