@@ -165,6 +165,19 @@ def _one_hot_kernel(indices: Array, depth: Array, on_value: Array, off_value: Ar
     return result.reshape(*before, size, *after)
 
 
+@OneHot.expansion
+def _one_hot_expansion(
+    indices: Tensor, depth: Tensor, on_value: Tensor, off_value: Tensor, *, axis: int
+) -> Tensor:
+    wide = indices if indices.dtype in INDICES else elementwise.cast(indices, dtypes.int32)
+    places = structural.range_(0, elementwise.cast(depth, wide.dtype), dtype=wide.dtype)
+    if axis >= 0:
+        behind = structural.fill(structural.expand_dims(structural.rank(indices) - axis, 0), 1)
+        places = structural.reshape(places, joining.concat([[-1], behind], 0))
+    is_on = elementwise.equal(structural.expand_dims(wide, axis), places)
+    return elementwise.select_v2(is_on, on_value, off_value)
+
+
 def one_hot(
     indices: Any,
     depth: Any,
