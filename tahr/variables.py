@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,11 +11,11 @@ import numpy as np
 from tahr.core import convert, dtypes, scopes, shapes
 from tahr.core.convert import IndexedSlices
 from tahr.core.dtypes import DType
-from tahr.core.graph import Graph, Operation, Operators, Tensor, install_operators
+from tahr.core.graph import Graph, Operation, Operators, Region, Tensor, install_operators
 from tahr.core.opdef import Array
 from tahr.core.scopes import GraphKeys
 from tahr.core.shapes import TensorShape
-from tahr.ops import control_flow, elementwise, indexing, joining, state, structural
+from tahr.ops import control_flow, elementwise, indexing, joining, slicing, state, structural
 
 
 class VariableSynchronization:
@@ -144,9 +145,8 @@ class Variable(Operators):
                     self._snapshot: Tensor = self._read()
             else:
                 self._handle = state.VariableV2(**attrs, name=scope)
-                assign = state.Assign(
-                    self._handle, self._initial_value, validate_shape=validate_shape, name="Assign"
-                )
+                value = _with_initialized_values(self._initial_value, scope)
+                assign = state.Assign(self._handle, value, validate_shape=validate_shape, name="Assign")
                 self._initializer = assign.op
                 self._snapshot = structural.identity(self._handle, name="read")
             if (
@@ -398,8 +398,18 @@ class Variable(Operators):
 
     # ------------------------------------------------------------ being a tensor
 
-    def __getitem__(self, key: Any) -> Tensor:
-        return self.value()[key]
+    def __getitem__(self, key: Any) -> Any:
+        return self._assignable_slice(self.value()[key])
+
+    def _assignable_slice(self, part: Any) -> Any:
+        """A slice of its value, with a method that writes to that part of it: `v[0, 1:].assign(value, name=None)`.
+
+        Args:
+            part: a tensor; it gets the method if a StridedSlice made it, which a mask's tensor is not.
+        """
+        if part.op.opdef is slicing.StridedSlice:
+            part.assign = functools.partial(_assign_slice, self, part.op)
+        return part
 
     def __iter__(self) -> Any:
         raise TypeError("'Variable' object is not iterable.")
@@ -480,6 +490,49 @@ def _convert_variable(value: Variable, dtype: DType | None, name: str | None, as
 convert.register_tensor_conversion_function(Variable, _convert_variable, priority=10)
 
 
+def _with_initialized_values(value: Tensor, scope: str) -> Tensor:
+    """An initial value computed from other variables, as it is where some of them are not initialized yet.
+
+    Their initial values take their place, in copies of the operations in between. As in TensorFlow this is done for
+    reference variables alone, and not within loops and branches.
+
+    Args:
+        value: the initial value.
+        scope: the name scope of the variable that it is for; the copies' names end with it.
+    """
+    copies: dict[Operation, Operation] = {}
+    variables: dict[Operation, Variable] = {}
+    for op in _operations_behind(value):
+        if op.opdef is state.VariableV2:
+            variables = variables or {v.op: v for v in global_variables() + local_variables()}
+            if op in variables:
+                copies[op] = variables[op].initialized_value().op
+        elif any(t.op in copies for t in op.inputs):
+            inputs = [copies[t.op].outputs[t.value_index] if t.op in copies else t for t in op.inputs]
+            copies[op] = op.graph.add_operation(op.opdef, inputs, dict(op.attrs), f"{op.name}_{scope}")
+    return copies[value.op].outputs[value.value_index] if value.op in copies else value
+
+
+def _operations_behind(value: Tensor) -> list[Operation]:
+    """The operations that a value is computed by, each behind those whose results it takes.
+
+    Operations that write, ask whether a variable is initialized, or hold regions are left as they are, and so is what
+    they take.
+    """
+    found: dict[Operation, None] = {}
+    stack = [(value.op, False)]
+    while stack:
+        op, is_done = stack.pop()
+        if op in found:
+            continue
+        if is_done:
+            found[op] = None
+        elif not (op.opdef.effects.ordered or any(isinstance(a, Region) for a in op.attrs.values())):
+            stack.append((op, True))
+            stack += [(t.op, False) for t in op.inputs]
+    return list(found)
+
+
 # ---------------------------------------------------------------- writing, as functions
 
 
@@ -536,6 +589,17 @@ def assign_sub(ref: Any, value: Any, use_locking: bool | None = None, name: str 
     if _is_resource(ref):
         return _after(ref, state.AssignSubVariableOp(ref.handle, _resource_value(ref, value), name=name))
     return state.AssignSub(ref, value, use_locking=bool(use_locking), name=name)
+
+
+def _assign_slice(ref: Variable, part: Operation, value: Any, name: str | None = None) -> Tensor:
+    """Gives the part of a variable that a StridedSlice takes a new value, and returns the variable's."""
+    name = f"{part.name}/_assign" if name is None else name
+    _, *bounds = part.inputs
+    if _is_resource(ref):
+        value = convert.convert_to_tensor(value, dtype=ref.dtype.base_dtype)
+        write = state.ResourceStridedSliceAssign(ref.handle, *bounds, value, **part.attrs, name=name)
+        return _after(ref, write)
+    return state.StridedSliceAssign(ref, *bounds, value, **part.attrs, name=name)
 
 
 def _scatter(kind: str, ref: Any, indices: Any, updates: Any, use_locking: bool, name: str | None) -> Tensor:
@@ -606,25 +670,35 @@ def scatter_max(
     return _scatter("Max", ref, indices, updates, use_locking, name)
 
 
+def _scatter_nd(
+    kind: str, ref: Any, indices: Any, updates: Any, use_locking: bool, name: str | None
+) -> Tensor:
+    by_ref, by_handle = state.SCATTER_ND[kind]
+    if _is_resource(ref):
+        updates = convert.convert_to_tensor(updates, dtype=ref.dtype.base_dtype)
+        return _after(ref, by_handle(ref.handle, indices, updates, name=name))
+    return by_ref(ref, indices, updates, use_locking=use_locking, name=name)
+
+
 def scatter_nd_update(
     ref: Any, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None
 ) -> Tensor:
     """Sets elements or slices of a variable: `indices` [..., depth] holds index tuples."""
-    return state.SCATTER_ND["Update"](ref, indices, updates, use_locking=use_locking, name=name)
+    return _scatter_nd("Update", ref, indices, updates, use_locking, name)
 
 
 def scatter_nd_add(
     ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
 ) -> Tensor:
     """Adds to elements or slices of a variable. As `scatter_nd_update`."""
-    return state.SCATTER_ND["Add"](ref, indices, updates, use_locking=use_locking, name=name)
+    return _scatter_nd("Add", ref, indices, updates, use_locking, name)
 
 
 def scatter_nd_sub(
     ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
 ) -> Tensor:
     """Subtracts from elements or slices of a variable. As `scatter_nd_update`."""
-    return state.SCATTER_ND["Sub"](ref, indices, updates, use_locking=use_locking, name=name)
+    return _scatter_nd("Sub", ref, indices, updates, use_locking, name)
 
 
 def count_up_to(ref: Any, limit: int, name: str | None = None) -> Tensor:

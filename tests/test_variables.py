@@ -500,3 +500,41 @@ class TestAsTensors:
 def test_slice_info():
     info = Variable.SaveSliceInfo("w", [4, 2], [2, 0], [2, 2])
     assert (info.full_name, info.spec) == ("w", "4 2 2,2:0,2")
+
+
+# ---------------------------------------------------------------- initial values made of other variables
+
+
+@pytest.mark.parametrize("initial", [1.0, "a tensor"])
+def test_an_initial_value_made_of_a_variable_that_is_not_initialized(initial):
+    a = tf.Variable(tf.random_normal([2]) if initial == "a tensor" else [initial] * 2)
+    b = tf.Variable(tf.square(a) + 1.0, name="b")
+    # As recorded from TensorFlow, but for what a cond is made of.
+    assert {"b/IsVariableInitialized", "b/cond/Merge", "Variable/read_b", "Square_b", "add_b"} <= {
+        op.name for op in b.graph.get_operations()
+    }
+    assert b.initial_value.name == "add:0"
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        found, made = session.run([a, b])
+        np.testing.assert_allclose(made, found**2 + 1.0, rtol=1e-6)
+        session.run(a.assign([3.0, 4.0]))
+        session.run(b.initializer)
+        assert session.run(b).tolist() == [10.0, 17.0]
+
+
+def test_an_initializer_alone_takes_the_other_variables_initial_value():
+    a = tf.Variable(tf.constant(1.0))
+    b = tf.Variable(a + 1.0)
+    with tf.Session() as session:
+        session.run(b.initializer)
+        assert session.run(b) == 2.0
+        with pytest.raises(tf.errors.FailedPreconditionError):
+            session.run(a)
+
+
+def test_resource_variables_are_not_replaced():
+    a = tf.Variable(tf.constant(1.0), use_resource=True)
+    b = tf.Variable(a + 1.0, use_resource=True)
+    with tf.Session() as session, pytest.raises(tf.errors.FailedPreconditionError):
+        session.run(b.initializer)

@@ -192,12 +192,12 @@ def _numpy_key(parts: Sequence[_Part]) -> tuple[Any, ...]:
     return tuple(key) if Ellipsis in key else (*key, Ellipsis)
 
 
-_MASKS = {"begin_mask": 0, "end_mask": 0, "ellipsis_mask": 0, "new_axis_mask": 0, "shrink_axis_mask": 0}
+MASKS = {"begin_mask": 0, "end_mask": 0, "ellipsis_mask": 0, "new_axis_mask": 0, "shrink_axis_mask": 0}
 
 StridedSlice = OpDef(
     "StridedSlice",
     "input: T, begin: Index, end: Index, strides: Index -> output: T",
-    attrs=_MASKS,
+    attrs=MASKS,
     types={"Index": INDICES},
     form=MOVEMENT,
     aliases=(0,),
@@ -278,7 +278,8 @@ def strided_slice(
         ellipsis_mask: bit i: entry i stands for as many whole axes as are left; at most one.
         new_axis_mask: bit i: entry i is a new axis of size 1.
         shrink_axis_mask: bit i: take only position `begin[i]`, and drop the axis.
-        var: accepted for TensorFlow's sake.
+        var: the variable whose value `input_` is: the result then has a method `assign(value, name=None)`, which
+            writes to that part of the variable.
         name: the operation's name.
 
     Returns:
@@ -291,7 +292,7 @@ def strided_slice(
     if strides is None:
         begin = convert_to_tensor(begin, name="begin")
         strides = structural.ones_like(begin)
-    return StridedSlice(
+    result = StridedSlice(
         input_,
         begin,
         end,
@@ -303,12 +304,13 @@ def strided_slice(
         shrink_axis_mask=shrink_axis_mask,
         name=name,
     )
+    return result if var is None else var._assignable_slice(result)
 
 
 StridedSliceGrad = OpDef(
     "StridedSliceGrad",
     "shape: Index, begin: Index, end: Index, strides: Index, dy: T -> output: T",
-    attrs=_MASKS,
+    attrs=MASKS,
     types={"Index": INDICES},
     form=MOVEMENT,
 )
@@ -353,6 +355,24 @@ def _strided_slice_grad_gradient(op: Operation, dy: Tensor) -> tuple[Tensor | No
     return None, None, None, None, StridedSlice(dy, begin, end, strides, **op.attrs)
 
 
+def write_slice(
+    target: Array, begin: Array, end: Array, strides: Array, value: Array, masks: dict[str, int]
+) -> None:
+    """Writes a value, which is broadcast, into the slice of an array that StridedSlice's arguments describe.
+
+    Raises:
+        Complaint: the value does not fit.
+    """
+    parts = _parts(begin.tolist(), end.tolist(), strides.tolist(), masks)
+    expected = _sliced(target.shape, parts)
+    try:
+        target[_numpy_key(parts)] = value
+    except ValueError:
+        raise Complaint(
+            f"the value has the shape {shapes.show(value.shape)}, but the slice {shapes.show(expected)}"
+        ) from None
+
+
 # ---------------------------------------------------------------- x[...]
 
 
@@ -371,7 +391,7 @@ def slice_by(tensor: Any, key: Any) -> Tensor:
     begin: list[Any] = []
     end: list[Any] = []
     strides: list[Any] = []
-    masks = dict(_MASKS)
+    masks = dict(MASKS)
     for i, entry in enumerate(entries):
         bit = 1 << i
         first: Any = 0
@@ -417,7 +437,7 @@ def _index(value: Any) -> Any:
     """An integer or a scalar integer tensor out of one entry of a key.
 
     Raises:
-        TypeError: it is neither.  ValueError: an unknown Dimension, or a tensor that is no scalar.
+        TypeError: it is neither.  ValueError: an unknown Dimension.
     """
     if isinstance(value, Dimension):
         if value.value is None:
@@ -427,19 +447,14 @@ def _index(value: Any) -> Any:
         return int(value)
     if isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iu":
         return int(value)
-    dtype = dtype_of(value)
-    if dtype not in (dtypes.int32, dtypes.int64):
+    is_integer = dtype_of(value) in (dtypes.int32, dtypes.int64)
+    index = convert_to_tensor(value) if is_integer else None
+    if index is None or index.spec.rank not in (None, 0):
         _refuse(
             TypeError,
             "Only integers, slices (`:`), ellipsis (`...`), tf.newaxis (`None`) and scalar tf.int32/tf.int64 "
             f"tensors are valid indices, got {value!r}",
-        )
-    index = convert_to_tensor(value)
-    if index.spec.rank not in (None, 0):
-        _refuse(
-            ValueError,
-            f"Shape must be rank 1 but is rank {1 + (index.spec.rank or 0)}: {index} is no scalar",
-            "tf.gather(x, indices)",
+            None if index is None else "tf.gather(x, indices)",
         )
     return index
 

@@ -21,6 +21,7 @@ from tahr.core.opdef import REQUIRED, Array, Effects, OpDef
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint, FailedPreconditionError, OutOfRangeError
 from tahr.ops.indexing import check_indices, combine_rows, scatter_rows
+from tahr.ops.slicing import MASKS, write_slice
 
 WRITES = Effects(writes=(0,))
 READS = Effects(reads=(0,))
@@ -296,17 +297,25 @@ def _scatter_nd(combine: np.ufunc | None) -> Callable[..., Array]:
     return kernel
 
 
-def _define_scatter_nd(kind: str, combine: np.ufunc | None) -> OpDef:
-    op = OpDef(
+def _define_scatter_nd(kind: str, combine: np.ufunc | None) -> tuple[OpDef, OpDef]:
+    ref = OpDef(
         f"ScatterNd{kind}",
         "ref: &T, indices: Tindices, updates: T -> output_ref: &T",
         attrs={"use_locking": kind == "Update"},
         types={"Tindices": INDICES},
         effects=WRITES,
     ).not_differentiable()
-    op.shape(lambda ref, indices, updates, **_: ref.shape)
-    op.stateful_kernel(_scatter_nd(combine))
-    return op
+    ref.shape(lambda ref, indices, updates, **_: ref.shape)
+    ref.stateful_kernel(_scatter_nd(combine))
+    resource = OpDef(
+        f"ResourceScatterNd{kind}",
+        "ref: resource, indices: Tindices, updates: T ->",
+        attrs={"use_locking": True},
+        types={"Tindices": INDICES},
+        effects=WRITES,
+    ).not_differentiable()
+    resource.stateful_kernel(_scatter_nd(combine))
+    return ref, resource
 
 
 SCATTER_ND = {
@@ -314,6 +323,38 @@ SCATTER_ND = {
     "Add": _define_scatter_nd("Add", np.add),
     "Sub": _define_scatter_nd("Sub", np.subtract),
 }
+
+# ---------------------------------------------------------------- writes to slices
+
+
+def _write_slice_kernel(
+    context: Any, cell: Any, begin: Array, end: Array, strides: Array, value: Array, **masks: int
+) -> Array:
+    def change(old: Array) -> Array:
+        write_slice(old, begin, end, strides, value, masks)
+        return old
+
+    return cell.update(change)
+
+
+StridedSliceAssign = OpDef(
+    "StridedSliceAssign",
+    "ref: &T, begin: Index, end: Index, strides: Index, value: T -> output_ref: &T",
+    attrs=MASKS,
+    types={"Index": INDICES},
+    effects=WRITES,
+).not_differentiable()
+StridedSliceAssign.shape(lambda ref, begin, end, strides, value, **_: ref.shape)
+StridedSliceAssign.stateful_kernel(_write_slice_kernel)
+
+ResourceStridedSliceAssign = OpDef(
+    "ResourceStridedSliceAssign",
+    "ref: resource, begin: Index, end: Index, strides: Index, value: T ->",
+    attrs=MASKS,
+    types={"Index": INDICES},
+    effects=WRITES,
+).not_differentiable()
+ResourceStridedSliceAssign.stateful_kernel(_write_slice_kernel)
 
 # ---------------------------------------------------------------- counting
 

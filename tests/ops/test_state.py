@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -142,14 +144,16 @@ def test_updates_of_another_shape():
         tf.scatter_add(tf.Variable(START), [0, 1], UPDATES)
 
 
-@pytest.mark.parametrize("kind", ["ScatterNdUpdate", "ScatterNdAdd", "ScatterNdSub"])
-def test_scatter_nd(kind):
+@pytest.mark.parametrize(
+    ("kind", "sign"), [("ScatterNdUpdate", 0), ("ScatterNdAdd", 1), ("ScatterNdSub", -1)]
+)
+def test_scatter_nd(kind, sign):
     v = tf.Variable(START)
-    definition = state.SCATTER_ND[kind.removeprefix("ScatterNd")]
+    definition, by_handle = state.SCATTER_ND[kind.removeprefix("ScatterNd")]
     assert definition.name == kind
+    assert by_handle.name in {"ResourceScatterNdUpdate", "ResourceScatterNdAdd", "ResourceScatterNdSub"}
     expected = START.copy()
     for row, column, update in [(0, 1, 7.0), (2, 0, 8.0)]:
-        sign = {"ScatterNdUpdate": 0, "ScatterNdAdd": 1, "ScatterNdSub": -1}[kind]
         expected[row, column] = update if not sign else expected[row, column] + sign * update
     with session_for(v) as session:
         np.testing.assert_array_equal(
@@ -173,3 +177,100 @@ def test_CountUpTo():
         with pytest.raises(tf.errors.OutOfRangeError, match="Reached limit of 3"):
             session.run(step)
         assert session.run(v) == 3
+
+
+# ---------------------------------------------------------------- elements, slices
+
+
+@pytest.mark.parametrize("resource", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("Update", [1.0, 9.0, 7.0]), ("Add", [1.0, 11.0, 13.0]), ("Sub", [1.0, -7.0, -7.0])],
+)
+def test_scatter_nd_of_both_kinds_of_variables(resource, kind, expected):
+    v = tf.Variable([1.0, 2.0, 3.0], use_resource=resource)
+    write = getattr(tf, f"scatter_nd_{kind.lower()}")(v, [[1], [2], [2]], [9.0, 3.0, 7.0])
+    types = {op.type for op in v.graph.get_operations()}
+    assert (f"ResourceScatterNd{kind}" if resource else f"ScatterNd{kind}") in types
+    with session_for(v) as session:
+        assert session.run(write).tolist() == expected
+        assert session.run(v).tolist() == expected
+
+
+@pytest.mark.parametrize("resource", [False, True])
+def test_scatter_nd_as_a_method_and_out_of_range(resource):
+    v = tf.Variable(START, use_resource=resource)
+    i = tf.placeholder(tf.int32, [1, 2])
+    write = v.scatter_nd_add(i, [0.5])
+    with session_for(v) as session:
+        assert session.run(write, {i: [[2, 1]]})[2].tolist() == [5.0, 6.5]
+        with pytest.raises(tf.errors.InvalidArgumentError, match="does not index into"):
+            session.run(write, {i: [[3, 0]]})
+
+
+SLICES = {
+    "element": ((0, 1), 7.0),
+    "row": (2, [7.0, 8.0]),
+    "broadcast": (slice(1, None), 7.0),
+    "every other": (slice(None, None, 2), [[7.0, 8.0], [9.0, 10.0]]),
+    "backwards": ((slice(None, None, -1), 0), [7.0, 8.0, 9.0]),
+    "new axis": ((None, 0), [[7.0, 8.0]]),
+    "ellipsis": ((..., -1), [7.0, 8.0, 9.0]),
+    "nothing": ((slice(3, None), 0), np.zeros([0])),
+}
+
+
+@pytest.mark.parametrize("name", SLICES)
+@pytest.mark.parametrize("resource", [False, True])
+def test_assigning_to_a_slice(resource, name):
+    key, value = SLICES[name]
+    v = tf.Variable(START, use_resource=resource)
+    write = v[key].assign(value)
+    expected = START.copy()
+    expected[key] = value
+    types = {op.type for op in v.graph.get_operations()}
+    assert ("ResourceStridedSliceAssign" if resource else "StridedSliceAssign") in types
+    with session_for(v) as session:
+        np.testing.assert_array_equal(session.run(write), expected)
+        np.testing.assert_array_equal(session.run(v), expected)
+
+
+def test_names_of_a_sliced_assignment():
+    v = tf.Variable(START)
+    assert v[0, 1].assign(5.0).name == "strided_slice/_assign:0"
+    assert v[0].assign([1.0, 2.0], name="written").name == "written:0"
+    part: Any = tf.strided_slice(v, [0, 0], [1, 1], var=v)
+    assert part.assign([[9.0]]).op.type == "StridedSliceAssign"
+
+
+@pytest.mark.parametrize("resource", [False, True])
+def test_a_sliced_assignment_between_reads(resource):
+    v = tf.Variable(START, use_resource=resource)
+    before = v.read_value()
+    with tf.control_dependencies([before]):
+        write = v[0].assign(v[1] + v[2])
+    with tf.control_dependencies([write]):
+        after = v.read_value()
+    with session_for(v) as session:
+        old, new = session.run([before, after])
+    np.testing.assert_array_equal(old, START)
+    np.testing.assert_array_equal(new[0], START[1] + START[2])
+
+
+@pytest.mark.parametrize("resource", [False, True])
+def test_bad_sliced_assignments(resource):
+    v = tf.Variable(START, use_resource=resource)
+    with pytest.raises((TypeError, ValueError), match="int32"):
+        v[0].assign(tf.constant([1, 2]))
+    with pytest.raises(ValueError, match="slice index 3 of dimension 0 out of bounds"):
+        v[3, 0].assign(1.0)
+    assert not hasattr(v.value()[0], "assign")
+    assert not hasattr(v[tf.constant([True, False, True])], "assign")
+    write = v[0].assign([1.0, 2.0, 3.0])
+    with tf.Session() as session, pytest.raises(tf.errors.FailedPreconditionError):
+        session.run(tf.Variable(tf.constant(START))[0].assign([1.0, 2.0]))
+    with (
+        session_for(v) as session,
+        pytest.raises(tf.errors.InvalidArgumentError, match=r"has the shape \[3\]"),
+    ):
+        session.run(write)

@@ -31,8 +31,13 @@ _OPS = (
     "ScatterMax",
     "ResourceScatterMax",
     "ScatterNdUpdate",
+    "ResourceScatterNdUpdate",
     "ScatterNdAdd",
+    "ResourceScatterNdAdd",
     "ScatterNdSub",
+    "ResourceScatterNdSub",
+    "StridedSliceAssign",
+    "ResourceStridedSliceAssign",
     "CountUpTo",
 )
 
