@@ -220,11 +220,11 @@ def cond(
         fn2: old name of `false_fn`.
 
     Returns:
-        What the functions return, as tensors outside of the branches.
+        What the functions return, as tensors outside of the branches; for an operation the value of `pred`.
 
     Raises:
         TypeError: `pred` is a Python bool, or a function is missing or not callable.
-        ValueError: the two results differ in structure or dtype.
+        ValueError: a function returns nothing, or the two results differ in structure or dtype.
     """
     true_fn, false_fn = fn1 if true_fn is None else true_fn, fn2 if false_fn is None else false_fn
     if true_fn is None or not callable(true_fn):
@@ -242,13 +242,11 @@ def cond(
     with scopes.name_scope(name, "cond", [pred]):
         pred = _static_pred(pred)
         structural.identity(pred, name="pred_id")
-        then_branch, then_result = _build_branch(pred, true_fn)
-        else_branch, else_result = _build_branch(pred, false_fn)
+        then_branch, then_result = _build_branch(pred, true_fn, "true_fn", True)
+        else_branch, else_result = _build_branch(pred, false_fn, "false_fn", False)
         _check_branches(then_result, then_branch, else_result, else_branch)
         op = _conditional(pred, then_branch, else_branch, "If")
         merged = [structural.identity(t, name="Merge") for t in op.outputs]
-    if then_result is None:
-        return op
     result = nest.pack_sequence_as(then_result, _rebuild(nest.flatten(then_result), merged))
     if (
         not strict
@@ -260,14 +258,17 @@ def cond(
     return result
 
 
-def _build_branch(pred: Tensor, function: Callable[[], Any]) -> tuple[Region, Any]:
+def _build_branch(
+    pred: Tensor, function: Callable[[], Any], name: str, is_taken_for: bool
+) -> tuple[Region, Any]:
     region = Region(pred.graph, "cond branch")
     with region, _no_control(pred.graph):
         result = function()
-        flat: list[Tensor] = []
-        for item in nest.flatten(result) if result is not None else []:
-            flat += _as_outputs(item)
-        region.outputs = flat
+        if result is None:
+            raise ValueError(f"{name} must have a return value.")
+        region.outputs = [t for item in nest.flatten(result) for t in _as_outputs(item, is_taken_for)]
+    if not region.outputs:
+        raise ValueError(f"{name} must return at least one result.")
     return region, result
 
 
@@ -285,11 +286,10 @@ class _no_control:
         self._graph.state.control_groups = self._previous
 
 
-def _as_outputs(item: Any) -> list[Tensor]:
-    """A branch's result as tensors: an operation becomes a constant that is there after it ran."""
+def _as_outputs(item: Any, is_taken_for: bool) -> list[Tensor]:
+    """A branch's result as tensors: an operation becomes, after it ran, the value of the predicate."""
     if type(item) is Operation:
-        with scopes.control_dependencies([item]):
-            return [structural.identity(convert.constant(True))]
+        return [with_dependencies([item], convert.constant(is_taken_for))]
     if isinstance(item, IndexedSlices):
         return [item.values, item.indices]
     flow = getattr(item, "flow", None)  # of a TensorArray
@@ -314,8 +314,6 @@ def _rebuild(originals: list[Any], tensors: Sequence[Tensor]) -> list[Any]:
 
 
 def _check_branches(then_result: Any, then_branch: Region, else_result: Any, else_branch: Region) -> None:
-    if (then_result is None) != (else_result is None):
-        raise ValueError("true_fn and false_fn must both return something, or both None")
     try:
         nest.assert_same_structure(then_result, else_result)
     except (TypeError, ValueError) as error:

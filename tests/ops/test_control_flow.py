@@ -202,3 +202,31 @@ def test_gradients_of_a_branch_in_a_loop_to_second_order():
     # ((1*x + x) * x) + x = 2x² + x
     assert run([y, first, second], {x: 3.0}) == [21.0, 13.0, 4.0]
     assert np.isfinite(run(first, {x: 0.0}))
+
+
+def test_a_branch_of_an_operation_gives_the_value_of_the_predicate():
+    p, v = tf.placeholder(tf.bool, []), tf.Variable(0.0)
+    nothing = tf.cond(p, tf.no_op, tf.no_op)
+    assert nothing.dtype is tf.bool and nothing.shape.as_list() == []
+    either = tf.cond(p, lambda: [v.assign(1.0).op, 2.0], lambda: [v.assign(3.0).op, 4.0])
+    with tf.Session() as session:
+        session.run(v.initializer)
+        for value in (True, False):
+            assert session.run(nothing, {p: value}) == value
+            assert session.run(either, {p: value}) == [value, 2.0 if value else 4.0]
+            assert session.run(v) == (1.0 if value else 3.0)
+
+
+@pytest.mark.parametrize(
+    ("true_fn", "false_fn", "phrase"),
+    [
+        (lambda: None, lambda: None, "true_fn must have a return value"),
+        (lambda: 1, lambda: None, "false_fn must have a return value"),
+        (list, list, "must return at least one result"),
+        (lambda: [None], lambda: [None], "None values not supported"),
+        (tf.no_op, lambda: 1, "must have the same type"),
+    ],
+)
+def test_branches_must_return_something(true_fn, false_fn, phrase):
+    with pytest.raises(ValueError, match=phrase):
+        tf.cond(tf.placeholder(tf.bool, []), true_fn, false_fn)
