@@ -268,6 +268,7 @@ from tahr.ops.scattering import dynamic_stitch as dynamic_stitch
 from tahr.ops.scattering import one_hot as one_hot
 from tahr.ops.scattering import reverse_sequence as reverse_sequence
 from tahr.ops.scattering import sequence_mask as sequence_mask
+from tahr.ops.scattering import sparse_to_dense as sparse_to_dense
 from tahr.ops.scattering import tensor_scatter_add as tensor_scatter_add
 from tahr.ops.scattering import tensor_scatter_sub as tensor_scatter_sub
 from tahr.ops.scattering import tensor_scatter_update as tensor_scatter_update
@@ -280,9 +281,9 @@ from tahr.ops.linalg import einsum as einsum
 from tahr.ops.linalg import eye as eye
 from tahr.ops.linalg import matmul as matmul
 from tahr.ops.linalg import matrix_band_part as matrix_band_part
-from tahr.ops.linalg import matrix_diag as matrix_diag
-from tahr.ops.linalg import matrix_diag_part as matrix_diag_part
-from tahr.ops.linalg import matrix_set_diag as matrix_set_diag
+from tahr.ops.diagonals import matrix_diag as matrix_diag
+from tahr.ops.diagonals import matrix_diag_part as matrix_diag_part
+from tahr.ops.diagonals import matrix_set_diag as matrix_set_diag
 from tahr.ops.linalg import tensordot as tensordot
 from tahr.ops.linalg import trace as trace
 
@@ -294,11 +295,17 @@ from tahr.ops.decompositions import matrix_inverse as matrix_inverse
 from tahr.ops.decompositions import matrix_solve as matrix_solve
 from tahr.ops.decompositions import matrix_solve_ls as matrix_solve_ls
 from tahr.ops.decompositions import matrix_triangular_solve as matrix_triangular_solve
+from tahr.ops.matrix_functions import matrix_square_root as matrix_square_root
 from tahr.ops.decompositions import norm as norm
 from tahr.ops.decompositions import qr as qr
 from tahr.ops.decompositions import self_adjoint_eig as self_adjoint_eig
 from tahr.ops.decompositions import self_adjoint_eigvals as self_adjoint_eigvals
 from tahr.ops.decompositions import svd as svd
+
+# rearranging
+from tahr.ops.rearranging import repeat as repeat
+from tahr.ops.rearranging import roll as roll
+from tahr.ops.rearranging import unravel_index as unravel_index
 
 # sorting and searching
 from tahr.ops.sorting import argsort as argsort

@@ -3,8 +3,10 @@
 # ruff: noqa: I001  # one line a name
 
 from tahr.ops import shaping as _shaping
+from tahr.ops import diagonals as _diagonals
 from tahr.ops import linalg as _linalg
 from tahr.ops import decompositions as _decompositions
+from tahr.ops import matrix_functions as _matrix_functions
 from tahr.ops.shaping import matrix_transpose as matrix_transpose
 from tahr.ops.linalg import adjoint as adjoint
 from tahr.ops.linalg import cross as cross
@@ -27,9 +29,9 @@ from tahr.ops.clip import global_norm as global_norm
 # names that differ from those of tahr's own
 transpose = _shaping.matrix_transpose
 band_part = _linalg.matrix_band_part
-diag = _linalg.matrix_diag
-diag_part = _linalg.matrix_diag_part
-set_diag = _linalg.matrix_set_diag
+diag = _diagonals.matrix_diag
+diag_part = _diagonals.matrix_diag_part
+set_diag = _diagonals.matrix_set_diag
 tensor_diag = _linalg.diag
 tensor_diag_part = _linalg.diag_part
 det = _decompositions.matrix_determinant
@@ -38,4 +40,5 @@ eigvalsh = _decompositions.self_adjoint_eigvals
 inv = _decompositions.matrix_inverse
 lstsq = _decompositions.matrix_solve_ls
 solve = _decompositions.matrix_solve
+sqrtm = _matrix_functions.matrix_square_root
 triangular_solve = _decompositions.matrix_triangular_solve

@@ -9,3 +9,4 @@ from tahr.ops.blocks import batch_to_space_nd as batch_to_space_nd
 from tahr.ops.blocks import space_to_batch_nd as space_to_batch_nd
 from tahr.ops.indexing import gather_nd as gather_nd
 from tahr.ops.indexing import scatter_nd as scatter_nd
+from tahr.ops.rearranging import roll as roll

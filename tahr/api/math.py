@@ -95,6 +95,8 @@ from tahr.ops.reductions import reduce_max as reduce_max
 from tahr.ops.reductions import reduce_mean as reduce_mean
 from tahr.ops.reductions import reduce_min as reduce_min
 from tahr.ops.reductions import reduce_prod as reduce_prod
+from tahr.ops.reductions import reduce_std as reduce_std
+from tahr.ops.reductions import reduce_variance as reduce_variance
 from tahr.ops.sorting import in_top_k as in_top_k
 from tahr.ops.sorting import top_k as top_k
 from tahr.ops.segments import segment_max as segment_max

@@ -86,6 +86,8 @@ from tahr.ops.pooling import max_pool3d as max_pool3d
 from tahr.ops.pooling import max_pool_v2 as max_pool_v2
 from tahr.ops.pooling import max_pool_with_argmax as max_pool_with_argmax
 from tahr.ops.pooling import pool as pool
+from tahr.ops.morphology import dilation2d as dilation2d
+from tahr.ops.morphology import erosion2d as erosion2d
 from tahr.layers.rnn import bidirectional_dynamic_rnn as bidirectional_dynamic_rnn
 from tahr.layers.rnn import dynamic_rnn as dynamic_rnn
 from tahr.layers.rnn import raw_rnn as raw_rnn

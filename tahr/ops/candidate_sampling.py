@@ -20,17 +20,17 @@ from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN
 from tahr.errors import Complaint
+from tahr.ops import results
 from tahr.ops.casts import cast
-from tahr.ops.elementwise import maximum
-from tahr.ops.indexing import scatter_nd
-from tahr.ops.joining import concat, stack
+from tahr.ops.elementwise import multiply
+from tahr.ops.joining import concat, slice_, stack
 from tahr.ops.linalg import matmul
 from tahr.ops.nn import sigmoid_cross_entropy_with_logits
 from tahr.ops.random import log_uniform_candidate_sampler
-from tahr.ops.scattering import embedding_lookup
+from tahr.ops.scattering import embedding_lookup, sparse_to_dense
 from tahr.ops.softmax import softmax_cross_entropy_with_logits_v2
 from tahr.ops.special import log
-from tahr.ops.structural import expand_dims, ones_like, reduce_sum, reshape, shape, stop_gradient, zeros_like
+from tahr.ops.structural import expand_dims, ones, ones_like, reshape, shape, stop_gradient, zeros_like
 
 # ---------------------------------------------------------------- ComputeAccidentalHits
 
@@ -68,7 +68,7 @@ def compute_accidental_hits(
     num_true: int,
     seed: int | None = None,
     name: str | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> results.ComputeAccidentalHits:
     """Where a sampled class is a true one.
 
     Args:
@@ -82,10 +82,8 @@ def compute_accidental_hits(
         For each hit the index of the example, that of the candidate, and the lowest float32, to be added to
         the candidate's logit.
     """
-    indices, ids, weights = ComputeAccidentalHits(
-        true_classes, sampled_candidates, num_true=int(num_true), name=name
-    )
-    return indices, ids, weights
+    hits = ComputeAccidentalHits(true_classes, sampled_candidates, num_true=int(num_true), name=name)
+    return results.ComputeAccidentalHits(*hits)
 
 
 # ---------------------------------------------------------------- losses
@@ -124,22 +122,22 @@ def sampled_softmax_loss(
     Returns:
         [batch].
     """
-    with name_scope(name, "sampled_softmax_loss", [inputs, labels]):
-        logits, targets = _sampled_logits(
-            weights,
-            biases,
-            labels,
-            inputs,
-            num_sampled,
-            num_classes,
-            num_true,
-            sampled_values,
-            remove_accidental_hits,
-            partition_strategy,
-            seed,
-        )
-        targets = stop_gradient(targets, name="labels_stop_gradient")
-        return softmax_cross_entropy_with_logits_v2(labels=targets, logits=logits)
+    logits, targets = _sampled_logits(
+        weights,
+        biases,
+        labels,
+        inputs,
+        num_sampled,
+        num_classes,
+        num_true,
+        sampled_values,
+        remove_accidental_hits,
+        partition_strategy,
+        name,
+        seed,
+    )
+    targets = stop_gradient(targets, name="labels_stop_gradient")
+    return softmax_cross_entropy_with_logits_v2(labels=targets, logits=logits)
 
 
 def nce_loss(
@@ -162,22 +160,22 @@ def nce_loss(
     Returns:
         [batch].
     """
-    with name_scope(name, "nce_loss", [inputs, labels]):
-        logits, targets = _sampled_logits(
-            weights,
-            biases,
-            labels,
-            inputs,
-            num_sampled,
-            num_classes,
-            num_true,
-            sampled_values,
-            remove_accidental_hits,
-            partition_strategy,
-            None,
-        )
-        losses = sigmoid_cross_entropy_with_logits(labels=targets, logits=logits, name="sampled_losses")
-        return reduce_sum(losses, 1)
+    logits, targets = _sampled_logits(
+        weights,
+        biases,
+        labels,
+        inputs,
+        num_sampled,
+        num_classes,
+        num_true,
+        sampled_values,
+        remove_accidental_hits,
+        partition_strategy,
+        name,
+        None,
+    )
+    losses = sigmoid_cross_entropy_with_logits(labels=targets, logits=logits, name="sampled_losses")
+    return _sums_of_rows(losses)
 
 
 def _sampled_logits(
@@ -191,13 +189,15 @@ def _sampled_logits(
     sampled_values: Sequence[Any] | None,
     remove_accidental_hits: bool,
     partition_strategy: str,
+    name: str | None,
     seed: int | None,
 ) -> tuple[Tensor, Tensor]:
     """Logits and target probabilities of true and sampled classes, [batch, num_true + num_sampled] each.
 
-    From each logit the logarithm of its class's expected count in the sample is subtracted.
+    From each logit the logarithm of its class's expected count in the sample is subtracted. Operations are made in
+    TensorFlow's order: names, and the sampler's default seed, follow from it.
     """
-    with name_scope("compute_sampled_logits"):
+    with name_scope(name, "compute_sampled_logits", [inputs, labels]):
         inputs = convert_to_tensor(inputs, name="inputs")
         labels = cast(labels, int64)
         flat_labels = reshape(labels, [-1])
@@ -207,27 +207,46 @@ def _sampled_logits(
             )
         sampled, true_count, sampled_count = (stop_gradient(value) for value in sampled_values)
         sampled = cast(sampled, int64)
-        ids, count = concat([flat_labels, sampled], 0), shape(flat_labels)[0]
+        ids = concat([flat_labels, sampled], 0)
         w = cast(embedding_lookup(weights, ids, partition_strategy), inputs.dtype)
+        true_w = slice_(w, [0, 0], stack([shape(flat_labels)[0], -1]))
+        sampled_w = slice_(w, stack([shape(flat_labels)[0], 0]), [-1, -1])
+        sampled_logits = matmul(inputs, sampled_w, transpose_b=True)
         b = cast(embedding_lookup(biases, ids, partition_strategy), inputs.dtype)
-        width = shape(w)[1]
-        # The true classes' logits are the dot products of each example with its own classes' weights.
-        true_w = reshape(w[:count], stack([-1, num_true, width]))
-        true_logits = reduce_sum(expand_dims(inputs, 1) * true_w, 2) + reshape(b[:count], [-1, num_true])
-        sampled_logits = matmul(inputs, w[count:], transpose_b=True) + b[count:]
+        true_b = slice_(b, [0], shape(flat_labels))
+        sampled_b = slice_(b, shape(flat_labels), [-1])
+        true_logits = _true_logits(inputs, true_w, num_true) + reshape(true_b, [-1, num_true])
+        sampled_logits += sampled_b
         if remove_accidental_hits:
-            sampled_logits += _hidden(labels, sampled, num_true, sampled_logits)
+            sampled_logits += _hidden(labels, sampled, num_true, num_sampled, sampled_logits)
         true_logits -= log(true_count)
         sampled_logits -= log(sampled_count)
-        true_logits.set_shape([None, num_true])
-        targets = [ones_like(true_logits) / num_true, zeros_like(sampled_logits)]
-        return concat([true_logits, sampled_logits], 1), concat(targets, 1)
+        logits = concat([true_logits, sampled_logits], 1)
+        return logits, concat([ones_like(true_logits) / num_true, zeros_like(sampled_logits)], 1)
 
 
-def _hidden(labels: Tensor, sampled: Tensor, num_true: int, logits: Tensor) -> Tensor:
+def _true_logits(inputs: Tensor, true_w: Tensor, num_true: int) -> Tensor:
+    """The products of each example with the weights of its own classes, [batch, num_true]."""
+    width = shape(true_w)[1:2]
+    own_w = concat([[-1, num_true], width], 0)
+    products = multiply(expand_dims(inputs, 1), reshape(true_w, own_w))
+    rows = reshape(products, concat([[-1], width], 0))
+    return reshape(_sums_of_rows(rows), [-1, num_true])
+
+
+def _sums_of_rows(x: Tensor) -> Tensor:
+    """The sums of rows, by a product with ones as in TensorFlow."""
+    column = ones(stack([shape(x)[1], 1]), x.dtype)
+    return reshape(matmul(x, column), [-1])
+
+
+def _hidden(labels: Tensor, sampled: Tensor, num_true: int, num_sampled: int, logits: Tensor) -> Tensor:
     """What to add to the sampled classes' logits so that true ones among them do not count."""
     rows, ids, weights = compute_accidental_hits(labels, sampled, num_true)
-    places = stack([rows, cast(ids, int32)], 1)
-    # Equal places add up, where a class is given as a true one twice: below the lowest number lies -Inf.
-    hidden = maximum(scatter_nd(places, weights, shape(logits)), _NEVER)
-    return cast(hidden, logits.dtype)
+    columns = [reshape(rows, [-1, 1]), reshape(cast(ids, int32), [-1, 1])]
+    places = concat(columns, 1, name="sparse_indices")
+    size = concat([shape(labels)[:1], expand_dims(num_sampled, 0)], 0)
+    # Where a class is given as a true one twice its place is there twice, and must not add up to -Inf.
+    return sparse_to_dense(
+        places, size, cast(weights, logits.dtype), default_value=0.0, validate_indices=False
+    )

@@ -20,23 +20,25 @@ from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, minimum
 from tahr.errors import Complaint
-from tahr.ops import elementwise as e, indexing, joining, linalg, reductions, special, structural as s
-from tahr.ops.linalg import (
-    adjoint,
-    matmul,
-    matrix_band_part,
-    matrix_diag,
-    matrix_diag_part,
-    matrix_dims,
-    matrix_set_diag,
+from tahr.ops import (
+    elementwise as e,
+    indexing,
+    joining,
+    linalg,
+    reductions,
+    results,
+    special,
+    structural as s,
 )
+from tahr.ops.diagonals import matrix_diag, matrix_diag_part, matrix_dims, matrix_set_diag
+from tahr.ops.linalg import adjoint, matmul, matrix_band_part
 
 _TYPES = {"T": FLOATING}
 
 # ---------------------------------------------------------------- what the ops here share
 
 
-def _square(x: Spec) -> Shape:
+def square_shape(x: Spec) -> Shape:
     """The shape of a stack of matrices that must be square. Raises ValueError where they surely are not."""
     if x.shape is None:
         return None
@@ -49,7 +51,8 @@ def _square(x: Spec) -> Shape:
     return (*x.shape[:-2], size, size)
 
 
-def _check_square(x: Array) -> None:
+def check_square(x: Array) -> None:
+    """Raises Complaint unless an array holds square matrices."""
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise Complaint(f"Input matrix must be square: {shapes.show(x.shape)}")
 
@@ -76,12 +79,12 @@ MatrixInverse = OpDef("MatrixInverse", "input: T -> output: T", attrs={"adjoint"
 
 @MatrixInverse.shape
 def _inverse_shape(x: Spec, *, adjoint: bool) -> Shape:
-    return _square(x)
+    return square_shape(x)
 
 
 @MatrixInverse.kernel
 def _inverse_kernel(x: Array, *, adjoint: bool) -> Array:
-    _check_square(x)
+    check_square(x)
     try:
         return np.linalg.inv(_wide(_swap(x) if adjoint else x)).astype(x.dtype)
     except np.linalg.LinAlgError:
@@ -116,13 +119,13 @@ MatrixDeterminant = OpDef("MatrixDeterminant", "input: T -> output: T", types=_T
 
 @MatrixDeterminant.shape
 def _determinant_shape(x: Spec) -> Shape:
-    shape = _square(x)
+    shape = square_shape(x)
     return None if shape is None else shape[:-2]
 
 
 @MatrixDeterminant.kernel
 def _determinant_kernel(x: Array) -> Array:
-    _check_square(x)
+    check_square(x)
     return np.asarray(np.linalg.det(_wide(x))).astype(x.dtype)
 
 
@@ -151,7 +154,7 @@ def _log_determinant_shape(x: Spec) -> list[Shape]:
 
 @LogMatrixDeterminant.kernel
 def _log_determinant_kernel(x: Array) -> tuple[Array, Array]:
-    _check_square(x)
+    check_square(x)
     sign, logarithm = np.linalg.slogdet(_wide(x))
     return np.asarray(sign).astype(x.dtype), np.asarray(logarithm).astype(x.dtype)
 
@@ -162,12 +165,12 @@ def _log_determinant_gradient(op: Operation, _: Tensor, dy: Tensor) -> Tensor:
     return e.multiply(_vector(dy), matrix_inverse(op.inputs[0], adjoint=True))
 
 
-def slogdet(input: Any, name: str | None = None) -> list[Tensor]:
+def slogdet(input: Any, name: str | None = None) -> results.LogMatrixDeterminant:
     """The signs [...] and the logarithms of the absolute values [...] of determinants of matrices.
 
     A singular matrix has sign 0 and logarithm -Inf.
     """
-    return LogMatrixDeterminant(input, name=name)
+    return results.LogMatrixDeterminant(*LogMatrixDeterminant(input, name=name))
 
 
 def logdet(matrix: Any, name: str | None = None) -> Tensor:
@@ -182,7 +185,7 @@ def logdet(matrix: Any, name: str | None = None) -> Tensor:
 
 def _solve_shape(matrix: Spec, rhs: Spec, **_: bool) -> Shape:
     """[..., m, k] for the system [..., m, m] and the right-hand sides [..., m, k]."""
-    left = _square(matrix)
+    left = square_shape(matrix)
     if left is None or rhs.shape is None:
         return rhs.shape
     if len(rhs.shape) < 2:
@@ -195,7 +198,7 @@ def _solve_shape(matrix: Spec, rhs: Spec, **_: bool) -> Shape:
 
 
 def _check_system(matrix: Array, rhs: Array) -> None:
-    _check_square(matrix)
+    check_square(matrix)
     if rhs.shape[:-1] != matrix.shape[:-1]:
         raise Complaint(
             f"Input matrix and rhs are incompatible: {shapes.show(matrix.shape)} and {shapes.show(rhs.shape)}"
@@ -307,12 +310,12 @@ def matrix_triangular_solve(
 # ---------------------------------------------------------------- Cholesky
 
 Cholesky = OpDef("Cholesky", "input: T -> output: T", types=_TYPES)
-Cholesky.shape(_square)
+Cholesky.shape(square_shape)
 
 
 @Cholesky.kernel
 def _cholesky_kernel(x: Array) -> Array:
-    _check_square(x)
+    check_square(x)
     try:
         return np.linalg.cholesky(_wide(x)).astype(x.dtype)
     except np.linalg.LinAlgError:
@@ -526,7 +529,7 @@ def _tall_qr_gradient(q: Tensor, r: Tensor, dq: Tensor, dr: Tensor) -> Tensor:
     return adjoint(matrix_triangular_solve(r, adjoint(rhs), lower=False))
 
 
-def qr(input: Any, full_matrices: bool = False, name: str | None = None) -> list[Tensor]:
+def qr(input: Any, full_matrices: bool = False, name: str | None = None) -> results.Qr:
     """The factors of A = Q R: Q with orthonormal columns, R upper triangular.
 
     Args:
@@ -537,7 +540,7 @@ def qr(input: Any, full_matrices: bool = False, name: str | None = None) -> list
     Returns:
         Q [..., m, p] and R [..., p, n], with p = m if `full_matrices`, else min(m, n).
     """
-    return Qr(input, full_matrices=full_matrices, name=name)
+    return results.Qr(*Qr(input, full_matrices=full_matrices, name=name))
 
 
 # ---------------------------------------------------------------- Svd, SelfAdjointEigV2
@@ -666,13 +669,13 @@ SelfAdjointEigV2 = OpDef(
 
 @SelfAdjointEigV2.shape
 def _eig_shape(x: Spec, *, compute_v: bool) -> list[Shape]:
-    shape = _square(x)
+    shape = square_shape(x)
     return [None if shape is None else shape[:-1], shape if compute_v else (0,)]
 
 
 @SelfAdjointEigV2.kernel
 def _eig_kernel(x: Array, *, compute_v: bool) -> tuple[Array, Array]:
-    _check_square(x)
+    check_square(x)
     try:
         if not compute_v:
             return np.linalg.eigvalsh(_wide(x)).astype(x.dtype), np.zeros(0, dtype=x.dtype)
@@ -702,12 +705,13 @@ def _eig_gradient(op: Operation, de: Tensor, dv: Tensor) -> Tensor:
     return matrix_set_diag(folded, e.multiply(_half(folded), matrix_diag_part(folded)))
 
 
-def self_adjoint_eig(tensor: Any, name: str | None = None) -> list[Tensor]:
+def self_adjoint_eig(tensor: Any, name: str | None = None) -> tuple[Tensor, Tensor]:
     """The eigenvalues, ascending, [..., n], and eigenvectors, in columns, [..., n, n], of Hermitian matrices.
 
     Only the lower triangles of the matrices [..., n, n] are read.
     """
-    return SelfAdjointEigV2(tensor, compute_v=True, name=name)
+    values, vectors = SelfAdjointEigV2(tensor, compute_v=True, name=name)
+    return values, vectors
 
 
 def self_adjoint_eigvals(tensor: Any, name: str | None = None) -> Tensor:

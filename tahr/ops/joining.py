@@ -20,6 +20,7 @@ from tahr.core.shapes import Dimension, Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
 from tahr.core.views import Assembly, Part, Run, View, parts_of_runs
 from tahr.errors import Complaint
+from tahr.ops.casts import cast
 from tahr.ops.structural import (
     common_shape,
     identity,
@@ -426,9 +427,23 @@ def parallel_stack(values: Any, name: str = "parallel_stack") -> Tensor:
 
 def _pack_list(values: Sequence[Any], dtype: DType | None, name: str | None) -> Tensor:
     """The tensor that a (nested) list with tensors in it stands for: TensorFlow's automatic packing."""
-    found = list(_element_dtypes(values))
-    wanted = dtype or next((t for t in found if t is not None), None)
-    return _pack_nested(values, wanted, None in found, name or "packed")
+    found = _element_dtypes(values)
+    first = next((t for t in found if t is not None), None)
+    if dtype is not None and first is not dtype:
+        values = _cast_elements(values, dtype)
+    return _pack_nested(values, dtype or first, None in found, name or "packed")
+
+
+def _cast_elements(values: Sequence[Any], dtype: DType) -> list[Any]:
+    """A nested list whose tensors have a dtype that was asked for."""
+    return [
+        _cast_elements(value, dtype)
+        if isinstance(value, (list, tuple))
+        else value
+        if convert.dtype_of(value) in (None, dtype)
+        else cast(value, dtype)
+        for value in values
+    ]
 
 
 def _element_dtypes(values: Sequence[Any]) -> list[DType | None]:
@@ -451,6 +466,12 @@ def _pack_nested(values: Sequence[Any], dtype: DType | None, is_weak: bool, name
                 parts.append(_pack_nested(value, dtype, is_weak, str(i)))
             elif dtype is None and is_weak and isinstance(value, (int, float, complex)):
                 parts.append(convert.weak_constant(value, name=str(i)))
+            elif dtype is not None and convert.dtype_of(value) not in (None, dtype):
+                found = convert.convert_to_tensor(value)
+                raise TypeError(
+                    f"Cannot convert a list containing a tensor of dtype {found.dtype.name} to {dtype.name} "
+                    f"(Tensor is: {found!r})"
+                )
             else:
                 parts.append(convert.convert_to_tensor(value, dtype, name=str(i)))
         return Pack(parts, name=scope)

@@ -19,10 +19,11 @@ from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import MOVEMENT, Array, Contraction, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
-from tahr.core.sizes import Dim, minimum, surely_equal
+from tahr.core.sizes import Dim, surely_equal
 from tahr.core.views import Assembly, Part, View
 from tahr.errors import Complaint
 from tahr.ops import elementwise as e, indexing, joining, reductions, structural as s
+from tahr.ops.diagonals import matrix_diag, matrix_diag_part, matrix_dims, matrix_set_diag
 
 # ---------------------------------------------------------------- MatMul, BatchMatMul
 
@@ -596,110 +597,7 @@ def diag_part(input: Any, name: str | None = None) -> Tensor:
     return DiagPart(input, name=name)
 
 
-# ---------------------------------------------------------------- diagonals of matrices
-
-
-def matrix_dims(x: Spec) -> tuple[tuple[Dim, ...], Dim, Dim] | None:
-    """(batch, rows, columns) of a tensor that must hold matrices; None for an unknown rank."""
-    if x.shape is None:
-        return None
-    if len(x.shape) < 2:
-        raise ValueError(f"Shape must be at least rank 2 but is rank {len(x.shape)}")
-    return x.shape[:-2], x.shape[-2], x.shape[-1]
-
-
-def _shorter(rows: Dim, columns: Dim) -> Dim:
-    return rows if rows == columns else minimum(rows, columns)
-
-
-MatrixDiag = OpDef("MatrixDiag", "diagonal: T -> output: T")
-
-
-@MatrixDiag.shape
-def _matrix_diag_shape(x: Spec) -> Shape:
-    if x.shape is None:
-        return None
-    if not x.shape:
-        raise ValueError("Shape must be at least rank 1 but is rank 0")
-    return (*x.shape, x.shape[-1])
-
-
-@MatrixDiag.kernel
-def _matrix_diag_kernel(x: Array) -> Array:
-    result = np.zeros((*x.shape, x.shape[-1]), dtype=x.dtype)
-    places = np.arange(x.shape[-1])
-    result[..., places, places] = x
-    return result
-
-
-@MatrixDiag.gradient
-def _matrix_diag_gradient(op: Operation, dy: Tensor) -> Tensor:
-    return matrix_diag_part(dy)
-
-
-def matrix_diag(diagonal: Any, name: str = "diag") -> Tensor:
-    """Matrices [..., n, n] with the given diagonals [..., n] and 0 elsewhere."""
-    return MatrixDiag(diagonal, name=name)
-
-
-MatrixDiagPart = OpDef("MatrixDiagPart", "input: T -> diagonal: T", form=MOVEMENT, aliases=(0,))
-
-
-@MatrixDiagPart.shape
-def _matrix_diag_part_shape(x: Spec) -> Shape:
-    dims = matrix_dims(x)
-    return None if dims is None else (*dims[0], _shorter(dims[1], dims[2]))
-
-
-@MatrixDiagPart.kernel
-def _matrix_diag_part_kernel(x: Array) -> Array:
-    return np.diagonal(x, axis1=-2, axis2=-1)
-
-
-@MatrixDiagPart.gradient
-def _matrix_diag_part_gradient(op: Operation, dy: Tensor) -> Tensor:
-    return matrix_set_diag(s.zeros_like(op.inputs[0]), dy)
-
-
-def matrix_diag_part(input: Any, name: str = "diag_part") -> Tensor:
-    """The main diagonals [..., min(m, n)] of matrices [..., m, n]."""
-    return MatrixDiagPart(input, name=name)
-
-
-MatrixSetDiag = OpDef("MatrixSetDiag", "input: T, diagonal: T -> output: T")
-
-
-@MatrixSetDiag.shape
-def _matrix_set_diag_shape(x: Spec, diagonal: Spec) -> Shape:
-    dims = matrix_dims(x)
-    if dims is not None:
-        shapes.merge((*dims[0], _shorter(dims[1], dims[2])), diagonal.shape)
-    return x.shape
-
-
-@MatrixSetDiag.kernel
-def _matrix_set_diag_kernel(x: Array, diagonal: Array) -> Array:
-    places = np.arange(min(x.shape[-2:]))
-    if diagonal.shape != (*x.shape[:-2], places.size):
-        raise Complaint(
-            "must have diagonal.shape == input.shape[:-2] + min(input.shape[-2:]), but received input shape: "
-            f"{shapes.show(x.shape)} and diagonal shape: {shapes.show(diagonal.shape)}"
-        )
-    result = x.copy()
-    result[..., places, places] = diagonal
-    return result
-
-
-@MatrixSetDiag.gradient
-def _matrix_set_diag_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, Tensor]:
-    diagonal = matrix_diag_part(dy)
-    return matrix_set_diag(dy, s.zeros_like(diagonal)), diagonal
-
-
-def matrix_set_diag(input: Any, diagonal: Any, name: str = "set_diag") -> Tensor:
-    """Matrices [..., m, n] with their main diagonals replaced by `diagonal` [..., min(m, n)]."""
-    return MatrixSetDiag(input, diagonal, name=name)
-
+# ---------------------------------------------------------------- parts of matrices
 
 MatrixBandPart = OpDef(
     "MatrixBandPart",

@@ -18,7 +18,7 @@ from tahr.core.opdef import REQUIRED, Array, OpDef, Window
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint
-from tahr.ops import windows
+from tahr.ops import results, windows
 from tahr.ops.layouts import (
     channels_last,
     check_window,
@@ -297,7 +297,7 @@ def max_pool_with_argmax(
     name: str | None = None,
     output_dtype: Any = None,
     include_batch_in_index: bool = False,
-) -> tuple[Tensor, Tensor]:
+) -> results.MaxPoolWithArgmax:
     """The maximum of each window and where it is.
 
     Args:
@@ -319,7 +319,7 @@ def max_pool_with_argmax(
     if data_format != "NHWC":
         raise ValueError("Data formats other than 'NHWC' are not yet supported")
     dtype = deprecated_argument("output_dtype", output_dtype, "Targmax", Targmax)
-    y, argmax = MaxPoolWithArgmax(
+    outputs = MaxPoolWithArgmax(
         input,
         ksize=per_dimension(ksize, "NHWC", "ksize"),
         strides=per_dimension(strides, "NHWC", "strides"),
@@ -328,7 +328,7 @@ def max_pool_with_argmax(
         include_batch_in_index=include_batch_in_index,
         name=name,
     )
-    return y, argmax
+    return results.MaxPoolWithArgmax(*outputs)
 
 
 def _flat_places(x: Array, argmax: Array, include_batch_in_index: bool) -> Array:

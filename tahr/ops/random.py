@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from tahr.core.scopes import get_default_graph, name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
 from tahr.errors import Complaint
-from tahr.ops import special_functions
+from tahr.ops import results, special_functions
 from tahr.ops.elementwise import add, floormod, maximum, multiply, subtract, truediv
 from tahr.ops.joining import slice_
 from tahr.ops.philox import Sampler, Stream, seed_pair
@@ -590,20 +590,6 @@ def random_crop(value: Any, size: Any, seed: int | None = None, name: str | None
 # ---------------------------------------------------------------- candidate classes for sampled losses
 
 
-class CandidateSample(NamedTuple):
-    """Classes drawn for a sampled loss.
-
-    Attributes:
-        sampled_candidates: the classes, [num_sampled] int64.
-        true_expected_count: how often each true class is expected among them, [batch, num_true] float32.
-        sampled_expected_count: the same for each sampled class, [num_sampled] float32.
-    """
-
-    sampled_candidates: Tensor
-    true_expected_count: Tensor
-    sampled_expected_count: Tensor
-
-
 def _define_sampler(name: str, sampler: Sampler) -> OpDef:
     op = OpDef(
         name,
@@ -660,7 +646,7 @@ def uniform_candidate_sampler(
     range_max: int,
     seed: int | None = None,
     name: str | None = None,
-) -> CandidateSample:
+) -> results.UniformCandidateSampler:
     """Draws classes that are all equally likely.
 
     Args:
@@ -681,7 +667,8 @@ def uniform_candidate_sampler(
         "unique": unique,
         "range_max": range_max,
     }
-    return CandidateSample(*UniformCandidateSampler(true_classes, **attrs, **_seeds(seed), name=name))
+    sample = UniformCandidateSampler(true_classes, **attrs, **_seeds(seed), name=name)
+    return results.UniformCandidateSampler(*sample)
 
 
 def log_uniform_candidate_sampler(
@@ -692,7 +679,7 @@ def log_uniform_candidate_sampler(
     range_max: int,
     seed: int | None = None,
     name: str | None = None,
-) -> CandidateSample:
+) -> results.LogUniformCandidateSampler:
     """Draws classes of which small numbers are likelier: P(k) = log((k + 2) / (k + 1)) / log(range_max + 1).
 
     Words numbered by falling frequency are nearly distributed like that (Zipf's law).
@@ -715,4 +702,5 @@ def log_uniform_candidate_sampler(
         "unique": unique,
         "range_max": range_max,
     }
-    return CandidateSample(*LogUniformCandidateSampler(true_classes, **attrs, **_seeds(seed), name=name))
+    sample = LogUniformCandidateSampler(true_classes, **attrs, **_seeds(seed), name=name)
+    return results.LogUniformCandidateSampler(*sample)

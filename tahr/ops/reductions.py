@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from tahr.core import dtypes, shapes
+from tahr.core import dtypes, shapes, sizes
 from tahr.core.convert import constant, convert_to_tensor
 from tahr.core.dtypes import FLOATING, INDICES, NUMBERS, REALS, DType
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import Array, OpDef, Reduction, Scan, known_int, known_ints
+from tahr.core.opdef import Array, Extent, OpDef, Reduction, Scan, known_int, known_ints
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
-from tahr.core.sizes import UNKNOWN
+from tahr.core.sizes import UNKNOWN, Dim
 from tahr.errors import Complaint
 from tahr.ops import elementwise as e, indexing, joining, special, structural as s
 
@@ -65,7 +65,14 @@ def _restore(y: Tensor, x: Tensor, axes: Tensor) -> Tensor:
 
 # ---------------------------------------------------------------- Mean
 
-ElementsPerOutput = OpDef("ElementsPerOutput", "x: T, y: T -> count: T", types={"T": NUMBERS})
+
+def _elements_per_output(x: Spec, y: Spec) -> Dim:
+    return shapes.num_elements(x.shape) // sizes.maximum(shapes.num_elements(y.shape), 1)
+
+
+ElementsPerOutput = OpDef(
+    "ElementsPerOutput", "x: T, y: T -> count: T", types={"T": NUMBERS}, form=Extent(_elements_per_output)
+)
 ElementsPerOutput.not_differentiable()
 
 
@@ -402,6 +409,34 @@ def reduce_euclidean_norm(
     Arguments as in `reduce_mean`, floating.
     """
     return _reduce(EuclideanNorm, input_tensor, axis, keepdims, name, None, None)
+
+
+def reduce_variance(
+    input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None
+) -> Tensor:
+    """The mean of the squared distances |x - mean|² of the elements along axes.
+
+    Arguments as in `reduce_mean`, floating or complex.
+
+    Raises:
+        TypeError: the input holds integers.
+    """
+    with name_scope(name, "reduce_variance", [input_tensor]):
+        x = convert_to_tensor(input_tensor)
+        if x.spec.dtype is not None and x.spec.dtype not in FLOATING:
+            raise TypeError(f"Input must be either real or complex, not {x.dtype.name}: cast it first")
+        distances = x - reduce_mean(x, axis, keepdims=True)
+        if x.spec.dtype is not None and x.spec.dtype.is_complex:
+            return reduce_mean(e.real(e.multiply(e.conj(distances), distances)), axis, keepdims)
+        return reduce_mean(special.square(distances), axis, keepdims)
+
+
+def reduce_std(
+    input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None
+) -> Tensor:
+    """The standard deviations of the elements along axes: the square root of `reduce_variance`."""
+    with name_scope(name, "reduce_std", [input_tensor]):
+        return special.sqrt(reduce_variance(input_tensor, axis, keepdims))
 
 
 def reduce_logsumexp(

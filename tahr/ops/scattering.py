@@ -123,6 +123,117 @@ def tensor_scatter_sub(tensor: Any, indices: Any, updates: Any, name: str | None
     return TensorScatterSub(tensor, indices, updates, name=name)
 
 
+# ---------------------------------------------------------------- SparseToDense
+
+SparseToDense = OpDef(
+    "SparseToDense",
+    "sparse_indices: Tindices, output_shape: Tindices, sparse_values: T, default_value: T -> dense: T",
+    attrs={"validate_indices": True},
+    types={"Tindices": INDICES},
+)
+
+
+@SparseToDense.shape
+def _sparse_to_dense_shape(
+    indices: Spec, output_shape: Spec, values: Spec, default: Spec, *, validate_indices: bool
+) -> Shape:
+    (rank,) = shapes.dims(output_shape.shape, 1)
+    return shapes.from_value(output_shape.value, rank)
+
+
+@SparseToDense.kernel
+def _sparse_to_dense_kernel(
+    indices: Array, output_shape: Array, values: Array, default: Array, *, validate_indices: bool
+) -> Array:
+    if indices.ndim > 2:
+        raise Complaint(
+            f"sparse_indices should be a scalar, vector, or matrix, got shape {shapes.show(indices.shape)}"
+        )
+    places = indices if indices.ndim == 2 else indices.reshape(-1, 1)
+    count, rank = places.shape
+    if output_shape.shape != (rank,):
+        raise Complaint(
+            f"output_shape has incorrect number of elements: {output_shape.size} should be: {rank}"
+        )
+    if values.shape not in ((), (count,)):
+        raise Complaint(
+            f"sparse_values has incorrect shape {shapes.show(values.shape)}, should be [] or [{count}]"
+        )
+    if default.ndim:
+        raise Complaint("default_value should be a scalar.")
+    _check_inside(places, output_shape)
+    sizes: list[int] = output_shape.tolist()
+    numbers = places @ np.array([math.prod(sizes[axis + 1 :]) for axis in range(rank)], np.int64)
+    if validate_indices:
+        _check_order(places, numbers)
+    result = np.full(math.prod(sizes), default, values.dtype)
+    # NumPy writes in the order of memory, which is to be that of the places: the last one stays.
+    result[numbers] = np.ascontiguousarray(values)
+    return result.reshape(sizes)
+
+
+def _check_inside(places: Array, shape: Array) -> None:
+    outside = ((places < 0) | (places >= shape)).any(axis=1)
+    if outside.any():
+        i = int(outside.argmax())
+        raise Complaint(
+            f"indices[{i}] = {shapes.show(tuple(places[i]))} is out of bounds: "
+            f"need 0 <= index < {shapes.show(tuple(shape))}"
+        )
+
+
+def _check_order(places: Array, numbers: Array) -> None:
+    """Places must be in lexicographic order, which is that of their flat numbers, without repetition."""
+    falling = np.diff(numbers) <= 0
+    if falling.any():
+        i = int(falling.argmax()) + 1
+        what = "is repeated" if numbers[i] == numbers[i - 1] else "is out of order"
+        raise Complaint(f"indices[{i}] = {shapes.show(tuple(places[i]))} {what}")
+
+
+@SparseToDense.gradient
+def _sparse_to_dense_gradient(op: Operation, dy: Tensor) -> tuple[None, None, Tensor, Tensor]:
+    indices, _, values, _ = op.inputs
+    if indices.spec.rank != 2:
+        rank = structural.size(op.inputs[1])
+        indices = structural.reshape(indices, joining.stack([-1, rank]))
+    taken = gather_nd(dy, indices)
+    rest = elementwise.subtract(structural.reduce_sum(dy), structural.reduce_sum(taken))
+    return None, None, structural.sum_to_shape(taken, values), rest
+
+
+def sparse_to_dense(
+    sparse_indices: Any,
+    output_shape: Any,
+    sparse_values: Any,
+    default_value: Any = 0,
+    validate_indices: bool = True,
+    name: str | None = None,
+) -> Tensor:
+    """A tensor with given values at given places: `dense[sparse_indices[i]] = sparse_values[i]`.
+
+    Args:
+        sparse_indices: [n, rank], int32 or int64; for a vector also [n], or a scalar.
+        output_shape: the result's shape, [rank].
+        sparse_values: [n], or a scalar for all places.
+        default_value: what stands elsewhere, a scalar.
+        validate_indices: whether places must be in lexicographic order, without repetition. Otherwise the last value
+            of a place stays.
+        name: the operation's name.
+
+    Raises:
+        InvalidArgumentError: a place is outside of the shape, or out of order; or the shapes do not fit.
+    """
+    return SparseToDense(
+        sparse_indices,
+        output_shape,
+        sparse_values,
+        default_value,
+        validate_indices=validate_indices,
+        name=name,
+    )
+
+
 # ---------------------------------------------------------------- OneHot and sequence_mask
 
 OneHot = OpDef(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,22 +15,10 @@ from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
 from tahr.errors import Complaint
-from tahr.ops import elementwise, indexing, joining, reductions, structural
+from tahr.ops import elementwise, indexing, joining, reductions, results, structural
 from tahr.ops.slicing import slice_by
 
 # ---------------------------------------------------------------- the largest elements
-
-
-class TopK(NamedTuple):
-    """The largest elements and where they are.
-
-    Attributes:
-        values: [..., k].
-        indices: int32 [..., k].
-    """
-
-    values: Tensor
-    indices: Tensor
 
 
 TopKV2 = OpDef(
@@ -124,7 +112,7 @@ def scatter_along_last(dy: Tensor, places: Tensor, x: Tensor) -> Tensor:
     return structural.reshape(total, shape)
 
 
-def top_k(input: Any, k: Any = 1, sorted: bool = True, name: str | None = None) -> TopK:
+def top_k(input: Any, k: Any = 1, sorted: bool = True, name: str | None = None) -> results.TopKV2:
     """The `k` largest elements along the last axis, and where they are; of equals those with lower indices.
 
     Args:
@@ -139,7 +127,7 @@ def top_k(input: Any, k: Any = 1, sorted: bool = True, name: str | None = None) 
     Raises:
         ValueError, InvalidArgumentError: `input` is a scalar, or has fewer than `k` columns.
     """
-    return TopK(*TopKV2(input, k, sorted=sorted, name=name))
+    return results.TopKV2(*TopKV2(input, k, sorted=sorted, name=name))
 
 
 _IN_TOP_K = "predictions: float32, targets: T"
@@ -421,38 +409,6 @@ def _as_rows(x: Tensor) -> Tensor:
 # ---------------------------------------------------------------- unique elements
 
 
-class UniqueElements(NamedTuple):
-    """What `unique` returns.
-
-    Attributes:
-        y: the different elements, in the order in which they first occur.
-        idx: for each element of the input where it is in `y`.
-    """
-
-    y: Tensor
-    idx: Tensor
-
-
-class UniqueElementsWithCounts(NamedTuple):
-    """What `unique_with_counts` returns: as `UniqueElements`, and how often each element of `y` occurs."""
-
-    y: Tensor
-    idx: Tensor
-    count: Tensor  # pyright: ignore[reportIncompatibleMethodOverride]  # TensorFlow's name
-
-
-class Difference(NamedTuple):
-    """What `setdiff1d` returns.
-
-    Attributes:
-        out: the elements of `x` that are not in `y`, in their order.
-        idx: where they are in `x`.
-    """
-
-    out: Tensor
-    idx: Tensor
-
-
 def _unique_shape(x: Spec, *, out_idx: DType) -> list[Shape]:
     return [(UNKNOWN,), shapes.dims(x.shape, 1)]
 
@@ -487,7 +443,7 @@ def _unique_kernel(x: Array, *, out_idx: DType) -> tuple[Array, Array]:
     return y, idx.astype(out_idx.numpy)
 
 
-def unique(x: Any, out_idx: Any = dtypes.int32, name: str | None = None) -> UniqueElements:
+def unique(x: Any, out_idx: Any = dtypes.int32, name: str | None = None) -> results.Unique:
     """The different elements of a vector, and for each element which one it is.
 
     Args:
@@ -501,7 +457,7 @@ def unique(x: Any, out_idx: Any = dtypes.int32, name: str | None = None) -> Uniq
     Raises:
         ValueError: `x` is no vector.
     """
-    return UniqueElements(*Unique(x, out_idx=dtypes.as_dtype(out_idx), name=name))
+    return results.Unique(*Unique(x, out_idx=dtypes.as_dtype(out_idx), name=name))
 
 
 UniqueWithCounts = OpDef(
@@ -518,7 +474,7 @@ def _unique_with_counts_kernel(x: Array, *, out_idx: DType) -> tuple[Array, Arra
 
 def unique_with_counts(
     x: Any, out_idx: Any = dtypes.int32, name: str | None = None
-) -> UniqueElementsWithCounts:
+) -> results.UniqueWithCounts:
     """The different elements of a vector, for each element which one it is, and how often each occurs.
 
     Args:
@@ -532,7 +488,7 @@ def unique_with_counts(
     Raises:
         ValueError: `x` is no vector.
     """
-    return UniqueElementsWithCounts(*UniqueWithCounts(x, out_idx=dtypes.as_dtype(out_idx), name=name))
+    return results.UniqueWithCounts(*UniqueWithCounts(x, out_idx=dtypes.as_dtype(out_idx), name=name))
 
 
 ListDiff = OpDef("ListDiff", "x: T, y: T -> out: T, idx: out_idx", attrs={"out_idx": dtypes.int32})
@@ -551,7 +507,7 @@ def _list_diff_kernel(x: Array, y: Array, *, out_idx: DType) -> tuple[Array, Arr
     return x[idx], idx.astype(out_idx.numpy)
 
 
-def setdiff1d(x: Any, y: Any, index_dtype: Any = dtypes.int32, name: str | None = None) -> Difference:
+def setdiff1d(x: Any, y: Any, index_dtype: Any = dtypes.int32, name: str | None = None) -> results.ListDiff:
     """The elements of one vector that do not occur in another, in their order and as often as they occur.
 
     Args:
@@ -565,4 +521,4 @@ def setdiff1d(x: Any, y: Any, index_dtype: Any = dtypes.int32, name: str | None 
     Raises:
         ValueError: `x` or `y` is no vector.
     """
-    return Difference(*ListDiff(x, y, out_idx=dtypes.as_dtype(index_dtype), name=name))
+    return results.ListDiff(*ListDiff(x, y, out_idx=dtypes.as_dtype(index_dtype), name=name))

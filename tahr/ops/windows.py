@@ -779,6 +779,52 @@ def _along(axis: int, values: Array, rank: int) -> Array:
     return values.reshape(*[-1 if other == axis else 1 for other in range(rank)], 1)
 
 
+# ----------------------------------------------------------------------------------------- grayscale dilation
+
+
+def dilation(
+    x: Array, filters: Array, strides: Sequence[int], rates: Sequence[int], padding: Padding
+) -> Array:
+    """Return the maximum of pixel plus filter in each window; NaN does not count.
+
+    Args:
+        x: images, `[batch, *spatial, channels]`, real numbers.
+        filters: `[*window, channels]`.
+        strides, rates, padding: strides, dilations and padding of the window; see the module.
+
+    Returns:
+        `[batch, *out spatial, channels]`.
+    """
+    frame = _frame(x.shape[1:-1], filters.shape[:-1], strides, rates, padding)
+    y = np.full((x.shape[0], *frame.out, x.shape[-1]), _lowest(x.dtype), x.dtype)
+    for tap in _taps(frame):
+        np.fmax(y[tap.out], x[tap.pixels] + filters[tap.offset], out=y[tap.out])
+    return y
+
+
+def dilation_places(
+    x: Array, filters: Array, strides: Sequence[int], rates: Sequence[int], padding: Padding
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where the maxima of `dilation` come from; the first of equal ones counts.
+
+    Returns:
+        Indices into the flattened x and into the flattened filters, -1 where nothing counts; both
+        `[batch, *out spatial, channels]`.
+    """
+    frame = _frame(x.shape[1:-1], filters.shape[:-1], strides, rates, padding)
+    best = np.full((x.shape[0], *frame.out, x.shape[-1]), _lowest(x.dtype), x.dtype)
+    pixels, weights = np.full(best.shape, -1), np.full(best.shape, -1)
+    all_pixels = np.arange(x.size).reshape(x.shape)
+    all_weights = np.arange(filters.size).reshape(filters.shape)
+    for tap in _taps(frame):
+        total = x[tap.pixels] + filters[tap.offset]
+        wins = total > best[tap.out]
+        np.copyto(best[tap.out], total, where=wins)
+        np.copyto(pixels[tap.out], all_pixels[tap.pixels], where=wins)
+        np.copyto(weights[tap.out], all_weights[tap.offset], where=wins)
+    return pixels, weights
+
+
 # -------------------------------------------------------------------------------------------- average pooling
 
 

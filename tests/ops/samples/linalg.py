@@ -192,39 +192,6 @@ SAMPLES = [
         dtypes=("float64",),
     ),
     Sample(
-        "MatrixDiag",
-        "stack",
-        inputs=([[1.0, 2.0], [3.0, 4.0]],),
-        expected=[[[1.0, 0.0], [0.0, 2.0]], [[3.0, 0.0], [0.0, 4.0]]],
-        dtypes=NUMBERS,
-    ),
-    Sample(
-        "MatrixDiag", "empty", inputs=(np.zeros([2, 0]),), expected=np.zeros([2, 0, 0]), dtypes=("float32",)
-    ),
-    Sample("MatrixDiagPart", "wide", inputs=(A,), expected=[1.0, 0.5], dtypes=FLOATS + COMPLEX),
-    Sample(
-        "MatrixDiagPart",
-        "tall stack",
-        inputs=(STACK.swapaxes(1, 2),),
-        expected=[[0.25, 1.25], [1.75, 2.75]],
-        dtypes=("float64", "float16"),
-    ),
-    Sample(
-        "MatrixSetDiag",
-        "wide",
-        inputs=(A, [7.0, 8.0]),
-        expected=[[7.0, 2.0, 3.0], [4.0, 8.0, 6.0]],
-        dtypes=("float32", "float64", "complex64"),
-    ),
-    Sample(
-        "MatrixSetDiag",
-        "integers",
-        inputs=([[1, 2], [3, 4]], [7, 8]),
-        expected=[[7, 2], [3, 8]],
-        dtypes=INTEGERS,
-        bad=(Bad((np.ones([2, 2]), np.ones(3)), {}, ValueError, "not compatible"),),
-    ),
-    Sample(
         "MatrixBandPart",
         "lower triangle",
         inputs=(A, -1, 0),
