@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -451,7 +452,12 @@ def _convert_list(
             if dtype is not None:
                 bound[arg.type] = (dtype, arg)
                 break
-    return [_convert_one(definition, arg, v, bound) for v in values]
+    return [_convert_one(definition, _element(arg, i, v), v, bound) for i, v in enumerate(values)]
+
+
+def _element(arg: Arg, index: int, value: Any) -> Arg:
+    """The argument that one element of a list is: a constant made from it is named `values_1`."""
+    return arg if isinstance(value, Tensor) else replace(arg, name=f"{arg.name}_{index}")
 
 
 def dtype_of(value: Any) -> DType | None:

@@ -20,7 +20,7 @@ from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint
 from tahr.ops.casts import cast
-from tahr.ops.elementwise import multiply, negative
+from tahr.ops.elementwise import multiply, negative, subtract
 from tahr.ops.joining import concat
 from tahr.ops.logic import equal, select_v2
 from tahr.ops.reductions import reduce_max
@@ -29,6 +29,7 @@ from tahr.ops.structural import (
     deprecated_argument,
     expand_dims,
     range_,
+    rank as rank_of,
     reduce_sum,
     reshape,
     shape,
@@ -122,9 +123,20 @@ def _along_axis(definition: Callable[..., Tensor], logits: Any, axis: Any, name:
         raise errors.InvalidArgumentError(None, None, message)
     if axis % rank == rank - 1:
         return definition(x, name=name)
-    exchange = list(range(rank))
-    exchange[axis], exchange[-1] = exchange[-1], exchange[axis]
-    return transpose(definition(transpose(x, exchange)), exchange, name=name or "transpose")
+    dims = rank_of(x)
+    place: Any = axis if axis >= 0 else axis + dims
+    dims = rank_of(x)  # another one, as in TensorFlow, whose names follow from it
+    place %= rank
+    result = _exchanged(definition(_exchanged(x, place, dims)), place, dims, name)
+    result.set_shape(x.shape)
+    return result
+
+
+def _exchanged(x: Tensor, place: Any, rank: Tensor, name: str | None = None) -> Tensor:
+    """A tensor with a dimension and the last one exchanged, made by the operations that TensorFlow makes."""
+    last = subtract(rank, 1)
+    order = concat([range_(place), [last], range_(place + 1, last), [place]], 0)
+    return transpose(x, order, name=name or "transpose")
 
 
 # ---------------------------------------------------------------- LogSoftmax

@@ -1,7 +1,8 @@
 """Schedules: learning rates that change with the global step.
 
 Every schedule takes the step as a scalar tensor or variable and gives the rate as a scalar tensor of the
-rate's dtype. Pass the same step to the optimizer, which increments it.
+rate's dtype. Pass the same step to the optimizer, which increments it. Operations are made in TensorFlow's order:
+names, and the seeds of random operations, follow from it.
 """
 
 from __future__ import annotations
@@ -11,22 +12,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from tahr.core import convert, scopes
-from tahr.core.dtypes import DType
 from tahr.core.graph import Tensor
 from tahr.ops import casts, elementwise, logic, random, shaping, special
 
 
-def _start(learning_rate: Any, global_step: Any, function: str) -> tuple[Tensor, Tensor, DType]:
-    """The rate, the step in the rate's dtype, and that dtype."""
-    if global_step is None:
+def _start(function: str, learning_rate: Any, *parameters: Any) -> list[Tensor]:
+    """The rate, and the parameters, of which the step is the last one, in the rate's dtype."""
+    if parameters[-1] is None:
         raise ValueError(f"global_step is required for {function}.")
-    rate = convert.convert_to_tensor(learning_rate, name="learning_rate")
-    return rate, casts.cast(global_step, rate.dtype), rate.dtype
+    rate = convert.convert_to_tensor(learning_rate, name="initial_learning_rate")
+    return [rate, *(casts.cast(parameter, rate.dtype) for parameter in parameters)]
 
 
-def _periods(step: Tensor, decay_steps: Any, staircase: bool) -> Tensor:
+def _periods(step: Tensor, decay_steps: Tensor, staircase: bool) -> Tensor:
     """How many times `decay_steps` have passed; with `staircase` only whole times count."""
-    periods = step / casts.cast(decay_steps, step.dtype)
+    periods = step / decay_steps
     return elementwise.floor(periods) if staircase else periods
 
 
@@ -52,9 +52,11 @@ def exponential_decay(
         ValueError: `global_step` is None.
     """
     with scopes.name_scope(name, "ExponentialDecay", [learning_rate, global_step, decay_steps]) as scope:
-        rate, step, dtype = _start(learning_rate, global_step, "exponential_decay")
-        factor = special.pow(casts.cast(decay_rate, dtype), _periods(step, decay_steps, staircase))
-        return elementwise.multiply(rate, factor, name=scope)
+        rate, steps, factor, step = _start(
+            "exponential_decay", learning_rate, decay_steps, decay_rate, global_step
+        )
+        power = special.pow(factor, _periods(step, steps, staircase))
+        return elementwise.multiply(rate, power, name=scope)
 
 
 def natural_exp_decay(
@@ -80,8 +82,12 @@ def inverse_time_decay(
 ) -> Tensor:
     """`learning_rate / (1 + decay_rate * global_step / decay_steps)`; as `exponential_decay`."""
     with scopes.name_scope(name, "InverseTimeDecay", [learning_rate, global_step, decay_rate]) as scope:
-        rate, step, dtype = _start(learning_rate, global_step, "inverse_time_decay")
-        divisor = 1 + casts.cast(decay_rate, dtype) * _periods(step, decay_steps, staircase)
+        rate, steps, factor, step = _start(
+            "inverse_time_decay", learning_rate, decay_steps, decay_rate, global_step
+        )
+        periods = _periods(step, steps, staircase)
+        one = casts.cast(convert.constant(1), rate.dtype)
+        divisor = elementwise.add(one, elementwise.multiply(factor, periods))
         return elementwise.realdiv(rate, divisor, name=scope)
 
 
@@ -110,14 +116,18 @@ def polynomial_decay(
         ValueError: `global_step` is None.
     """
     with scopes.name_scope(name, "PolynomialDecay", [learning_rate, global_step, decay_steps]) as scope:
-        rate, step, dtype = _start(learning_rate, global_step, "polynomial_decay")
-        end, steps = casts.cast(end_learning_rate, dtype), casts.cast(decay_steps, dtype)
+        rate, end, exponent, step = _start(
+            "polynomial_decay", learning_rate, end_learning_rate, power, global_step
+        )
+        steps = casts.cast(decay_steps, rate.dtype)
         if cycle:
-            steps = steps * elementwise.maximum(elementwise.ceil(step / steps), 1)
+            steps = elementwise.multiply(steps, elementwise.maximum(elementwise.ceil(step / steps), 1))
         else:
             step = elementwise.minimum(step, steps)
-        remaining = special.pow(1 - step / steps, casts.cast(power, dtype))
-        return elementwise.add((rate - end) * remaining, end, name=scope)
+        fraction = step / steps
+        way = rate - end
+        remaining = special.pow(1 - fraction, exponent)
+        return elementwise.add(elementwise.multiply(way, remaining), end, name=scope)
 
 
 def piecewise_constant(
@@ -155,9 +165,9 @@ def piecewise_constant(
 piecewise_constant_decay = piecewise_constant
 
 
-def _cosine(turns: Any) -> Tensor:
+def _cosine(turns: Tensor) -> Tensor:
     """A cosine from 1 down to 0 while `turns` goes from 0 to 1."""
-    return 0.5 * (1.0 + special.cos(math.pi * turns))
+    return 0.5 * (1.0 + special.cos(convert.constant(math.pi, turns.dtype) * turns))
 
 
 def cosine_decay(
@@ -177,11 +187,10 @@ def cosine_decay(
 
     Source: Loshchilov and Hutter 2016, equation 5, without restarts.
     """
-    with scopes.name_scope(name, "CosineDecay", [learning_rate, global_step]) as scope:
-        rate, step, dtype = _start(learning_rate, global_step, "cosine decay")
-        steps = casts.cast(decay_steps, dtype)
+    with scopes.name_scope(name, "CosineDecay", [learning_rate, global_step]):
+        rate, steps, step = _start("cosine decay", learning_rate, decay_steps, global_step)
         fraction = (1 - alpha) * _cosine(elementwise.minimum(step, steps) / steps) + alpha
-        return elementwise.multiply(rate, fraction, name=scope)
+        return elementwise.multiply(rate, fraction)
 
 
 def cosine_decay_restarts(
@@ -210,9 +219,10 @@ def cosine_decay_restarts(
     Source: Loshchilov and Hutter 2016, section 3.
     """
     with scopes.name_scope(name, "SGDRDecay", [learning_rate, global_step]) as scope:
-        rate, step, dtype = _start(learning_rate, global_step, "cosine decay restarts")
-        growth = casts.cast(t_mul, dtype)
-        periods = step / casts.cast(first_decay_steps, dtype)  # in lengths of the first period
+        rate, steps, lowest, growth, factor, step = _start(
+            "cosine decay restarts", learning_rate, first_decay_steps, alpha, t_mul, m_mul, global_step
+        )
+        periods = step / steps  # in lengths of the first period
         # Period i begins at (1 - growth**i) / (1 - growth), a geometric sum, or at i if all are equally long.
         equal = logic.equal(growth, 1.0)
         safe = logic.select(equal, growth + 1.0, growth)
@@ -220,8 +230,8 @@ def cosine_decay_restarts(
         restarts = logic.select(equal, elementwise.floor(periods), geometric)
         begin = logic.select(equal, restarts, (1.0 - special.pow(safe, restarts)) / (1.0 - safe))
         completed = (periods - begin) / special.pow(growth, restarts)
-        height = special.pow(casts.cast(m_mul, dtype), restarts)
-        fraction = (1 - alpha) * height * _cosine(completed) + alpha
+        height = special.pow(factor, restarts)
+        fraction = (1 - lowest) * (height * _cosine(completed)) + lowest
         return elementwise.multiply(rate, fraction, name=scope)
 
 
@@ -251,18 +261,14 @@ def linear_cosine_decay(
     Source: Bello et al. 2017, "Neural optimizer search", section 5.
     """
     with scopes.name_scope(name, "LinearCosineDecay", [learning_rate, global_step]) as scope:
-        rate, step, dtype = _start(learning_rate, global_step, "linear cosine decay")
-        line, cosine, _ = _line_and_cosine(step, decay_steps, num_periods, dtype)
-        return elementwise.multiply(rate, (alpha + line) * cosine + beta, name=scope)
-
-
-def _line_and_cosine(
-    step: Tensor, decay_steps: Any, num_periods: Any, dtype: DType
-) -> tuple[Tensor, Tensor, Tensor]:
-    """A line from 1 to 0, a cosine between 1 and 0, and the step, which ends at `decay_steps`."""
-    steps, periods = casts.cast(decay_steps, dtype), casts.cast(num_periods, dtype)
-    step = elementwise.minimum(step, steps)
-    return (steps - step) / steps, _cosine(2.0 * periods * (step / steps)), step
+        rate, steps, periods, level, rest, step = _start(
+            "linear cosine decay", learning_rate, decay_steps, num_periods, alpha, beta, global_step
+        )
+        step = elementwise.minimum(step, steps)
+        line = (steps - step) / steps
+        fraction = step / steps
+        cosine = _cosine(2.0 * periods * fraction)
+        return elementwise.multiply(rate, (level + line) * cosine + rest, name=scope)
 
 
 def noisy_linear_cosine_decay(
@@ -297,10 +303,21 @@ def noisy_linear_cosine_decay(
     Source: Bello et al. 2017, "Neural optimizer search", section 5.
     """
     with scopes.name_scope(name, "NoisyLinearCosineDecay", [learning_rate, global_step]) as scope:
-        rate, step, dtype = _start(learning_rate, global_step, "noisy linear cosine decay")
-        line, cosine, step = _line_and_cosine(step, decay_steps, num_periods, dtype)
-        variance = casts.cast(initial_variance, dtype) / special.pow(
-            1.0 + step, casts.cast(variance_decay, dtype)
+        rate, steps, first_variance, decay, periods, level, rest, step = _start(
+            "noisy linear cosine decay",
+            learning_rate,
+            decay_steps,
+            initial_variance,
+            variance_decay,
+            num_periods,
+            alpha,
+            beta,
+            global_step,
         )
-        noise = random.random_normal(shaping.shape(line), stddev=special.sqrt(variance), dtype=dtype)
-        return elementwise.multiply(rate, (alpha + line + noise) * cosine + beta, name=scope)
+        step = elementwise.minimum(step, steps)
+        line = (steps - step) / steps
+        variance = first_variance / special.pow(1.0 + step, decay)
+        line += random.random_normal(line.shape, stddev=special.sqrt(variance), dtype=rate.dtype)
+        fraction = step / steps
+        cosine = _cosine(2.0 * periods * fraction)
+        return elementwise.multiply(rate, (level + line) * cosine + rest, name=scope)

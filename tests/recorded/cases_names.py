@@ -35,6 +35,7 @@ class Inputs:
         self.i = tf.placeholder(tf.int32, [4], name="i")
         self.p = tf.placeholder(tf.bool, [2, 3], name="p")
         self.flag = tf.placeholder(tf.bool, [], name="flag")
+        self.step = tf.placeholder(tf.int32, [], name="step")
         self.image = tf.placeholder(tf.float32, [1, 8, 8, 2], name="image")
         self.filter = tf.placeholder(tf.float32, [3, 3, 2, 4], name="filter")
 
@@ -181,6 +182,30 @@ EXACT: dict[str, Call] = {
     "leaky_relu": lambda tf, a: tf.nn.leaky_relu(a.x),
     "softmax": lambda tf, a: tf.nn.softmax(a.x),
     "log_softmax": lambda tf, a: tf.nn.log_softmax(a.x),
+    "softmax_inner": lambda tf, a: tf.nn.softmax(a.image, axis=1),
+    "softmax_inner_from_the_end": lambda tf, a: tf.nn.softmax(a.image, axis=-2, name="p"),
+    "log_softmax_inner": lambda tf, a: tf.nn.log_softmax(a.x, axis=0, name="p"),
+    "cosine_decay": lambda tf, a: tf.train.cosine_decay(0.1, a.step, 10, alpha=0.1),
+    "exponential_decay": lambda tf, a: tf.train.exponential_decay(0.1, a.step, 10, 0.5, staircase=True),
+    "natural_exp_decay": lambda tf, a: tf.train.natural_exp_decay(0.1, a.step, 10, 0.5),
+    "inverse_time_decay": lambda tf, a: tf.train.inverse_time_decay(0.1, a.step, 10, 0.5),
+    "polynomial_decay": lambda tf, a: tf.train.polynomial_decay(0.1, a.step, 10),
+    "linear_cosine_decay": lambda tf, a: tf.train.linear_cosine_decay(0.1, a.step, 10),
+    "noisy_linear_cosine_decay": lambda tf, a: tf.train.noisy_linear_cosine_decay(0.1, a.step, 10),
+    "slice_assign": lambda tf, a: tf.Variable([1.0, 2.0], name="w")[0].assign(3.0),
+    "pack_of_another_dtype": lambda tf, a: tf.convert_to_tensor([a.step, 2], tf.float32),
+    "multiply_by_list_with_tensor": lambda tf, a: a.v * [1.0, 2.0, a.step],
+    "ones_of_int64": lambda tf, a: tf.ones([tf.cast(a.step, tf.int64), 2]),
+    "roll": lambda tf, a: tf.roll(a.x, 1, 0),
+    "unravel_index": lambda tf, a: tf.unravel_index(a.i, [2, 3]),
+    "reduce_std": lambda tf, a: tf.math.reduce_std(a.x, 1),
+    "reduce_variance": lambda tf, a: tf.math.reduce_variance(a.x, keepdims=True),
+    "sparse_to_dense": lambda tf, a: tf.sparse_to_dense([[0, 1]], [2, 2], 1.5),
+    "matrix_square_root": lambda tf, a: tf.linalg.sqrtm(a.x @ a.m[:, :2]),
+    "dilation2d": lambda tf, a: tf.nn.dilation2d(
+        a.image, a.filter[..., 0], [1, 1, 1, 1], [1, 1, 1, 1], "SAME"
+    ),
+    "erosion2d": lambda tf, a: tf.nn.erosion2d(a.image, a.filter[..., 0], [1, 1, 1, 1], [1, 1, 1, 1], "SAME"),
     "bias_add": lambda tf, a: tf.nn.bias_add(a.x, a.v),
     "l2_loss": lambda tf, a: tf.nn.l2_loss(a.x),
     "conv2d": lambda tf, a: tf.nn.conv2d(a.image, a.filter, strides=[1, 1, 1, 1], padding="SAME"),
@@ -286,6 +311,13 @@ SCOPE: dict[str, Call] = {
     "case": lambda tf, a: tf.case([(a.flag, lambda: a.x)], default=lambda: a.y),
     "confusion_matrix": lambda tf, a: tf.confusion_matrix(a.i, a.i, 3),
     "gradients": lambda tf, a: tf.gradients(tf.reduce_sum(a.x * a.y), [a.x]),
+    "nce_loss": lambda tf, a: tf.nn.nce_loss(a.x, a.v[:2], a.i[:1, None], a.x[:1], 2, 2),
+    "sampled_softmax_loss": lambda tf, a: tf.nn.sampled_softmax_loss(
+        a.x, a.v[:2], a.i[:1, None], a.x[:1], 2, 2
+    ),
+    "sgdr_decay": lambda tf, a: tf.train.cosine_decay_restarts(0.1, a.step, 10),
+    "repeat": lambda tf, a: tf.repeat(a.x, 2, axis=0),
+    "cond_of_operations": lambda tf, a: tf.cond(a.flag, tf.no_op, tf.no_op),
     "gradients_named": lambda tf, a: tf.gradients(tf.square(a.x), [a.x], name="slopes"),
 }
 
