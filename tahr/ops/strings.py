@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,27 +38,27 @@ def _as_string_shape(x: Spec, *, scientific: bool, shortest: bool, fill: str, **
 def _as_string_kernel(
     x: Array, *, precision: int, scientific: bool, shortest: bool, width: int, fill: str
 ) -> Array:
-    formatted = _formatter(x.dtype, precision, scientific, shortest, width, fill)
-    result = np.empty(x.shape, object)
-    for index in np.ndindex(x.shape):
-        result[index] = formatted(x[index]).encode()
-    return result
+    if x.dtype.kind == "b":
+        return np.where(x, np.array(b"true", object), np.array(b"false", object))
+    result = np.empty(x.size, object)
+    if x.dtype.kind in "iu":
+        form = _printf("d", -1, width, fill)
+        result[:] = [form % v for v in x.ravel().tolist()]
+    else:
+        form = _printf("g" if shortest else "e" if scientific else "f", precision, width, fill)
+        if x.dtype.kind == "c":
+            pairs = x.ravel().tolist()
+            result[:] = [b"(%b,%b)" % (form % v.real, form % v.imag) for v in pairs]
+        else:
+            result[:] = [form % v for v in x.ravel().astype(np.float64).tolist()]
+    return result.reshape(x.shape)
 
 
-def _formatter(
-    dtype: np.dtype[Any], precision: int, scientific: bool, shortest: bool, width: int, fill: str
-) -> Callable[[Any], str]:
-    """How an element is written: by C's printf, as in TensorFlow."""
+def _printf(kind: str, precision: int, width: int, fill: str) -> bytes:
+    """How a number is written: by C's printf, as in TensorFlow."""
     size = str(width) if width > -1 else ""
-    if dtype.kind == "b":
-        return lambda v: "true" if v else "false"
-    if dtype.kind in "iu":
-        return lambda v: f"%{fill}{size}d" % int(v)
     digits = f".{precision}" if precision > -1 else ""
-    kind = "g" if shortest else "e" if scientific else "f"
-    if dtype.kind == "c":
-        return lambda v: f"(%{fill}{size}{digits}{kind},%{fill}{size}{digits}{kind})" % (v.real, v.imag)
-    return lambda v: f"%{fill}{size}{digits}{kind}" % float(v)
+    return f"%{fill}{size}{digits}{kind}".encode()
 
 
 def as_string(
