@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tahr.autodiff.gradients import UnconnectedGradients, gradients, source_tensor
 from tahr.core import convert, scopes, shapes
 from tahr.core.graph import Tensor
-from tahr.ops import control_flow, joining, structural
+from tahr.ops import control_flow, joining, scattering, structural
 from tahr.ops.tensor_array import TensorArray
 
 
@@ -102,22 +103,43 @@ def _hessian(first: Any, x: Any, options: tuple[bool, bool, int | None]) -> Tens
     value = convert.convert_to_tensor(x)
     first = convert.convert_to_tensor(first)
     flat = structural.reshape(first, [-1])
-
     count = structural.size(value)
 
-    def body(j: Tensor, rows: TensorArray) -> tuple[Tensor, TensorArray]:
-        row = gradients(flat[j], x, None, "gradients", *options, None, UnconnectedGradients.ZERO)[0]
-        return j + 1, rows.write(j, row)
+    def row(j: Tensor) -> Any:
+        return gradients(flat[j], x, None, "gradients", *options, None, UnconnectedGradients.ZERO)[0]
 
-    rows = TensorArray(value.dtype.base_dtype, count, element_shape=value.shape)
-    _, rows = control_flow.while_loop(lambda j, _: j < count, body, (convert.constant(0), rows))
-    rows = rows.stack()
+    rows = _stacked(row, count, value) if value.spec.dtype is not None else _scattered(row, count, flat)
     if shapes.is_static(value.spec.shape):
         shape: Any = value.shape.as_list() * 2
     else:
         own = structural.shape(value)
         shape = joining.concat([own, own], 0)
     return structural.reshape(rows, shape)
+
+
+def _stacked(row: Callable[[Tensor], Any], count: Tensor, like: Tensor) -> Tensor:
+    """`row(0)`, `row(1)` ... as one tensor [count, ...]; each has the shape of `like`."""
+
+    def body(j: Tensor, rows: TensorArray) -> tuple[Tensor, TensorArray]:
+        return j + 1, rows.write(j, row(j))
+
+    rows = TensorArray(like.dtype.base_dtype, count, element_shape=like.shape)
+    _, rows = control_flow.while_loop(lambda j, _: j < count, body, (convert.constant(0), rows))
+    return rows.stack()
+
+
+def _scattered(row: Callable[[Tensor], Any], count: Tensor, flat: Tensor) -> Tensor:
+    """As `_stacked`, for the dtype of a placeholder that has none yet, of which there is no TensorArray.
+
+    Each step copies all rows, [count, count].
+    """
+
+    def body(j: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        place, update = structural.reshape(j, [1, 1]), structural.reshape(row(j), [1, -1])
+        return j + 1, scattering.tensor_scatter_update(rows, place, update)
+
+    nothing = structural.zeros_like(structural.expand_dims(flat, 1) * flat)
+    return control_flow.while_loop(lambda j, _: j < count, body, (convert.constant(0), nothing))[1]
 
 
 def _as_list(value: Any) -> list[Any]:

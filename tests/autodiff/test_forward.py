@@ -163,3 +163,11 @@ def test_the_hessian_through_a_loop() -> None:
 def test_a_hessian_of_what_is_not_connected_is_an_error() -> None:
     with pytest.raises(ValueError, match="None values not supported"):
         tf.hessians(tf.constant(1.0), tf.constant(2.0))
+
+
+@pytest.mark.parametrize("shape", [None, [2]])
+def test_hessians_of_a_placeholder_without_dtype(shape: list[int] | None) -> None:
+    x = tf.placeholder(shape=shape)
+    found = tf.hessians(tf.reduce_sum(x * x * x), x)[0]
+    with tf.Session() as session:
+        np.testing.assert_allclose(session.run(found, {x: np.array([1.0, 2.0])}), [[6.0, 0.0], [0.0, 12.0]])
