@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tahr.core import dtypes
 from tahr.core.opdef import OPS, Array, Movement
 from tahr.core.shapes import Spec
 from tahr.core.sizes import evaluate, symbol
@@ -180,3 +181,110 @@ def test_unknown_sizes_are_no_view(sample: Sample) -> None:
     case, wanted = in_first_dtype(sample)
     specs = [Spec(spec.dtype, None) for spec in case.specs]
     assert moved(case, specs, wanted, {}) is None
+
+
+# ---------------------------------------------------------------- what must not be missed
+
+
+def known(op: str, *inputs: Any, **attrs: Any) -> Any:
+    """What the rule of an op says: its views or its assembly. Lists of integers and sizes are index inputs."""
+    specs: list[Spec] = []
+    for x in inputs:
+        if isinstance(x, tuple):
+            specs.append(Spec(dtypes.float32, x))
+        else:
+            value = np.array(x, dtype=object)
+            specs.append(Spec(dtypes.int32, value.shape, value))
+    opdef = OPS[op]
+    attrs = {**opdef.attrs, **attrs}
+    outs = opdef.infer(specs, attrs)
+    if opdef.view_rule is None:
+        return opdef.assembly(specs, outs, attrs)
+    views = opdef.views(specs, outs, attrs)
+    assert views is None or [view.shape for view in views] == [out.shape for out in outs]
+    return views
+
+
+N: Any = symbol("n")
+ROWS: dict[str, Any] = {"begin_mask": 1, "end_mask": 1}
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "attrs"),
+    [
+        ("Reshape", ((N, 28, 28, 1), [-1, 784]), {}),
+        ("Reshape", ((N, 12), [N, 3, 4]), {}),
+        ("ExpandDims", ((N, 3), -1), {}),
+        ("Squeeze", ((N, 1, 3), ), {"squeeze_dims": (1,)}),
+        ("Squeeze", ((N, 1, 3), ), {}),
+        ("Transpose", ((N, 8, 3), [1, 0, 2]), {}),
+        ("ReverseV2", ((N, 8), [0]), {}),
+        ("BroadcastTo", ((3,), [N, 3]), {}),
+        ("BroadcastTo", ((N, 1), [4, N, 3]), {}),
+        ("Fill", ([N, 3], ()), {}),
+        ("Slice", ((N, 8), [0, 2], [-1, 3]), {}),
+        ("Slice", ((N, 8), [1, 0], [N - 1, 8]), {}),
+        ("StridedSlice", ((N, 8), [0, 1], [0, -1], [1, 2]), ROWS),
+        ("StridedSlice", ((N, 8), [10], [20], [1]), {}),
+        ("StridedSlice", ((N, 8), [-1], [0], [1]), {"shrink_axis_mask": 1}),
+        ("StridedSlice", ((N, 8), [0], [0], [-1]), ROWS),
+        ("StridedSlice", ((8, N), [0, 0], [0, N - 1], [1, 1]), ROWS),
+        ("StridedSliceGrad", ([N, 8], [0, 1], [0, 4], [1, 1], (N, 3)), ROWS),
+        ("Split", (1, (N, 8)), {"num_split": 4}),
+        ("Split", (0, (4 * N, 8)), {"num_split": 4}),
+        ("SplitV", ((N, 8), [3, -1], 1), {"num_split": 2}),
+        ("Unpack", ((N, 8), ), {"num": 8, "axis": 1}),
+        ("MatrixDiagPart", ((N, 5, 5), ), {}),
+        ("DiagPart", ((N, N), ), {}),
+        ("Pad", ((N, 8), [[0, 0], [1, 2]]), {}),
+        ("PadV2", ((N, 8), [[1, 0], [1, 2]], ()), {}),
+        ("MirrorPad", ((N, 8), [[0, 0], [1, 2]]), {"mode": "REFLECT"}),
+        ("Tile", ((N, 8), [1, 3]), {}),
+        ("Tile", ((1, 8), [N, 1]), {}),
+        ("MatrixDiag", ((N, 8), ), {}),
+        ("Diag", ((N,), ), {}),
+        ("Roll", ((N, 8), [1, -2], [0, 1]), {}),
+        ("SpaceToDepth", ((N, 8, 8, 3), ), {"block_size": 2}),
+        ("DepthToSpace", ((N, 8, 8, 12), ), {"block_size": 2}),
+        ("SpaceToBatchND", ((N, 8, 8, 3), [2, 2], [[0, 0], [1, 1]]), {}),
+        ("SpaceToBatchND", ((N, 8, 8, 3), [2, 2], [[0, 0], [0, 0]]), {}),
+        ("BatchToSpaceND", ((4 * N, 4, 5, 3), [2, 2], [[0, 0], [1, 1]]), {}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_any_batch_size_is_known(op: str, inputs: tuple[Any, ...], attrs: dict[str, Any]) -> None:
+    assert known(op, *inputs, **attrs) is not None
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "attrs"),
+    [
+        ("Reshape", ((N, 12), [-1, 8]), {}),
+        ("BroadcastTo", ((N,), [4]), {}),
+        ("BroadcastTo", ((1,), [N - 3]), {}),
+        ("Fill", ([N - 3], ()), {}),
+        ("Slice", ((N, 8), [0, 0], [4, 8]), {}),
+        ("Slice", ((N, 8), [3, 0], [1, 8]), {}),
+        ("StridedSlice", ((N, 8), [5], [0], [1]), {"shrink_axis_mask": 1}),
+        ("StridedSlice", ((N, 8), [N - 4], [N], [1]), {}),
+        ("StridedSliceGrad", ([N, 8], [0, 1], [0, 4], [1, 1], (5, 3)), ROWS),
+        ("Split", (0, (N, 8)), {"num_split": 4}),
+        ("SplitV", ((N, 8), [3, -1], 0), {"num_split": 2}),
+        ("Unpack", ((N, 8), ), {"num": 8, "axis": 0}),
+        ("DiagPart", ((N, 8), ), {}),
+        ("Pad", ((N, 8), [[0, 0], [N - 3, 2]]), {}),
+        ("MirrorPad", ((N, 8), [[3, 0], [1, 2]]), {"mode": "REFLECT"}),
+        ("Tile", ((N, 8), [N - 3, 1]), {}),
+        ("Roll", ((N - 2, 8), [1], [0]), {}),
+        ("Roll", ((N, 8), [1], [2]), {}),
+        ("SpaceToDepth", ((N, N, 8, 3), ), {"block_size": 2}),
+        ("SpaceToBatchND", ((N, N, 8, 3), [2, 2], [[0, 0], [0, 0]]), {}),
+        ("SpaceToBatchND", ((N, 90, 3), [9 * 9], [[0, 72]]), {}),
+        ("BatchToSpaceND", ((N, 8, 8, 3), [2, 2], [[0, 0], [0, 0]]), {}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_must_be_checked_or_is_not_known_is_left_to_the_kernel(
+    op: str, inputs: tuple[Any, ...], attrs: dict[str, Any]
+) -> None:
+    assert known(op, *inputs, **attrs) is None
