@@ -1,0 +1,385 @@
+"""Matrix products: C = epilogue(A B), batched, either operand transposed.
+
+The blocked kernel follows GotoBLAS: blocks of A and B are copied ("packed") into the order in which the micro-kernel
+reads them, and the micro-kernel keeps a small block of C in registers while it walks along K. A tile is a block of C;
+tiles that follow each other in a row of blocks share the packed block of A.
+
+Source: K. Goto and R. van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3), 2008.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from tahr.backends.native import ir
+from tahr.backends.native.epilogue import Segment, broadcast
+from tahr.backends.native.ir import I1, I64, POINTER
+from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.products import (
+    AS_WRITTEN_METADATA,
+    Emitter,
+    Problem,
+    Product,
+    Size,
+    Tile,
+    blocks,
+    cover,
+    either,
+    even,
+    loop,
+    mask,
+    multiply_add,
+    table,
+    up,
+)
+from tahr.backends.native.target import Target
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """How a target's registers and caches are used.
+
+    Attributes:
+        lanes: elements of a vector register.
+        rows: rows of the micro-kernel's block of C.
+        vectors: the most vectors in a row of it.
+        packed_a, packed_b: how many elements of packed A and B a thread's scratch holds.
+        depth: the most steps along K before the block of C goes to memory.
+        accumulated: how many elements of C wait in scratch where K is cut into blocks.
+        masks: whether loads and stores of parts of a vector cost no more than whole ones.
+    """
+
+    lanes: int
+    rows: int
+    vectors: int
+    packed_a: int
+    packed_b: int
+    depth: int
+    accumulated: int
+    masks: bool
+
+    @property
+    def columns(self) -> int:
+        """Columns of the micro-kernel's widest block of C."""
+        return self.lanes * self.vectors
+
+    @property
+    def square(self) -> int:
+        """Rows and columns of the squares in which packing transposes."""
+        return min(self.rows, self.lanes)
+
+
+def blocking(product: Product, target: Target) -> Blocking:
+    """The blocking for a target: the block of C, a row of B and an element of A fill the vector registers."""
+    rows, vectors = (8, 3) if target.vector_registers >= 32 else (4, 3) if target.has_fma else (4, 2)
+    packed = (512 << 10) // product.accumulated.size
+    return Blocking(
+        lanes=target.lanes(product.accumulated.size),
+        rows=rows,
+        vectors=vectors,
+        packed_a=packed,
+        packed_b=packed,
+        depth=1024,
+        accumulated=packed // 2,
+        masks=target.has("avx512f"),
+    )
+
+
+# ---------------------------------------------------------------- sizes
+
+
+def sizes(plan: Blocking, product: Product, problem: Problem) -> list[int]:
+    """The table of the blocked kernel."""
+    depth = even(problem.k, plan.depth, 1)
+    rows, columns = _tile(plan, problem, depth)
+    packs_a, packs_b = _packs_a(plan, product, problem), _packs_b(plan, product, problem)
+    return table(problem, rows, columns, depth, packs_a, packs_b)
+
+
+def _tile(plan: Blocking, problem: Problem, depth: int) -> tuple[int, int]:
+    """Rows and columns of a tile: packed blocks fit their scratch, and there is work for several threads."""
+    rows = min(_TILE_ROWS, plan.packed_a // depth // plan.rows * plan.rows)
+    rows = even(problem.m, rows, plan.rows)
+    most = min(plan.packed_b // depth, plan.accumulated // rows) // plan.columns * plan.columns
+    # A tile has work for some microseconds; beyond that, more tiles let more threads take part.
+    least = _TILE_WORK // (rows * depth)
+    wanted = problem.n * problem.batch * blocks(problem.m, rows) // _TILES
+    return rows, even(problem.n, min(most, up(max(wanted, least, 1), plan.columns)), plan.columns)
+
+
+# A tile's most rows; its least multiplications; how many tiles are enough for every thread.
+_TILE_ROWS, _TILE_WORK, _TILES = 256, 1 << 17, 16
+
+
+def _packs_a(plan: Blocking, product: Product, problem: Problem) -> bool:
+    """Whether A is packed: not where its few uses do not pay for it."""
+    return product.is_half or problem.n > 2 * plan.columns
+
+
+def _packs_b(plan: Blocking, product: Product, problem: Problem) -> bool:
+    """Whether B is packed: not where its rows lie as the micro-kernel reads them, and are read a few times only."""
+    if product.is_half or product.transpose_b or (problem.n % plan.lanes != 0 and not plan.masks):
+        return True
+    return problem.m > 2 * plan.rows
+
+
+# ---------------------------------------------------------------- the kernel
+
+
+def kernel(plan: Blocking, product: Product, way: str = "blocked") -> Kernel:
+    """The packed, register-tiled kernel; buffers are A, B, the epilogue's operands, then its outputs."""
+    emitter = _Blocked(plan, product)
+    return Kernel(emitter.text(), emitter.scratch_bytes, product.title(way))
+
+
+_ATTRIBUTES = 'noinline "prefer-vector-width"="512"'
+_PACK = (
+    (POINTER, "source"),
+    (I64, "leading"),
+    (I64, "there"),
+    (POINTER, "packed"),
+    (I64, "width"),
+    (I64, "depth"),
+)
+_MICRO = (
+    (POINTER, "a"),
+    (I64, "row_step"),
+    (I64, "a_step"),
+    (I64, "rows"),
+    (POINTER, "b"),
+    (I64, "b_step"),
+    (I64, "last"),
+    (I64, "k"),
+    (POINTER, "c"),
+    (I1, "again"),
+)
+
+
+class _Blocked(Emitter):
+    """Writes the blocked kernel of one product."""
+
+    def __init__(self, plan: Blocking, product: Product) -> None:
+        super().__init__(product, plan.lanes, plan.masks)
+        self.plan = plan
+        offsets = (0, plan.packed_a, plan.packed_a + plan.packed_b)
+        self.packed_a, self.packed_b, self.small_c = (self.f.at(self.element, "%scratch", o) for o in offsets)
+        self.scratch_bytes = (offsets[-1] + max(plan.accumulated, plan.rows * plan.columns)) * self.bytes
+        self.helpers: dict[str, str] = {}
+        """The texts of the functions that the kernel calls."""
+
+    def text(self) -> str:
+        """The module."""
+        self._blocks()
+        micros = [self._micro(vectors) for vectors in range(1, self.plan.vectors + 1)]
+        return ir.module([*micros, *self.helpers.values(), self.f.finish(), AS_WRITTEN_METADATA])
+
+    # ------------------------------------------------------------ the micro-kernel
+
+    def _micro(self, vectors: int) -> str:
+        """The micro-kernel: the small block c (which lies dense) becomes, or is increased by, a b.
+
+        Its arguments: a, with the distances from row to row and from k to k; how many rows there are; b, with the
+        distance from k to k and the number of columns in the last vector; k; c; and whether c is increased.
+        """
+        rows, lanes, vector, element = self.plan.rows, self.plan.lanes, self.vector, self.element
+        align = lanes * self.bytes
+        f = ir.Function(f"micro{vectors}", _MICRO, attributes=_ATTRIBUTES, linkage="internal")
+        places = [(row, v) for row in range(rows) for v in range(vectors)]
+        sums = {place: f.variable(vector, "zeroinitializer") for place in places}
+        c = {(row, v): f.at(element, "%c", (row * vectors + v) * lanes) for row, v in places}
+        with f.when("%again"):
+            for place in places:
+                f.store(vector, f.load(vector, c[place], align), sums[place])
+        # Rows that are not there repeat the last one that is; nobody reads what becomes of them.
+        final = f.sub("%rows", 1)
+        lines = [f.at(element, "%a", f.mul(f.minimum(final, row), "%row_step")) for row in range(rows)]
+        runs = [Segment(lanes)] * vectors
+        if self.masks:
+            runs[-1] = Segment(lanes, mask(f, lanes, "%last"))
+        with loop(f, 0, "%k", hint="k") as k:
+            b = f.at(element, "%b", f.mul(k, "%b_step"))
+            row_of_b = [
+                runs[v].load(f, self.product.accumulated, f.at(element, b, v * lanes)) for v in range(vectors)
+            ]
+            along = f.mul(k, "%a_step")
+            for row in range(rows):
+                factor = broadcast(f, lanes, element, f.load(element, f.at(element, lines[row], along)))
+                for v in range(vectors):
+                    total = sums[row, v]
+                    f.store(
+                        vector, multiply_add(f, vector, factor, row_of_b[v], f.load(vector, total)), total
+                    )
+        for place in places:
+            f.store(vector, f.load(vector, sums[place]), c[place], align)
+        return f.finish()
+
+    # ------------------------------------------------------------ blocks
+
+    def _blocks(self) -> None:
+        """The kernel: tile after tile, block after block along K."""
+        f, size = self.f, self.size
+        self.packs_a, self.packs_b = (
+            f.value(f"icmp ne i64 {size[place]}, 0") for place in (Size.PACKS_A, Size.PACKS_B)
+        )
+        # Which block each scratch holds; -1 is none.
+        held_a, held_b = f.variable(I64, "-1"), f.variable(I64, "-1")
+        with self.tiles() as tile, loop(f, 0, size[Size.K_BLOCKS], hint="kb") as k_block:
+            k = f.mul(k_block, size[Size.KC])
+            depth = f.minimum(size[Size.KC], f.sub(size[Size.K], k))
+            a, b = self.block_of_a(tile, k), self.block_of_b(tile, k)
+            with self._unless_held(self.packs_a, held_a, tile.row_of_tiles, k_block):
+                self._pack_a(a, tile.rows, depth)
+            with self._unless_held(self.packs_b, held_b, tile.column_of_tiles, k_block):
+                self._pack_b(b, tile.columns, depth)
+            self._multiply(tile, a, b, k_block, depth)
+
+    def _unless_held(self, packs: str, held: str, block: str, k_block: str) -> AbstractContextManager[None]:
+        f = self.f
+        key = f.add(f.mul(block, self.size[Size.K_BLOCKS]), k_block)
+        differs = f.value(f"icmp ne i64 {f.load(I64, held)}, {key}")
+        f.store(I64, key, held)
+        return f.when(f.value(f"and i1 {packs}, {differs}"))
+
+    def _panels(self, columns: str) -> tuple[str, str]:
+        """How many vectors a block's columns take, and into how many panels they are cut evenly."""
+        f, lanes, vectors = self.f, self.plan.lanes, self.plan.vectors
+        count = f.div(f.add(columns, lanes - 1), lanes)
+        return count, f.div(f.add(count, vectors - 1), vectors)
+
+    def _panel(self, panel: str, panels: str, count: str) -> tuple[str, str, str]:
+        """A panel's first column, how many columns it takes, and how many vectors these are."""
+        f = self.f
+        first = f.div(f.mul(panel, count), panels)
+        vectors = f.sub(f.div(f.mul(f.add(panel, 1), count), panels), first)
+        return f.mul(first, self.lanes), f.mul(vectors, self.lanes), vectors
+
+    def _multiply(self, tile: Tile, block_a: str, block_b: str, k_block: str, depth: str) -> None:
+        """The micro-kernel over one pair of blocks; after the last along K, the epilogue."""
+        f, plan, element, size = self.f, self.plan, self.element, self.size
+        again = f.value(f"icmp ne i64 {k_block}, 0")
+        last = f.value(f"icmp eq i64 {f.add(k_block, 1)}, {size[Size.K_BLOCKS]}")
+        single = f.value(f"icmp eq i64 {size[Size.K_BLOCKS]}, 1")
+        padded_rows = f.mul(f.div(f.add(tile.rows, plan.rows - 1), plan.rows), plan.rows)
+        count, panels = self._panels(tile.columns)
+        row_step, a_step = (1, size[Size.LDA]) if self.product.transpose_a else (size[Size.LDA], 1)
+        panel_step = either(f, self.packs_a, depth, row_step)
+        row_step, a_step = either(f, self.packs_a, 1, row_step), either(f, self.packs_a, plan.rows, a_step)
+        base_a = either(f, self.packs_a, self.packed_a, block_a, POINTER)
+        with loop(f, 0, panels, hint="panel") as panel:
+            start, width, vectors = self._panel(panel, panels, count)
+            there = f.minimum(width, f.sub(tile.columns, start))
+            packed_b = f.at(element, self.packed_b, f.mul(start, depth))
+            b = either(f, self.packs_b, packed_b, f.at(self.memory, block_b, start), POINTER)
+            b_step = either(f, self.packs_b, width, size[Size.LDB])
+            tail = f.sub(there, f.sub(width, plan.lanes))
+            with loop(f, 0, tile.rows, plan.rows, hint="row") as row:
+                height = f.minimum(plan.rows, f.sub(tile.rows, row))
+                a = f.at(element, base_a, f.mul(row, panel_step))
+                # Where K is one block, one small block of C in the first-level cache is enough.
+                place = f.add(f.mul(start, padded_rows), f.mul(row, width))
+                small_c = f.at(element, self.small_c, either(f, single, 0, place))
+                arguments = (
+                    f"ptr {a}, i64 {row_step}, i64 {a_step}, i64 {height}, ptr {b}, i64 {b_step}, i64 {tail}, "
+                    f"i64 {depth}, ptr {small_c}, i1 {again}"
+                )
+                for n in range(1, plan.vectors + 1):
+                    with f.when(f.value(f"icmp eq i64 {vectors}, {n}")):
+                        f.do(f"call void @micro{n}({arguments})")
+                with f.when(last), loop(f, 0, height, hint="r") as r:
+                    column = f.add(tile.j, start)
+                    line = f.add(f.add(tile.i, row), r)
+                    offset = f.add(f.add(tile.c, f.mul(line, size[Size.LDC])), column)
+                    self.finish_row(f.at(element, small_c, f.mul(r, width)), column, offset, there)
+
+    # ------------------------------------------------------------ packing
+
+    def _pack_a(self, block: str, rows: str, depth: str) -> None:
+        """A's block as panels of the micro-kernel's rows: [panel][k][row]."""
+        f, height, leading = self.f, self.plan.rows, self.size[Size.LDA]
+        pack = self._copy(height) if self.product.transpose_a else self._transpose()
+        row_step = 1 if self.product.transpose_a else leading
+        with loop(f, 0, rows, height, hint="pa") as row:
+            source = f.at(self.memory, block, f.mul(row, row_step))
+            packed = f.at(self.element, self.packed_a, f.mul(row, depth))
+            there = f.minimum(height, f.sub(rows, row))
+            arguments = f"ptr {source}, i64 {leading}, i64 {there}, ptr {packed}, i64 {height}, i64 {depth}"
+            f.do(f"call void @{pack}({arguments})")
+
+    def _pack_b(self, block: str, columns: str, depth: str) -> None:
+        """B's block as panels of vectors: [panel][k][column]."""
+        f, leading = self.f, self.size[Size.LDB]
+        pack = self._transpose() if self.product.transpose_b else self._copy(self.plan.lanes)
+        column_step = leading if self.product.transpose_b else 1
+        count, panels = self._panels(columns)
+        with loop(f, 0, panels, hint="pb") as panel:
+            start, width, _ = self._panel(panel, panels, count)
+            source = f.at(self.memory, block, f.mul(start, column_step))
+            packed = f.at(self.element, self.packed_b, f.mul(start, depth))
+            there = f.minimum(width, f.sub(columns, start))
+            arguments = f"ptr {source}, i64 {leading}, i64 {there}, ptr {packed}, i64 {width}, i64 {depth}"
+            f.do(f"call void @{pack}({arguments})")
+
+    def _copy(self, unit: int) -> str:
+        """The function that packs lines which lie as they shall, `unit` elements at a time."""
+        f = ir.Function(f"copy{unit}", _PACK, attributes=_ATTRIBUTES, linkage="internal")
+        with loop(f, 0, "%depth", hint="k") as k:
+            line = f.at(self.memory, "%source", f.mul(k, "%leading"))
+            packed = f.at(self.element, "%packed", f.mul(k, "%width"))
+
+            def run(column: str, run: Segment) -> None:
+                value = run.load(f, self.product.dtype, f.at(self.memory, line, column))
+                run.store(f, self.product.accumulated, value, f.at(self.element, packed, column))
+
+            cover(f, "%there", unit, run)
+        return self._helper(f)
+
+    def _transpose(self) -> str:
+        """The function that packs lines which lie across, square by square; one that is not there repeats the last."""
+        f = ir.Function("transpose", _PACK, attributes=_ATTRIBUTES, linkage="internal")
+        size = self.plan.square
+        final = f.sub("%there", 1)
+        with loop(f, 0, "%width", size, hint="line") as line:
+            numbers = [f.minimum(f.add(line, r), final) for r in range(size)]
+            lines = [f.at(self.memory, "%source", f.mul(number, "%leading")) for number in numbers]
+            packed = f.at(self.element, "%packed", line)
+
+            def run(k: str, run: Segment) -> None:
+                values = [run.load(f, self.product.dtype, f.at(self.memory, source, k)) for source in lines]
+                place, step = f.at(self.element, packed, f.mul(k, "%width")), "1"
+                if run.width is not None:
+                    values, step = _transposed(f, values, self.element), "%width"
+                for row, value in enumerate(values):
+                    address = f.at(self.element, place, f.mul(row, step))
+                    run.store(f, self.product.accumulated, value, address)
+
+            cover(f, "%depth", size, run)
+        return self._helper(f)
+
+    def _helper(self, f: ir.Function) -> str:
+        self.helpers[f.name] = f.finish()
+        return f.name
+
+
+def _transposed(f: ir.Function, rows: Sequence[str], element: str) -> list[str]:
+    """The columns of a square of vectors, whose size is a power of two.
+
+    Source: interleaving each row of the first half with its counterpart in the second is a perfect shuffle of the
+    elements' addresses; log2(size) of them exchange rows and columns (Stone, "Parallel processing with the perfect
+    shuffle", 1971).
+    """
+    half = len(rows) // 2
+    kind = ir.vector(len(rows), element)
+    low = [x for i in range(half) for x in (i, 2 * half + i)]
+    high = [x for i in range(half, 2 * half) for x in (i, 2 * half + i)]
+    values = list(rows)
+    for _ in range(half.bit_length()):
+        pairs = zip(values[:half], values[half:])
+        values = [_shuffle(f, kind, a, b, order) for a, b in pairs for order in (low, high)]
+    return values
+
+
+def _shuffle(f: ir.Function, kind: str, a: str, b: str, order: Sequence[int]) -> str:
+    indices = "<" + ", ".join(f"i32 {i}" for i in order) + ">"
+    return f.value(f"shufflevector {kind} {a}, {kind} {b}, <{len(order)} x i32> {indices}")

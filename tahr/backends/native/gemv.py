@@ -1,0 +1,284 @@
+"""Products of a matrix and a vector, and products so small that the loops around them would cost more than they do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tahr.backends.native import ir
+from tahr.backends.native.epilogue import Segment, addresses, emit
+from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.products import (
+    AS_WRITTEN_METADATA,
+    Emitter,
+    Problem,
+    Product,
+    Size,
+    Tile,
+    even,
+    loop,
+    mask,
+    multiply_add,
+    table,
+)
+from tahr.backends.native.target import Target
+
+# The most elements of C that a tile accumulates in scratch; the least multiplications worth a tile; enough tiles.
+_TILE, _WORK, _TILES = 2048, 1 << 15, 16
+# Rows of the matrix that are read at once.
+_STREAMS = 8
+
+
+def vector_sizes(product: Product, problem: Problem, is_row: bool) -> list[int]:
+    """The table of the kernel for one row (or one column) of C."""
+    count = problem.n if is_row else problem.m
+    least = -(-_WORK // max(problem.k, 1))
+    tile = even(count, min(_TILE, max(count * problem.batch // _TILES, least)), 128)
+    return table(problem, 1 if is_row else tile, tile if is_row else 1, problem.k)
+
+
+def vector(product: Product, target: Target, is_row: bool) -> Kernel:
+    """The kernel for one row (or one column) of C: a matrix times a vector, which lies dense.
+
+    The matrix is read once, in place: its rows are either the sum's terms or what the vector is multiplied with.
+    """
+    emitter = _Vector(product, target.lanes(product.accumulated.size), target.has("avx512f"), is_row)
+    return Kernel(
+        emitter.text(), _TILE * product.accumulated.size, product.title("row" if is_row else "column")
+    )
+
+
+class _Vector(Emitter):
+    """Writes the kernel for one row or column of C."""
+
+    def __init__(self, product: Product, lanes: int, masks: bool, is_row: bool) -> None:
+        super().__init__(product, lanes, masks)
+        self.is_row = is_row
+
+    def text(self) -> str:
+        """The module."""
+        f = self.f
+        with self.tiles() as tile:
+            a, b = self.block_of_a(tile, 0), self.block_of_b(tile, 0)
+            if self.is_row:
+                matrix, x, count, leading = b, a, tile.columns, self.size[Size.LDB]
+                sums_rows = not self.product.transpose_b
+            else:
+                matrix, x, count, leading = a, b, tile.rows, self.size[Size.LDA]
+                sums_rows = self.product.transpose_a
+            (self._sum_of_rows if sums_rows else self._dot_products)(matrix, leading, x, count)
+            self._finish(tile, count)
+        return ir.module([f.finish(), AS_WRITTEN_METADATA])
+
+    def _finish(self, tile: Tile, count: str) -> None:
+        f, ldc = self.f, self.size[Size.LDC]
+        offset = f.add(f.add(tile.c, f.mul(tile.i, ldc)), tile.j)
+        if self.is_row:
+            self.finish_row("%scratch", tile.j, offset, count)
+            return
+        epilogue = self.product.epilogue
+        with loop(f, 0, count, hint="i") as i:
+            places = addresses(f, epilogue, self.buffers[2:], tile.j, f.add(offset, f.mul(i, ldc)))
+            emit(f, epilogue, f.load(self.element, f.at(self.element, "%scratch", i)), places, Segment())
+
+    # ------------------------------------------------------------ y = sum over k of x[k] row[k]
+
+    def _sum_of_rows(self, matrix: str, leading: str, x: str, count: str) -> None:
+        f, k = self.f, self.size[Size.K]
+        zeros = f"i8 0, i64 {f.mul(count, self.bytes)}, i1 false"
+        f.do(f"call void @llvm.memset.p0.i64(ptr align 64 %scratch, {zeros})")
+        whole = f.mul(f.div(k, _STREAMS), _STREAMS)
+        for start, end, rows in ((0, whole, _STREAMS), (whole, k, 1)):
+            with loop(f, start, end, rows, hint="k") as first:
+                self._add_rows(matrix, leading, x, count, [f.add(first, r) for r in range(rows)])
+
+    def _add_rows(self, matrix: str, leading: str, x: str, count: str, rows: Sequence[str]) -> None:
+        f = self.f
+        factors = [Segment().load(f, self.product.dtype, f.at(self.memory, x, row)) for row in rows]
+        lines = [f.at(self.memory, matrix, f.mul(row, leading)) for row in rows]
+
+        def run(at: str, run: Segment) -> None:
+            kind = run.type(self.element)
+            place = f.at(self.element, "%scratch", at)
+            # Two chains of additions: one would wait for each of its links.
+            sums = [
+                run.load(f, self.product.accumulated, place),
+                run.splat(f, self.element, ir.number(0.0, self.element)),
+            ]
+            for i, (factor, line) in enumerate(zip(factors, lines)):
+                elements = run.load(f, self.product.dtype, f.at(self.memory, line, at))
+                sums[i % 2] = multiply_add(f, kind, run.splat(f, self.element, factor), elements, sums[i % 2])
+            total = f.value(f"fadd {kind} {sums[0]}, {sums[1]}") if len(rows) > 1 else sums[0]
+            run.store(f, self.product.accumulated, total, place)
+
+        if self.masks:
+            with loop(f, 0, count, self.lanes, hint="c") as at:
+                run(at, Segment(self.lanes, mask(f, self.lanes, f.sub(count, at))))
+        else:
+            whole = f.mul(f.div(count, self.lanes), self.lanes)
+            with loop(f, 0, whole, self.lanes, hint="c") as at:
+                run(at, Segment(self.lanes))
+            with loop(f, whole, count, hint="c") as at:
+                run(at, Segment())
+
+    # ------------------------------------------------------------ y[i] = sum over k of row[i][k] x[k]
+
+    def _dot_products(self, matrix: str, leading: str, x: str, count: str) -> None:
+        f, k = self.f, self.size[Size.K]
+        whole = k if self.masks else f.mul(f.div(k, self.lanes), self.lanes)
+        final = f.sub(count, 1)
+        with loop(f, 0, count, _STREAMS, hint="p") as first:
+            numbers = [f.add(first, r) for r in range(_STREAMS)]
+            # Rows that are not there repeat the last one that is.
+            lines = [
+                f.at(self.memory, matrix, f.mul(f.minimum(number, final), leading)) for number in numbers
+            ]
+            sums = [f.variable(self.vector, "zeroinitializer") for _ in lines]
+            with loop(f, 0, whole, self.lanes, hint="k") as at:
+                run = Segment(self.lanes, mask(f, self.lanes, f.sub(k, at)) if self.masks else None)
+                self._add_products(x, lines, sums, at, run)
+            zero = ir.number(-0.0, self.element)
+            suffix = f"v{self.lanes}{'f64' if self.bytes == 8 else 'f32'}"
+            totals = [
+                f.variable(
+                    self.element,
+                    f.value(
+                        f"call reassoc {self.element} @llvm.vector.reduce.fadd.{suffix}"
+                        f"({self.element} {zero}, {self.vector} {f.load(self.vector, total)})"
+                    ),
+                )
+                for total in sums
+            ]
+            if not self.masks:
+                with loop(f, whole, k, hint="k") as at:
+                    self._add_products(x, lines, totals, at, Segment())
+            for number, total in zip(numbers, totals):
+                with f.when(f.value(f"icmp slt i64 {number}, {count}")):
+                    f.store(self.element, f.load(self.element, total), f.at(self.element, "%scratch", number))
+
+    def _add_products(self, x: str, lines: Sequence[str], sums: Sequence[str], at: str, run: Segment) -> None:
+        f, dtype, kind = self.f, self.product.dtype, run.type(self.element)
+        factor = run.load(f, dtype, f.at(self.memory, x, at))
+        for line, total in zip(lines, sums):
+            elements = run.load(f, dtype, f.at(self.memory, line, at))
+            f.store(kind, multiply_add(f, kind, elements, factor, f.load(kind, total)), total)
+
+
+# ---------------------------------------------------------------- tiny products
+
+# The most elements of a tiny B, or C; the most terms of a tiny product's sums; rows of a tile.
+_TINY, _TINY_SUM, _TINY_ROWS = 32, 4096, 1 << 14
+
+
+def tiny_constants(
+    product: Product, problem: Problem, known: tuple[int | None, int | None, int | None]
+) -> tuple[int | None, int | None, int | None] | None:
+    """The sizes that the kernel of a tiny product holds as constants; None if it is none."""
+    m, n, k = known
+    if problem.batch != 1 or problem.ldc != problem.n:
+        return None
+    if n and k and n * k <= _TINY and not product.transpose_a and problem.lda == k:
+        return None, n, k
+    if m and n and m * n <= _TINY // 2 and problem.k <= _TINY_SUM:
+        return m, n, None
+    return None
+
+
+def tiny_sizes(problem: Problem) -> list[int]:
+    """The table of a tiny product."""
+    return table(problem, min(max(problem.m, 1), _TINY_ROWS), max(problem.n, 1), max(problem.k, 1))
+
+
+def tiny(product: Product, m: int | None, n: int | None, k: int | None) -> Kernel:
+    """The kernel of a tiny product: either B, or C, is held in registers."""
+    emitter = _Tiny(product, 1, masks=False)
+    assert n is not None
+    if k is not None:
+        emitter.rows(n, k)
+    else:
+        assert m is not None
+        emitter.sums(m, n)
+    return Kernel(ir.module([emitter.f.finish(), AS_WRITTEN_METADATA]), 0, product.title("tiny"))
+
+
+class _Tiny(Emitter):
+    """Writes the kernels of tiny products."""
+
+    def rows(self, n: int, k: int) -> None:
+        """Row after row of a dense C = A B; a loop that LLVM vectorizes."""
+        f = self.f
+        with self.tiles() as tile:
+            a, b = self.block_of_a(tile, 0), self.block_of_b(tile, 0)
+            of_b = {(p, j): self._element(b, *self._place_in_b(p, j)) for p in range(k) for j in range(n)}
+            with f.loop(0, tile.rows, hint="row") as row:
+                line = f.mul(row, k)
+                of_a = [self._element(a, f.add(line, p)) for p in range(k)]
+                offset = f.add(tile.c, f.mul(f.add(tile.i, row), n))
+                self._finish(
+                    [self._sum([(of_a[p], of_b[p, j]) for p in range(k)]) for j in range(n)], n, offset
+                )
+
+    def sums(self, m: int, n: int) -> None:
+        """Every element of C at once, each as a few interleaved sums."""
+        f, size = self.f, self.size
+        streams = 4 if m * n <= 4 else 1
+        with self.tiles() as tile:
+            a, b = self.block_of_a(tile, 0), self.block_of_b(tile, 0)
+            zero = ir.number(0.0, self.element)
+            sums = {
+                (s, i, j): f.variable(self.element, zero)
+                for s in range(streams)
+                for i in range(m)
+                for j in range(n)
+            }
+            whole = f.mul(f.div(size[Size.K], streams), streams)
+            for start, end, count in ((0, whole, streams), (whole, size[Size.K], 1)):
+                with loop(f, start, end, count, hint="k") as first:
+                    for s in range(count):
+                        k = f.add(first, s)
+                        of_a = [self._element(a, *self._place_in_a(i, k)) for i in range(m)]
+                        of_b = [self._element(b, *self._place_in_b(k, j)) for j in range(n)]
+                        for i in range(m):
+                            for j in range(n):
+                                total = sums[s, i, j]
+                                before = f.load(self.element, total)
+                                after = multiply_add(f, self.element, of_a[i], of_b[j], before)
+                                f.store(self.element, after, total)
+            for i in range(m):
+                row = [self._total([sums[s, i, j] for s in range(streams)]) for j in range(n)]
+                self._finish(row, n, f.add(tile.c, i * n))
+
+    def _place_in_a(self, i: int | str, k: int | str) -> tuple[str, int | str]:
+        leading = self.size[Size.LDA]
+        return (self.f.mul(k, leading), i) if self.product.transpose_a else (self.f.mul(i, leading), k)
+
+    def _place_in_b(self, k: int | str, j: int | str) -> tuple[str, int | str]:
+        leading = self.size[Size.LDB]
+        return (self.f.mul(j, leading), k) if self.product.transpose_b else (self.f.mul(k, leading), j)
+
+    def _element(self, base: str, *places: int | str) -> str:
+        f = self.f
+        address = base
+        for place in places:
+            address = f.at(self.memory, address, place)
+        return Segment().load(f, self.product.dtype, address)
+
+    def _sum(self, terms: Sequence[tuple[str, str]]) -> str:
+        f = self.f
+        total = f.value(f"fmul {self.element} {terms[0][0]}, {terms[0][1]}")
+        for a, b in terms[1:]:
+            total = multiply_add(f, self.element, a, b, total)
+        return total
+
+    def _total(self, parts: Sequence[str]) -> str:
+        f = self.f
+        values = [f.load(self.element, part) for part in parts]
+        while len(values) > 1:
+            values = [f.value(f"fadd {self.element} {a}, {b}") for a, b in zip(values[::2], values[1::2])]
+        return values[0]
+
+    def _finish(self, row: Sequence[str], n: int, offset: str) -> None:
+        """The epilogue of one row: a row's operands are read before anything of it is written."""
+        f, epilogue = self.f, self.product.epilogue
+        for j, value in enumerate(row):
+            places = addresses(f, epilogue, self.buffers[2:], j, f.add(offset, j))
+            emit(f, epilogue, value, places, Segment())
