@@ -94,6 +94,16 @@ class Cell:
         assert self._array is not None
         return self._array
 
+    def take(self) -> Array:
+        """The value, to be changed in place; until `give`, whoever wants it waits. The caller holds the lock."""
+        array = self.writable()
+        self._array = None
+        return array
+
+    def give(self, array: Array) -> None:
+        """Puts back what was taken."""
+        self._array = array
+
     def update(self, change: Callable[[Array], Array]) -> Array:
         """Changes the value in place: `change(array)` returns the array."""
         with self.lock:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from tahr.core.opdef import OpDef
+from tahr.core.opdef import Elementwise, OpDef
 from tahr.program import check
 from tahr.program.node import Program
 from tahr.program.passes import canonicalize, expand, fold, simplify, stabilize
@@ -70,3 +70,17 @@ _FOR_NUMPY = passes(keeps=_has_kernel)
 def for_numpy(program: Program) -> Program:
     """The passes for the reference backend, which keeps each composite that has a NumPy kernel."""
     return run(program, _FOR_NUMPY)
+
+
+def _has_form(opdef: OpDef) -> bool:
+    """Whether the native backend compiles an op as it is, or nothing is won by taking it apart."""
+    form = opdef.form
+    return isinstance(form, Elementwise) and form.scalar is not None
+
+
+_FOR_NATIVE = passes(keeps=_has_form)
+
+
+def for_native(program: Program) -> Program:
+    """The passes for the native backend, which takes composites apart where it has no form for the whole."""
+    return run(program, _FOR_NATIVE)

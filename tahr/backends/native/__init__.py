@@ -1,0 +1,1 @@
+"""The native backend: plans compiled to machine code by LLVM."""

@@ -1,0 +1,369 @@
+"""Runs native plans: binds them to exact sizes, hands arrays to segments, and calls NumPy for the rest."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from tahr import errors
+from tahr.backends import numpy as reference
+from tahr.backends.base import Executor, Run, runtime_error
+from tahr.backends.native import plan as plans, runtime
+from tahr.backends.native.fuse import Place
+from tahr.backends.native.lower import Bind, Partial, Ref
+from tahr.backends.native.plan import HostStep, NativePlan, Segment, Unplannable
+from tahr.backends.native.roles import Role, extent
+from tahr.core import sizes
+from tahr.core.convert import Const
+from tahr.core.opdef import Array
+from tahr.core.views import View
+from tahr.plan.plan import Plan
+from tahr.program.node import Value
+from tahr.program.passes import pipeline
+
+# For how many exact sizes a plan keeps what it has worked out; past that it starts afresh.
+MAX_BINDINGS = 64
+# The run of a plan from which on it is compiled: what runs once never waits for a compiler.
+COMPILED_FROM = 2
+# Every buffer of an arena begins at a multiple of this many bytes.
+ALIGNMENT = 64
+
+
+# ---------------------------------------------------------------- storage
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where temporary storages lie in an arena, in bytes, and how large it is."""
+
+    offsets: dict[Value | Partial, int]
+    size: int
+
+
+def _laid_out(spans: Mapping[Value | Partial, tuple[int, int, int]]) -> _Layout:
+    """Places storages so that those in use at the same time do not overlap, the largest first.
+
+    Args:
+        spans: for each its size in bytes, and the first and last step that uses it.
+    """
+    offsets: dict[Value | Partial, int] = {}
+    placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
+    total = 0
+    for storage, (size, first, last) in sorted(spans.items(), key=lambda item: -item[1][0]):
+        size = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
+        offset = 0
+        for start, end, begins, ends in sorted(p for p in placed if p[2] <= last and first <= p[3]):
+            if offset + size <= start:
+                break
+            offset = max(offset, end)
+        offsets[storage] = offset
+        placed.append((offset, offset + size, first, last))
+        total = max(total, offset + size)
+    return _Layout(offsets, total)
+
+
+class _BoundSegment:
+    """A segment for exact sizes.
+
+    Attributes:
+        segment: what it binds.
+        steps: the calls of kernels.
+        inputs, cells, outputs, fixed: the slots of the table that each run fills in.
+    """
+
+    def __init__(self, segment: Segment, bound: Mapping[str, int]) -> None:
+        self.segment = segment
+        binds: list[Bind] = []
+        counts: dict[Partial, int] = {}
+        for call in segment.calls:
+            made, partials = call.bind(bound)
+            binds += made
+            counts.update(partials)
+        self._slots: dict[Ref, int] = {}
+        spans: dict[Value | Partial, tuple[int, int, int]] = {}
+        outside = {*segment.inputs, *segment.outputs, *segment.cells}
+        for i, bind in enumerate(binds):
+            for ref in bind.buffers:
+                exact = replace(ref, offset=sizes.evaluate(ref.offset, bound))  # pyright: ignore[reportArgumentType]
+                self._slots.setdefault(exact, len(self._slots) + 1)
+                if ref.storage not in outside:
+                    size, first, _ = spans.get(ref.storage, (self._bytes(ref.storage, counts, bound), i, i))
+                    spans[ref.storage] = size, first, i
+        self.layout = _laid_out(spans)
+        self.steps = runtime.Steps(
+            [
+                runtime.Step(
+                    replace(b.kernel, scratch=max(b.bound.scratch, b.kernel.scratch)),
+                    [self._slots[replace(r, offset=sizes.evaluate(r.offset, bound))] for r in b.buffers],  # pyright: ignore[reportArgumentType]
+                    b.bound.sizes,
+                    b.bound.tiles,
+                )
+                for b in binds
+            ]
+        )
+        self.shapes = {v: _exact(v, bound) for v in segment.outputs}
+        self._frames: list[tuple[runtime.Frame, Array]] = []
+        self._places: dict[Value, list[tuple[int, int]]] = {}
+        for ref, slot in self._slots.items():
+            if ref.storage in outside:
+                assert isinstance(ref.storage, Value) and isinstance(ref.offset, int)
+                self._places.setdefault(ref.storage, []).append((slot, ref.offset * _itemsize(ref.storage)))
+
+    @staticmethod
+    def _bytes(storage: Value | Partial, counts: Mapping[Partial, int], bound: Mapping[str, int]) -> int:
+        if isinstance(storage, Partial):
+            return counts[storage] * storage.dtype.size
+        return math.prod(_exact(storage, bound)) * _itemsize(storage)
+
+    def _frame(self) -> tuple[runtime.Frame, Array]:
+        """A table with an arena; each run in flight has its own."""
+        try:
+            return self._frames.pop()
+        except IndexError:
+            frame = runtime.Frame(len(self._slots) + 1, self.steps.scratch, self.steps.widest)
+            arena = runtime.aligned(self.layout.size)
+            for ref, slot in self._slots.items():
+                found = self.layout.offsets.get(ref.storage)
+                if found is not None:
+                    assert isinstance(ref.offset, int)
+                    frame.buffers[slot] = arena.ctypes.data + found + ref.offset * _itemsize(ref.storage)
+            return frame, arena
+
+    def run(self, arrays: dict[Value, Any], cells: Mapping[Value, Any]) -> None:
+        """Runs the segment: reads inputs from `arrays`, and puts outputs there."""
+        frame, arena = self._frame()
+        held: list[Any] = []
+        with ExitStack() as stack:
+            for value in self.segment.inputs:
+                self._give(frame, value, arrays[value], held)
+            for value, shape in self.shapes.items():
+                assert value.dtype is not None
+                array = arrays[value] = np.empty(shape, value.dtype.numpy)
+                self._give(frame, value, array, held)
+            self._take_cells(frame, cells, stack, held)
+            code = runtime.runtime().run(self.steps, frame)
+        self._frames.append((frame, arena))
+        if code:
+            raise errors.InternalError(None, None, f"a kernel reported {code}")
+
+    def _give(self, frame: runtime.Frame, value: Value, array: Array, held: list[Any]) -> None:
+        array = _dense_array(array)
+        held.append(array)
+        for slot, offset in self._places.get(value, ()):
+            frame.buffers[slot] = array.ctypes.data + offset
+
+    def _take_cells(
+        self, frame: runtime.Frame, cells: Mapping[Value, Any], stack: ExitStack, held: list[Any]
+    ) -> None:
+        """Variables that are written are taken out of the session, so that nobody sees them half changed."""
+        written = {cells[v]: v for v in self.segment.written}
+        for cell in sorted(written, key=id):  # one order for all threads, so that none waits for another
+            stack.enter_context(cell.lock)
+        for cell, value in written.items():
+            array = cell.take()
+            stack.callback(cell.give, array)
+            _check(value, array)
+            self._give(frame, value, array, held)
+        for value in self.segment.cells:
+            if value not in self.segment.written:
+                array = cells[value].read()
+                _check(value, array)
+                self._give(frame, value, array, held)
+
+
+def _check(value: Value, array: Array) -> None:
+    """Native code trusts shapes: a variable must have the one that it was made with."""
+    if array.shape != tuple(value.node.attrs["shape"]) or not array.flags.c_contiguous:
+        raise _Unexpected
+
+
+class _Unexpected(Exception):
+    """An array is not what the plan was made for; nothing was computed with it."""
+
+
+def _dense_array(array: Any) -> Array:
+    """An array whose elements lie in row-major order without gaps, aligned; a copy where it is none."""
+    array = np.asarray(array, order="C")
+    return array if array.flags.aligned else array.copy()
+
+
+def _exact(value: Value, bound: Mapping[str, int]) -> tuple[int, ...]:
+    assert value.shape is not None
+    return tuple(sizes.evaluate(d, bound) for d in value.shape)  # pyright: ignore[reportArgumentType]
+
+
+def _itemsize(storage: Value | Partial) -> int:
+    if isinstance(storage, Partial):
+        return storage.dtype.size
+    dtype = storage.node.attrs["dtype"] if "shape" in storage.node.attrs and storage.node.opdef.name in ("VariableV2", "VarHandleOp") else storage.dtype
+    assert dtype is not None
+    return dtype.size
+
+
+class Binding:
+    """A plan for exact sizes."""
+
+    def __init__(self, plan: NativePlan, bound: Mapping[str, int]) -> None:
+        self.plan = plan
+        self.bound = bound
+        self.items = [
+            _BoundSegment(item, bound) if isinstance(item, Segment) else item for item in plan.items
+        ]
+        self._arrays: dict[Value, Any] = {}
+        for value, role in _given(plan):
+            if role is Role.CONSTANT:
+                self._arrays[value] = _dense_array(value.node.attrs["value"])
+            elif role is Role.EXTENT:
+                assert value.dtype is not None
+                count = sizes.evaluate(extent(value.node), bound)  # pyright: ignore[reportArgumentType]
+                self._arrays[value] = np.asarray(count).astype(value.dtype.numpy)
+            else:
+                self._arrays[value] = plans.constant_array(value, bound)
+
+    def run(self, values: Sequence[Any], cells: Mapping[Value, Any], executor: Executor, run: Run) -> list[Any]:
+        """Runs the plan."""
+        arrays = dict(self._arrays)
+        arrays.update(zip(self.plan.program.inputs, values))
+        for item, frees in zip(self.items, self.plan.frees):
+            if isinstance(item, _BoundSegment):
+                item.run(arrays, cells)
+            else:
+                self._host(item, arrays, cells, executor, run)
+            for value in frees:
+                arrays.pop(value, None)
+        return [self._fetch(v, arrays, cells) for v in self.plan.program.outputs]
+
+    def _host(
+        self, step: HostStep, arrays: dict[Value, Any], cells: Mapping[Value, Any], executor: Executor, run: Run
+    ) -> None:
+        node = step.node
+        needs = [self._fetch(v, arrays, cells, is_host=True) for v in node.inputs]
+        try:
+            if step.takes_context:
+                result = step.run(executor.context(run, node.op), *needs)
+            else:
+                result = step.run(*needs)
+        except Exception as error:
+            failure = runtime_error(node.op, error, needs)
+            if failure is error:
+                raise
+            raise failure from error
+        found = result if isinstance(result, (tuple, list)) else (result,)
+        arrays.update(zip(node.outputs, found))
+
+    def _fetch(
+        self, value: Value, arrays: Mapping[Value, Any], cells: Mapping[Value, Any], is_host: bool = False
+    ) -> Any:
+        if value in cells:
+            return cells[value] if is_host else cells[value].read()
+        if value in arrays:
+            return arrays[value]
+        place = self.plan.places[value]
+        root = place.root
+        array = cells[root].read() if root in cells else arrays[root]
+        return self._viewed(array, place)
+
+    def _viewed(self, array: Array, place: Place) -> Array:
+        """The array of a view."""
+        view = place.view
+        shape = tuple(sizes.evaluate(d, self.bound) for d in view.shape)  # pyright: ignore[reportArgumentType]
+        array = _dense_array(array)
+        if view.is_dense:
+            return array.reshape(shape)
+        flat = array.reshape(-1)[sizes.evaluate(view.offset, self.bound) :]  # pyright: ignore[reportArgumentType]
+        strides = [sizes.evaluate(s, self.bound) * array.itemsize for s in view.strides]  # pyright: ignore[reportArgumentType]
+        return np.lib.stride_tricks.as_strided(flat, shape, strides, writeable=False)
+
+
+def _given(plan: NativePlan) -> list[tuple[Value, Role]]:
+    """Values that are there before a run, and the same in each of equal sizes."""
+    found: list[tuple[Value, Role]] = []
+    for node, role in plan.node_roles.items():
+        if role in (Role.CONSTANT, Role.KNOWN, Role.EXTENT):
+            found += [(v, role) for v in node.outputs]
+    return found
+
+
+# ---------------------------------------------------------------- the backend
+
+
+class _Record:
+    """What the backend knows of one plan of the reference backend.
+
+    Attributes:
+        runs: how often it ran.
+        native: its native form; None until it is made, or where it cannot be.
+        reason: why it has no native form.
+    """
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.native: NativePlan | None = None
+        self.reason = ""
+        self.bindings: dict[tuple[int, ...], Binding] = {}
+        self.lock = threading.RLock()
+
+
+class Backend:
+    """Runs plans natively from their second run on.
+
+    Args:
+        compiled_from: the run from which on a plan is compiled.
+    """
+
+    def __init__(self, compiled_from: int = COMPILED_FROM) -> None:
+        self._compiled_from = compiled_from
+
+    def execute(self, plan: Plan, values: Sequence[Any], executor: Executor, run: Run) -> list[Any]:
+        """Runs one plan; see `numpy.execute`."""
+        record = _records.get(plan)
+        if record is None:
+            record = _records.setdefault(plan, _Record())
+        record.runs += 1
+        if record.runs < self._compiled_from or record.reason:
+            return reference.execute(plan, values, executor, run)
+        binding = self._binding(record, plan, values)
+        if binding is None:
+            return reference.execute(plan, values, executor, run)
+        store: Any = run.store
+        cells = {v: store.cell(key, op) for v, key, op in binding.plan.variables}
+        try:
+            return binding.run(values, cells, executor, run)
+        except _Unexpected:
+            return reference.execute(plan, values, executor, run)
+
+    def _binding(self, record: _Record, plan: Plan, values: Sequence[Any]) -> Binding | None:
+        with record.lock:
+            if record.native is None and not record.reason:
+                try:
+                    record.native = plans.make_plan(pipeline.for_native(plan.program))
+                    if not record.native.segments:
+                        record.reason = "nothing in it is native"
+                except Unplannable as error:
+                    record.reason = str(error)
+            native = record.native
+            if native is None or record.reason:
+                return None
+            exact = tuple(values[i].shape[axis] for _, i, axis in native.symbols)
+            found = record.bindings.get(exact)
+            if found is None:
+                if len(record.bindings) >= MAX_BINDINGS:
+                    record.bindings.clear()
+                bound = {name: size for (name, _, _), size in zip(native.symbols, exact)}
+                found = record.bindings[exact] = Binding(native, bound)
+            return found
+
+
+_records: WeakKeyDictionary[Plan, _Record] = WeakKeyDictionary()
+
+
+def executor(compiled_from: int = COMPILED_FROM) -> Executor:
+    """The native executor."""
+    return Executor(Backend(compiled_from).execute, pipeline.for_numpy)

@@ -1,0 +1,547 @@
+"""Which nodes become one kernel.
+
+Nodes are taken in topological order; each joins the group of a node that it depends on, where that is allowed, or
+starts a group of its own. There are three kinds:
+
+* a *nest* has a space: dimensions that its elements are indexed by. A member lies along some of them, in order.
+  Element-wise nodes, reductions over the leading or the trailing dimensions, and updates of variables join;
+* a *product* (or convolution) takes element-wise nodes and updates of its output's shape as an epilogue;
+* anything else stays alone.
+
+Joining must not make a circle: a node may not join a group if something that it needs, outside the group, needs the
+group. Which groups each group needs is kept as a set of bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tahr.backends.native.roles import Role
+from tahr.core import sizes
+from tahr.core.sizes import Dim
+from tahr.core.views import View, dense_strides
+from tahr.program.node import Node, Value
+
+Axes = tuple[int, ...]
+"""The dimensions of a space that one dimension of a value lies along: none where its size is 1."""
+Map = tuple[Axes, ...]
+
+# More nodes than this are not put into one kernel: registers run out, and compiling takes longer than it saves.
+MOST_NODES = 64
+MOST_STORES = 12
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value lies: a view of the storage of a root."""
+
+    root: Value
+    view: View
+
+
+@dataclass(eq=False)
+class Group:
+    """Nodes that become one kernel.
+
+    Attributes:
+        number: its place in the order of creation.
+        anchor: the product or other node that it was made for; None for a nest.
+        nodes: its members, in topological order.
+        space: the sizes of the dimensions of a nest.
+        split: how many of them are rows; None while that is open.
+        maps: the dimensions that each member of a nest lies along: its values, and what its nodes go through.
+        leaving: results of reductions that can only be used outside.
+        has_rows: whether a reduction goes along the columns of each row.
+    """
+
+    number: int
+    anchor: Node | None = None
+    nodes: list[Node] = field(default_factory=list[Node])
+    space: list[Dim] = field(default_factory=list[Dim])
+    split: int | None = None
+    maps: dict[Value | Node, Map] = field(default_factory=dict[Value | Node, Map])
+    leaving: set[Value] = field(default_factory=set[Value])
+    has_rows: bool = False
+
+    def refine(self, axis: int, parts: Sequence[Dim]) -> None:
+        """Cuts one dimension of the space into several."""
+        more = len(parts) - 1
+
+        def renumbered(axes: Axes) -> Axes:
+            result: list[int] = []
+            for a in axes:
+                result += range(axis, axis + more + 1) if a == axis else [a + more * (a > axis)]
+            return tuple(result)
+
+        self.space[axis : axis + 1] = parts
+        self.maps = {v: tuple(map(renumbered, m)) for v, m in self.maps.items()}
+        if self.split is not None and self.split > axis:
+            self.split += more
+
+
+class Fusion:
+    """Groups the nodes of a segment.
+
+    Args:
+        nodes: in topological order.
+        roles: what each node is.
+        places: where each value lies.
+        before: the nodes that must run before a node, for data or for the order of effects.
+        needs: for each node the values that its kernel reads.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        roles: Mapping[Node, Role],
+        places: Mapping[Value, Place],
+        before: Mapping[Node, Iterable[Node]],
+        needs: Mapping[Node, Sequence[Value]],
+    ) -> None:
+        self._roles = roles
+        self._places = places
+        self._before = before
+        self._needs = needs
+        self.groups: list[Group | None] = []
+        self.of: dict[Node, Group] = {}
+        self._depends: list[int] = []  # for each group the groups that it needs, as bits
+        for node in nodes:
+            self._add(node)
+
+    def result(self) -> list[Group]:
+        """The groups, each after those that it needs."""
+        groups = [g for g in self.groups if g is not None]
+        done = 0
+        order: list[Group] = []
+        waiting = groups
+        while waiting:
+            later: list[Group] = []
+            for group in waiting:
+                # One pass in the order of creation: what could not go yet is tried again behind those after it.
+                if self._depends[group.number] & ~done:
+                    later.append(group)
+                else:
+                    order.append(group)
+                    done |= 1 << group.number
+            assert len(later) < len(waiting), "groups need each other"
+            waiting = later
+        return order
+
+    # ------------------------------------------------------------ which group
+
+    def _add(self, node: Node) -> None:
+        needed = 0
+        for other in self._before.get(node, ()):
+            group = self.of.get(other)
+            if group is not None:
+                needed |= 1 << group.number | self._depends[group.number]
+        role = self._roles[node]
+        if role in (Role.ELEMENTWISE, Role.UPDATE, Role.REDUCE):
+            for group in self._candidates(node):
+                if not self._is_circular(group, needed) and self._join(group, node, role):
+                    self._enter(group, node, needed)
+                    self._merge_others(group, node)
+                    return
+        group = Group(len(self.groups))
+        self.groups.append(group)
+        self._depends.append(needed)
+        self._start(group, node, role)
+        group.nodes.append(node)
+        self.of[node] = group
+
+    def _candidates(self, node: Node) -> list[Group]:
+        """The groups that compute what a node reads, the latest first."""
+        found = {self.of[r.node] for r in self._roots(node) if r.node in self.of}
+        return sorted(found, key=lambda g: -g.number)
+
+    def _roots(self, node: Node) -> list[Value]:
+        return [self._places[v].root for v in self._needs[node]]
+
+    def _is_circular(self, group: Group, needed: int) -> bool:
+        """Whether one of the groups in `needed`, other than this one, needs this group."""
+        bit = 1 << group.number
+        others = needed & ~bit
+        while others:
+            low = others & -others
+            if self._depends[low.bit_length() - 1] & bit:
+                return True
+            others ^= low
+        return False
+
+    def _enter(self, group: Group, node: Node, needed: int) -> None:
+        group.nodes.append(node)
+        self.of[node] = group
+        self._need(group, needed & ~(1 << group.number))
+
+    def _need(self, group: Group, needed: int) -> None:
+        if needed & ~self._depends[group.number]:
+            bit = 1 << group.number
+            self._depends[group.number] |= needed
+            for i, depends in enumerate(self._depends):
+                if depends & bit:
+                    self._depends[i] = depends | needed
+
+    def _merge_others(self, group: Group, node: Node) -> None:
+        """Merges the nests that compute what a node reads, where they run over the same space."""
+        for other in self._candidates(node):
+            if other is group or other.anchor is not None or group.anchor is not None:
+                continue
+            if len(other.nodes) + len(group.nodes) > MOST_NODES or not _same_space(group, other):
+                continue
+            if self._is_circular(group, self._depends[other.number]) or self._is_circular(
+                other, self._depends[group.number]
+            ):
+                continue
+            if any(self._places[v].root in other.leaving for v in self._needs[node]):
+                continue
+            self._merge(group, other)
+
+    def _merge(self, group: Group, other: Group) -> None:
+        both = set(group.nodes) | set(other.nodes)
+        group.nodes = sorted(both, key=lambda n: n.number)
+        group.maps.update(other.maps)
+        group.leaving |= other.leaving
+        group.has_rows |= other.has_rows
+        group.split = other.split if group.split is None else group.split
+        for node in other.nodes:
+            self.of[node] = group
+        mine, theirs = 1 << group.number, 1 << other.number
+        together = (self._depends[group.number] | self._depends[other.number]) & ~mine & ~theirs
+        for i, depends in enumerate(self._depends):
+            if depends & theirs:
+                self._depends[i] = (depends & ~theirs) | mine
+        self._depends[group.number] &= ~mine & ~theirs
+        self._need(group, together)
+        for i, depends in enumerate(self._depends):
+            if depends & mine:
+                self._depends[i] |= together
+        self.groups[other.number] = None
+
+    # ------------------------------------------------------------ starting and joining
+
+    def _start(self, group: Group, node: Node, role: Role) -> None:
+        if role is Role.IOTA:
+            group.space = list(_shape(node.outputs[0]))
+            group.maps[node.outputs[0]] = group.maps[node] = _identity(group.space)
+        elif role is Role.REDUCE:
+            self._start_reduce(group, node)
+        elif role in (Role.ELEMENTWISE, Role.UPDATE):
+            shape = iteration_shape(node, role)
+            group.space = [d for d in shape if d != 1]
+            group.maps[node] = _identity(shape)
+            for value in _results(node, role):
+                group.maps[value] = group.maps[node]
+        else:
+            group.anchor = node
+
+    def _start_reduce(self, group: Group, node: Node) -> None:
+        """A reduction over dimensions in the middle runs over a space in which they come last."""
+        shape = _shape(node.inputs[0])
+        reduced = reduced_axes(node)
+        kept = [i for i in range(len(shape)) if i not in reduced and shape[i] != 1]
+        over = [i for i in sorted(reduced) if shape[i] != 1]
+        order = sorted(kept + over)
+        if over != order[: len(over)] and over != order[len(order) - len(over) :]:
+            order = kept + over
+        group.space = [shape[i] for i in order]
+        mapping = [(order.index(i),) if i in order else () for i in range(len(shape))]
+        joined = self._join_reduce(group, node, mapping)
+        assert joined
+
+    def _join(self, group: Group, node: Node, role: Role) -> bool:
+        if len(group.nodes) >= MOST_NODES:
+            return False
+        if group.anchor is not None:
+            return role is not Role.REDUCE and self._fits_epilogue(group, node, role)
+        if role is Role.UPDATE and (group.has_rows or not self._updates_alone(group, node)):
+            return False
+        mapping = self._mapping(group, node, role)
+        if mapping is None:
+            return False
+        if role is Role.REDUCE:
+            return self._join_reduce(group, node, mapping)
+        if not _covers_rows(group, mapping):
+            return False
+        group.maps[node] = tuple(mapping)
+        for value in _results(node, role):
+            group.maps[value] = tuple(mapping)
+        return True
+
+    def _updates_alone(self, group: Group, node: Node) -> bool:
+        """Whether nobody else in a group reads or changes the variables that a node changes."""
+        cells = {node.inputs[i].node for i in node.opdef.effects.writes}
+        for member in group.nodes:
+            for value in self._needs[member]:
+                root = self._places[value].root
+                if root.node in cells or (root.node.inputs and root.node.inputs[0].node in cells):
+                    return False
+        return True
+
+    def _mapping(self, group: Group, node: Node, role: Role) -> list[Axes] | None:
+        """The dimensions of the space that those of a node lie along, or None."""
+        shape = iteration_shape(node, role)
+        mapping: list[Axes | None] = [() if d == 1 else None for d in shape]
+        for value in self._needs[node]:
+            place = self._places[value]
+            if self.of.get(place.root.node) is not group:
+                continue
+            if place.root in group.leaving or place.root not in group.maps:
+                return None
+            axes = mapped_view(group, place.root, place.view)
+            if axes is None:
+                return None
+            first = len(shape) - len(axes)
+            for i, found in enumerate(axes, first):
+                if found and mapping[i] is None:
+                    mapping[i] = found
+                elif found and mapping[i] != found:
+                    return None
+        return _completed(group, shape, mapping)
+
+    def _join_reduce(self, group: Group, node: Node, mapping: Sequence[Axes]) -> bool:
+        count = len(group.space)
+        reduced = reduced_axes(node)
+        over = sorted(a for i in reduced for a in mapping[i])
+        kept = [a for i, axes in enumerate(mapping) if i not in reduced for a in axes]
+        result = node.outputs[0]
+        if not over:
+            if not _covers_rows(group, mapping):
+                return False
+        elif sorted(over + kept) != list(range(count)):
+            return False
+        elif not kept:
+            group.leaving.add(result)
+        elif over == list(range(count - len(over), count)):
+            if not self._split(group, count - len(over)):
+                return False
+            group.has_rows = True
+        elif over == list(range(len(over))):
+            if not self._split(group, len(over)):
+                return False
+            group.leaving.add(result)
+        else:
+            return False
+        group.maps[node] = tuple(mapping)
+        if node.attrs["keep_dims"]:
+            group.maps[result] = tuple(() if i in reduced else axes for i, axes in enumerate(mapping))
+        else:
+            group.maps[result] = tuple(axes for i, axes in enumerate(mapping) if i not in reduced)
+        return True
+
+    @staticmethod
+    def _split(group: Group, place: int) -> bool:
+        if not _can_split(group, place):
+            return False
+        group.split = place
+        return True
+
+    # ------------------------------------------------------------ epilogues
+
+    def _fits_epilogue(self, group: Group, node: Node, role: Role) -> bool:
+        anchor = group.anchor
+        assert anchor is not None
+        if self._roles[anchor] is Role.PARTS or self._roles[anchor] not in (Role.PRODUCT, Role.WINDOW):
+            return False
+        product = anchor.outputs[0]
+        shape = iteration_shape(node, role)
+        if not _same_rows(shape, _shape(product)):
+            return False
+        if role is Role.UPDATE and not self._updates_alone(group, node):
+            return False
+        if any(self.operand_access(group, v, shape) is None for v in self._needs[node]):
+            return False
+        for value in _results(node, role):
+            group.maps[value] = ()
+        return True
+
+    def operand_access(self, group: Group, value: Value, shape: Sequence[Dim]) -> str | None:
+        """How an epilogue reads a value: "member", "full", "column", "scalar", or None if it cannot."""
+        place = self._places[value]
+        view = place.view
+        if self.of.get(place.root.node) is group:
+            whole = view.is_dense and _same_rows(view.shape, shape)
+            return "member" if whole else None
+        if all(s == 0 or d == 1 for d, s in zip(view.shape, view.strides)):
+            return "scalar"
+        if view.is_dense and _same_rows(view.shape, shape):
+            return "full"
+        wide = [i for i, d in enumerate(view.shape) if d != 1 and view.strides[i] != 0]
+        last = len(view.shape) - 1
+        if wide == [last] and view.strides[last] == 1 and sizes.surely_equal(view.shape[last], shape[-1]):
+            return "column"
+        return None
+
+
+# ---------------------------------------------------------------- shapes and maps
+
+
+def _shape(value: Value) -> tuple[Dim, ...]:
+    assert value.shape is not None
+    return value.shape
+
+
+def iteration_shape(node: Node, role: Role) -> tuple[Dim, ...]:
+    """The shape of the elements that a node goes through."""
+    if role is Role.REDUCE:
+        return _shape(node.inputs[0])
+    if role is Role.UPDATE:
+        return node.inputs[node.opdef.effects.writes[0]].node.attrs["shape"]
+    return _shape(node.outputs[0])
+
+
+def reduced_axes(node: Node) -> set[int]:
+    """The dimensions that a reduction goes over."""
+    rank = len(_shape(node.inputs[0]))
+    axes = node.inputs[1].spec.value
+    assert axes is not None
+    return {int(a) % rank for a in axes.ravel().tolist()}
+
+
+def _results(node: Node, role: Role) -> Sequence[Value]:
+    return () if role is Role.UPDATE else node.outputs
+
+
+def _identity(shape: Sequence[Dim]) -> Map:
+    result: list[Axes] = []
+    count = 0
+    for dim in shape:
+        result.append(() if dim == 1 else (count,))
+        count += dim != 1
+    return tuple(result)
+
+
+def _covers_rows(group: Group, mapping: Sequence[Axes]) -> bool:
+    """Whether something is computed at most once for each row: it may not be repeated for every row."""
+    if group.split is not None:
+        return _covers(mapping, group.split)
+    axes = [a for part in mapping for a in part]
+    return not group.space or (bool(axes) and axes == list(range(len(axes))))
+
+
+def _covers(mapping: Sequence[Axes], rows: int) -> bool:
+    """Whether something lies along all of the first dimensions."""
+    axes = {a for part in mapping for a in part}
+    return axes >= set(range(rows)) and bool(axes)
+
+
+def _same_space(a: Group, b: Group) -> bool:
+    return (
+        len(a.space) == len(b.space)
+        and all(map(sizes.surely_equal, a.space, b.space))
+        and (a.split is None or b.split is None or a.split == b.split)
+        and _can_split(a, b.split)
+        and _can_split(b, a.split)
+    )
+
+
+def _can_split(group: Group, place: int | None) -> bool:
+    """Whether the first dimensions can be the rows: whatever is used in the group lies along them."""
+    if place is None or group.split is not None:
+        return group.split == place or place is None
+    return all(_covers(m, place) for v, m in group.maps.items() if v not in group.leaving)
+
+
+def _same_rows(a: Sequence[Dim], b: Sequence[Dim]) -> bool:
+    """Whether two dense shapes have equally many elements in equally long rows."""
+    if not a or not b or not sizes.surely_equal(a[-1], b[-1]):
+        return False
+    return sizes.surely_equal(product(a), product(b))
+
+
+def product(dims: Iterable[Dim]) -> Dim:
+    """The number of elements of a shape."""
+    result: Dim = 1
+    for dim in dims:
+        result = result * dim
+    return result
+
+
+def mapped_view(group: Group, root: Value, view: View) -> list[Axes] | None:
+    """The dimensions of a space that those of a view of a member lie along.
+
+    A dimension of the view may lie along several of the space, and one of the space may have to be cut for several of
+    the view. A slice, a transposition or anything else that does not go through the member in its own order gives None.
+    """
+    if view.offset != 0:
+        return None
+    mapping = group.maps[root]
+    axes = [a for part in mapping for a in part]
+    strides = dense_strides([group.space[a] for a in axes])
+    result: list[Axes] = []
+    at = 0
+    i = 0
+    while i < len(view.shape):
+        size, stride = view.shape[i], view.strides[i]
+        if size == 1 or stride == 0:
+            result.append(())
+            i += 1
+            continue
+        if at == len(axes):
+            return None
+        taken = [axes[at]]
+        total = group.space[axes[at]]
+        last = at
+        while not sizes.surely_equal(total, size) and last + 1 < len(axes):
+            if sizes.surely_equal(stride, strides[last]):
+                break
+            last += 1
+            taken.append(axes[last])
+            total = total * group.space[axes[last]]
+        if sizes.surely_equal(total, size) and sizes.surely_equal(stride, strides[last]):
+            result.append(tuple(taken))
+            at = last + 1
+            i += 1
+            continue
+        parts = _cut(view, i, group.space[axes[at]], strides[at])
+        if parts is None:
+            return None
+        axis = axes[at]
+        group.refine(axis, parts)
+        return mapped_view(group, root, view)
+    return result if at == len(axes) else None
+
+
+def _cut(view: View, first: int, size: Dim, stride: Dim) -> list[Dim] | None:
+    """The dimensions of a view, from one on, that together are one dimension of the space."""
+    parts: list[Dim] = []
+    for end in range(first, len(view.shape)):
+        if view.shape[end] == 1:
+            continue
+        parts.append(view.shape[end])
+        if sizes.surely_equal(product(parts), size):
+            dims = [i for i in range(first, end + 1) if view.shape[i] != 1]
+            wanted = [s * stride for s in dense_strides(parts)]
+            fits = all(sizes.surely_equal(view.strides[i], w) for i, w in zip(dims, wanted))
+            return parts if fits and len(parts) > 1 else None
+    return None
+
+
+def _completed(group: Group, shape: Sequence[Dim], mapping: Sequence[Axes | None]) -> list[Axes] | None:
+    """A mapping with places found for dimensions that no member decides: between its neighbours, by size.
+
+    Behind all others the space may grow by them.
+    """
+    result = list(mapping)
+    low = 0
+    for i, found in enumerate(result):
+        if found is not None:
+            if found:
+                if found[0] < low:
+                    return None
+                low = found[-1] + 1
+            continue
+        following = [a[0] for a in result[i + 1 :] if a]
+        high = following[0] if following else len(group.space)
+        for axis in range(low, high):
+            if sizes.surely_equal(group.space[axis], shape[i]):
+                result[i] = (axis,)
+                low = axis + 1
+                break
+        else:
+            if following or group.leaving or group.has_rows or group.split is not None:
+                return None
+            group.space.append(shape[i])
+            result[i] = (len(group.space) - 1,)
+            low = len(group.space)
+    return [axes or () for axes in result]

@@ -1,0 +1,251 @@
+"""LLVM IR as text: a builder that names values, opens blocks and writes loops.
+
+Emitters write scalar or vector code through it and leave optimization to LLVM. What changes inside a loop lives in a
+`variable` (a stack slot): LLVM's own passes turn those into registers, so no emitter has to place phi nodes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+
+from tahr.core import dtypes
+from tahr.core.dtypes import DType
+
+I1, I8, I32, I64, POINTER, F32, F64 = "i1", "i8", "i32", "i64", "ptr", "float", "double"
+
+# What elements of a dtype are in memory.
+MEMORY: dict[DType, str] = {
+    dtypes.bool_: I8,
+    dtypes.int8: I8,
+    dtypes.uint8: I8,
+    dtypes.int16: "i16",
+    dtypes.uint16: "i16",
+    dtypes.int32: I32,
+    dtypes.uint32: I32,
+    dtypes.int64: I64,
+    dtypes.uint64: I64,
+    dtypes.float16: "half",
+    dtypes.bfloat16: "bfloat",
+    dtypes.float32: F32,
+    dtypes.float64: F64,
+}
+
+
+def vector(count: int, element: str) -> str:
+    """The type of a vector."""
+    return f"<{count} x {element}>"
+
+
+def splat(count: int, element: str, value: str) -> str:
+    """A vector constant of equal elements."""
+    return "<" + ", ".join([f"{element} {value}"] * count) + ">"
+
+
+def number(value: float | int | bool, kind: str) -> str:
+    """A literal. Floats are written as the bits of the equal double, as LLVM wants them."""
+    if kind == F64:
+        return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
+    if kind == F32:
+        rounded = struct.unpack("<f", struct.pack("<f", value))[0]
+        return f"0x{struct.unpack('<Q', struct.pack('<d', rounded))[0]:016X}"
+    if kind == I1:
+        return "true" if value else "false"
+    return str(int(value))
+
+
+class Function:
+    """One function under construction; instructions go to the block that was opened last.
+
+    Args:
+        name: its symbol.
+        args: types and names (without the percent sign) of its arguments.
+        returns: its result type.
+        attributes: LLVM function attributes, such as "alwaysinline".
+        linkage: "internal" for what only this module calls.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        args: Sequence[tuple[str, str]],
+        returns: str = "void",
+        attributes: str = "",
+        linkage: str = "",
+    ) -> None:
+        self.name = name
+        self._head = (
+            f"define {linkage} {returns} @{name}("
+            + ", ".join(f"{kind} %{arg}" for kind, arg in args)
+            + f") {attributes} {{"
+        )
+        self._slots: list[str] = []
+        self._lines: list[str] = []
+        self._count = 0
+        self.block = "entry"
+        self.metadata: list[str] = []
+        """Definitions of metadata that the module must hold, each with a number unique in the function."""
+
+    # ------------------------------------------------------------ values
+
+    def fresh(self, hint: str = "v") -> str:
+        """A new name of a value."""
+        self._count += 1
+        return f"%{hint}.{self._count}"
+
+    def label(self, hint: str) -> str:
+        """A new name of a block."""
+        return self.fresh(hint)[1:]
+
+    def value(self, instruction: str, hint: str = "v") -> str:
+        """Adds an instruction that gives a value, and returns its name."""
+        name = self.fresh(hint)
+        self._lines.append(f"  {name} = {instruction}")
+        return name
+
+    def do(self, instruction: str) -> None:
+        """Adds an instruction without a value."""
+        self._lines.append(f"  {instruction}")
+
+    def open(self, label: str) -> None:
+        """Starts a block; the one before must have ended."""
+        self._lines.append(f"{label}:")
+        self.block = label
+
+    def jump(self, label: str) -> None:
+        """Ends a block."""
+        self.do(f"br label %{label}")
+
+    # ------------------------------------------------------------ memory
+
+    def variable(self, kind: str, initial: str | None = None, hint: str = "var") -> str:
+        """A stack slot; LLVM keeps it in a register where it can.
+
+        Args:
+            kind: its type.
+            initial: the value that it gets here.
+            hint: part of its name.
+        """
+        name = self.fresh(hint)
+        self._slots.append(f"  {name} = alloca {kind}, align 64")
+        if initial is not None:
+            self.do(f"store {kind} {initial}, ptr {name}")
+        return name
+
+    def load(self, kind: str, pointer: str, align: int | None = None, hint: str = "x") -> str:
+        """The value that a pointer leads to."""
+        suffix = "" if align is None else f", align {align}"
+        return self.value(f"load {kind}, ptr {pointer}{suffix}", hint)
+
+    def store(self, kind: str, value: str, pointer: str, align: int | None = None) -> None:
+        """Writes a value."""
+        suffix = "" if align is None else f", align {align}"
+        self.do(f"store {kind} {value}, ptr {pointer}{suffix}")
+
+    def at(self, kind: str, pointer: str, index: str | int, hint: str = "p") -> str:
+        """The address of the element at an index."""
+        return self.value(f"getelementptr inbounds {kind}, ptr {pointer}, i64 {index}", hint)
+
+    # ------------------------------------------------------------ integers
+
+    def add(self, a: str | int, b: str | int) -> str:
+        """a + b of i64."""
+        return self.value(f"add nsw i64 {a}, {b}", "i")
+
+    def sub(self, a: str | int, b: str | int) -> str:
+        """a - b of i64."""
+        return self.value(f"sub nsw i64 {a}, {b}", "i")
+
+    def mul(self, a: str | int, b: str | int) -> str:
+        """a b of i64."""
+        return self.value(f"mul nsw i64 {a}, {b}", "i")
+
+    def div(self, a: str | int, b: str | int) -> str:
+        """a // b of i64 that are not negative."""
+        return self.value(f"udiv i64 {a}, {b}", "i")
+
+    def rem(self, a: str | int, b: str | int) -> str:
+        """a % b of i64 that are not negative."""
+        return self.value(f"urem i64 {a}, {b}", "i")
+
+    def minimum(self, a: str | int, b: str | int) -> str:
+        """The smaller of two i64."""
+        return self.value(f"call i64 @llvm.smin.i64(i64 {a}, i64 {b})", "i")
+
+    def maximum(self, a: str | int, b: str | int) -> str:
+        """The larger of two i64."""
+        return self.value(f"call i64 @llvm.smax.i64(i64 {a}, i64 {b})", "i")
+
+    # ------------------------------------------------------------ control
+
+    @contextmanager
+    def loop(
+        self, start: str | int, end: str | int, step: str | int = 1, hint: str = "i", metadata: str = ""
+    ) -> Generator[str]:
+        """The blocks of `for i in range(start, end, step)`; the context manager's value is i.
+
+        Args:
+            start, end, step: i64 values; the step is positive.
+            hint: part of the index's name.
+            metadata: what follows the backward branch, such as ", !llvm.loop !3".
+        """
+        head, body, latch, done = (self.label(f"{hint}.{part}") for part in ("head", "body", "latch", "done"))
+        index, following = self.fresh(hint), self.fresh(f"{hint}.next")
+        before = self.block
+        self.jump(head)
+        self.open(head)
+        self.do(f"{index} = phi i64 [ {start}, %{before} ], [ {following}, %{latch} ]")
+        more = self.value(f"icmp slt i64 {index}, {end}", "more")
+        self.do(f"br i1 {more}, label %{body}, label %{done}")
+        self.open(body)
+        yield index
+        self.jump(latch)
+        self.open(latch)
+        self.do(f"{following} = add nsw i64 {index}, {step}")
+        self.do(f"br label %{head}{metadata}")
+        self.open(done)
+
+    @contextmanager
+    def when(self, condition: str) -> Generator[None]:
+        """The block that runs where a condition (i1) holds."""
+        body, done = self.label("then"), self.label("endif")
+        self.do(f"br i1 {condition}, label %{body}, label %{done}")
+        self.open(body)
+        yield
+        self.jump(done)
+        self.open(done)
+
+    @contextmanager
+    def either(self, condition: str) -> Generator[Branches]:
+        """Two blocks: the body of the context manager runs where the condition holds, up to `branches.otherwise()`."""
+        yes, no, done = self.label("then"), self.label("else"), self.label("endif")
+        self.do(f"br i1 {condition}, label %{yes}, label %{no}")
+        self.open(yes)
+        yield Branches(self, no, done)
+        self.jump(done)
+        self.open(done)
+
+    def finish(self, result: str = "void") -> str:
+        """Ends the function with `ret`, and gives its text."""
+        self.do(f"ret {result}")
+        return "\n".join([self._head, "entry:", *self._slots, *self._lines, "}"])
+
+
+class Branches:
+    """The two blocks of `Function.either`."""
+
+    def __init__(self, function: Function, no: str, done: str) -> None:
+        self._function = function
+        self._no = no
+        self._done = done
+
+    def otherwise(self) -> None:
+        """Ends the block that runs where the condition holds, and opens the other."""
+        self._function.jump(self._done)
+        self._function.open(self._no)
+
+
+def module(functions: Iterable[str], declarations: Iterable[str] = ()) -> str:
+    """The text of a module: declarations are given once each."""
+    return "\n\n".join([*dict.fromkeys(declarations), *functions]) + "\n"

@@ -1,0 +1,731 @@
+"""Loop nests: what a fused group of element-wise operations and reductions computes, and the code for it.
+
+A nest runs over rows and columns, each a run of dimensions. An expression may depend on both, on the row alone, on the
+column alone, or on neither. Reductions go
+
+* over the columns of a row ("row"): their results are used further in the same row, so softmax, its cross-entropy
+  and layer normalisation are one nest. A row is then gone through in several passes; what a later pass needs again and
+  is dear is kept in the thread's scratch memory, which stays in the cache;
+* over the rows ("column"), as in a bias's gradient, or over everything ("all"), as in a loss: their results leave the
+  nest. Each tile leaves a partial result, and a second kernel combines them in the order of the tiles.
+
+A tile is a block of rows; where there are no rows, a stretch of the columns. The innermost loops are written for one
+element; LLVM's vectorizer turns them into vector code. They are marked free of dependencies between iterations, which
+holds by construction, so that no alias is checked at run time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tahr.backends.native import ir, kernel, scalars
+from tahr.backends.native.kernel import Kernel
+from tahr.core import dtypes, scalar, sizes
+from tahr.core.dtypes import DType
+from tahr.core.scalar import Scalar
+from tahr.core.sizes import Dim
+
+# A tile holds at least this many elements: a few microseconds of work, against half a microsecond to hand it out.
+TILE = 16_384
+# Counts up to this are compiled in, so that LLVM can unroll the loop.
+SMALL = 16
+# An expression of more nodes than this is kept from one pass over a row to the next; a smaller one is computed again.
+DEAR = 8
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where a nest reads or writes the elements of one buffer.
+
+    Attributes:
+        dtype: what they are.
+        strides: for each row and column dimension, in elements.
+        offset: the place of the first element.
+    """
+
+    dtype: DType
+    strides: tuple[Dim, ...]
+    offset: Dim = 0
+
+
+@dataclass(frozen=True)
+class Position:
+    """An input that is no memory: the index along one dimension.
+
+    Attributes:
+        dtype: its type.
+        axis: the dimension.
+    """
+
+    dtype: DType
+    axis: int
+
+
+@dataclass(frozen=True)
+class Extent:
+    """An input that is no memory: a size.
+
+    Attributes:
+        dtype: its type.
+        count: the size.
+    """
+
+    dtype: DType
+    count: Dim
+
+
+Source = Access | Position | Extent
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """One reduction.
+
+    Attributes:
+        combine: as in `opdef.Reduction`.
+        over: "row", "column" or "all".
+        what: the expression of an element.
+        dtype: the dtype of the result.
+    """
+
+    combine: str
+    over: str
+    what: Scalar
+    dtype: DType
+
+    @property
+    def accumulator(self) -> DType:
+        """The type in which elements are combined: halves in float32."""
+        return dtypes.float32 if self.dtype in scalar.HALVES else self.dtype
+
+
+@dataclass(frozen=True)
+class Nest:
+    """A loop nest.
+
+    Leaf i of the expressions is input i; leaf `len(inputs) + j` is the result of reduction j, which goes over rows.
+
+    Attributes:
+        rows, columns: the sizes of the dimensions.
+        inputs: what is read.
+        reduces: the reductions.
+        stores: expressions, and where their values go. What does not depend on columns is stored once for each row.
+    """
+
+    rows: tuple[Dim, ...]
+    columns: tuple[Dim, ...]
+    inputs: tuple[Source, ...]
+    reduces: tuple[Reduce, ...]
+    stores: tuple[tuple[Scalar, Access], ...]
+
+    @property
+    def leaving(self) -> list[int]:
+        """The reductions whose results leave the nest."""
+        return [i for i, r in enumerate(self.reduces) if r.over != "row"]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A kernel's call for exact sizes.
+
+    Attributes:
+        sizes: the table of sizes.
+        tiles: how many tiles there are.
+        scratch: how many bytes of scratch each thread needs.
+    """
+
+    sizes: tuple[int, ...]
+    tiles: int
+    scratch: int = 0
+
+
+# ---------------------------------------------------------------- fewer dimensions
+
+
+def collapsed(nest: Nest) -> Nest:
+    """The same nest with neighbouring dimensions merged wherever every access allows it."""
+    nest = _merge(nest, 0, len(nest.rows))
+    nest = _merge(nest, len(nest.rows), len(nest.rows) + len(nest.columns))
+    if not any(r.over == "row" for r in nest.reduces):
+        nest = _flat(nest)
+    if not nest.columns:
+        accesses = [replace(a, strides=(*a.strides, 0)) if isinstance(a, Access) else a for a in nest.inputs]
+        stores = [(e, replace(a, strides=(*a.strides, 0))) for e, a in nest.stores]
+        nest = replace(nest, columns=(1,), inputs=tuple(accesses), stores=tuple(stores))
+    return nest
+
+
+def _merge(nest: Nest, first: int, end: int) -> Nest:
+    """Merges what can be merged among the dimensions from `first` to `end`, and drops those of size 1."""
+    axis = first
+    while axis < end:
+        dims = [*nest.rows, *nest.columns]
+        if dims[axis] == 1 and not _has_position(nest, axis):
+            nest, end = _without(nest, axis, None), end - 1
+        elif axis + 1 < end and _can_merge(nest, axis, dims[axis + 1]):
+            nest, end = _without(nest, axis, dims[axis] * dims[axis + 1]), end - 1
+        else:
+            axis += 1
+    return nest
+
+
+def _has_position(nest: Nest, axis: int) -> bool:
+    return any(isinstance(a, Position) and a.axis == axis for a in nest.inputs)
+
+
+def _accesses(nest: Nest) -> list[Access]:
+    return [*(a for a in nest.inputs if isinstance(a, Access)), *(a for _, a in nest.stores)]
+
+
+def _can_merge(nest: Nest, axis: int, following: Dim) -> bool:
+    if _has_position(nest, axis) or _has_position(nest, axis + 1):
+        return False
+    return all(
+        sizes.surely_equal(a.strides[axis], a.strides[axis + 1] * following) for a in _accesses(nest)
+    )
+
+
+def _without(nest: Nest, axis: int, merged: Dim | None) -> Nest:
+    """Without one dimension; the one behind it has the size `merged`, if that is given."""
+
+    def shorter(access: Any) -> Any:
+        if isinstance(access, Extent):
+            return access
+        if isinstance(access, Position):
+            return replace(access, axis=access.axis - (access.axis > axis))
+        return replace(access, strides=access.strides[:axis] + access.strides[axis + 1 :])
+
+    dims: list[Dim] = [*nest.rows, *nest.columns]
+    del dims[axis]
+    if merged is not None:
+        dims[axis] = merged
+    split = len(nest.rows) - (axis < len(nest.rows))
+    return replace(
+        nest,
+        rows=tuple(dims[:split]),
+        columns=tuple(dims[split:]),
+        inputs=tuple(map(shorter, nest.inputs)),
+        stores=tuple((e, shorter(a)) for e, a in nest.stores),
+    )
+
+
+def _flat(nest: Nest) -> Nest:
+    """Without reductions along one of the two, rows and columns are a matter of choice.
+
+    One run of elements is best. Otherwise the last dimension becomes the column.
+    """
+    over = {r.over for r in nest.reduces}
+    if "column" in over:
+        return nest
+    dims = (*nest.rows, *nest.columns)
+    nest = _merge(replace(nest, rows=(), columns=dims), 0, len(dims))
+    return replace(nest, rows=nest.columns[:-1], columns=nest.columns[-1:])
+
+
+# ---------------------------------------------------------------- exact sizes
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A nest's kernel, with what its table of sizes holds.
+
+    Attributes:
+        nest: what it computes.
+        kernel: the code.
+        entries: the dimensions in the table, behind the size of a tile.
+        stashes: the bytes of one element of each expression that is kept in scratch.
+    """
+
+    nest: Nest
+    kernel: Kernel
+    entries: tuple[Dim, ...]
+    stashes: tuple[int, ...]
+
+    def bind(self, known: Mapping[str, int]) -> Bound:
+        """The call for exact values of the symbols."""
+        rows, columns = _count(self.nest.rows, known), _count(self.nest.columns, known)
+        tile, tiles = _cut(rows, columns, bool(self.nest.rows))
+        table = (tile, *(sizes.evaluate(d, known) for d in self.entries))  # pyright: ignore[reportArgumentType]
+        return Bound(table, tiles, sum(self.stashes) * (columns + 16))
+
+    def width(self, known: Mapping[str, int]) -> int:
+        """How many columns there are."""
+        return _count(self.nest.columns, known)
+
+
+def _count(dims: Iterable[Dim], known: Mapping[str, int]) -> int:
+    count = 1
+    for dim in dims:
+        count *= sizes.evaluate(dim, known)  # pyright: ignore[reportArgumentType]
+    return count
+
+
+def _cut(rows: int, columns: int, has_rows: bool) -> tuple[int, int]:
+    """How many rows (or columns, if there are no rows) a tile has, and how many tiles there are: at least one."""
+    tile = max(1, TILE // max(columns, 1)) if has_rows else TILE
+    count = rows if has_rows else columns
+    return tile, max(1, -(-count // tile))
+
+
+# ---------------------------------------------------------------- code
+
+_IDENTITY: dict[str, Any] = {"add": 0, "multiply": 1, "and": True, "or": False}
+
+
+def identity(combine: str, dtype: DType) -> Any:
+    """The value that changes nothing when it is combined with another."""
+    if combine in _IDENTITY:
+        return _IDENTITY[combine]
+    lowest = combine == "maximum"
+    if dtype.is_floating:
+        return float("-inf") if lowest else float("inf")
+    return dtype.min if lowest else dtype.max
+
+
+def combined(f: ir.Function, combine: str, dtype: DType, a: str, b: str) -> str:
+    """a and b combined. Sums of floats may be reordered, so that they can be vectorized."""
+    kind = scalars.kind(dtype)
+    if combine in ("add", "multiply"):
+        name = {"add": "add", "multiply": "mul"}[combine]
+        return f.value(
+            f"f{name} reassoc nsz {kind} {a}, {b}" if dtype.is_floating else f"{name} {kind} {a}, {b}"
+        )
+    if combine in ("and", "or"):
+        return f.value(f"{combine} {kind} {a}, {b}")
+    if dtype.is_floating:
+        return f.value(f"call {kind} @llvm.{combine}.{'f64' if kind == ir.F64 else 'f32'}({kind} {a}, {kind} {b})")
+    sign = "u" if dtype.is_unsigned else "s"
+    return f.value(f"call {kind} @llvm.{sign}{combine[:3]}.{kind}({kind} {a}, {kind} {b})")
+
+
+def compiled(nest: Nest, title: str) -> Loop:
+    """The kernel of a nest. Its buffers: inputs in memory, stores, and partial results of reductions that leave."""
+    return _Emitter(nest, title).emit()
+
+
+class _Emitter:
+    """Writes the kernel of one nest."""
+
+    def __init__(self, nest: Nest, title: str) -> None:
+        self.nest = nest
+        self.title = title
+        self.f = kernel.function()
+        self.dims = (*nest.rows, *nest.columns)
+        self.split = len(nest.rows)
+        self._entries: dict[Dim, str] = {}
+        self._levels: dict[Scalar, int] = {}
+        self._dependent: dict[Scalar, bool] = {}
+        self._stashed: dict[Scalar, int] = {}
+        self._groups = 0
+
+    # ------------------------------------------------------------ what an expression depends on
+
+    def level(self, e: Scalar) -> int:
+        """The pass in which an expression can first be computed."""
+        found = self._levels.get(e)
+        if found is None:
+            if e.op == "leaf":
+                j = e.value - len(self.nest.inputs)
+                found = 0 if j < 0 else self.level(self.nest.reduces[j].what) + 1
+            else:
+                found = max((self.level(a) for a in e.args), default=0)
+            self._levels[e] = found
+        return found
+
+    def on_columns(self, e: Scalar) -> bool:
+        """Whether an expression differs between the columns of a row."""
+        found = self._dependent.get(e)
+        if found is None:
+            if e.op == "leaf":
+                found = e.value < len(self.nest.inputs) and self._input_on_columns(self.nest.inputs[e.value])
+            else:
+                found = any(self.on_columns(a) for a in e.args)
+            self._dependent[e] = found
+        return found
+
+    def _input_on_columns(self, access: Source) -> bool:
+        if isinstance(access, Extent):
+            return False
+        if isinstance(access, Position):
+            return access.axis >= self.split
+        return any(s != 0 for s in access.strides[self.split :])
+
+    # ------------------------------------------------------------ the function
+
+    def emit(self) -> Loop:
+        """The whole kernel."""
+        f, nest = self.f, self.nest
+        tile = kernel.size(f, 0)
+        self._load_dims()
+        memory = [i for i, a in enumerate(nest.inputs) if isinstance(a, Access)]
+        self.sources = {i: kernel.buffer(f, n) for n, i in enumerate(memory)}
+        self.targets = [kernel.buffer(f, len(memory) + n) for n in range(len(nest.stores))]
+        first = len(memory) + len(nest.stores)
+        self.partials = {j: kernel.buffer(f, first + n) for n, j in enumerate(nest.leaving)}
+        self.row_count = self._product(nest.rows)
+        self.column_count = self._product(nest.columns)
+        self._plan_stashes()
+        with f.loop("%begin", "%end", hint="tile") as number:
+            start = f.mul(number, tile)
+            if nest.rows:
+                stop = f.minimum(f.add(start, tile), self.row_count)
+                self.column_range = ("0", None)
+            else:
+                self.column_range = (start, f.minimum(f.add(start, tile), self.column_count))
+                start, stop = "0", "1"
+            totals = self._start_totals(number)
+            with f.loop(start, stop, hint="row") as row:
+                self._row(row, totals)
+            self._store_totals(number, totals)
+        text = "\n\n".join([f.finish(), "\n".join(f.metadata)]) + "\n"
+        stash_sizes = tuple(_itemsize(e.dtype) for e in self._stashed)
+        return Loop(nest, Kernel(text, 0, self.title), tuple(self._entries), stash_sizes)
+
+    def _load_dims(self) -> None:
+        extents = [a.count for a in self.nest.inputs if isinstance(a, Extent)]
+        for dim in (*self.dims, *extents):
+            self._value(dim)
+        for access in _accesses(self.nest):
+            for d in (*access.strides, access.offset):
+                self._value(d, 1)
+
+    def _value(self, dim: Dim, literal: int = SMALL) -> str:
+        """A dimension, stride or offset: compiled in where it is small, else an entry of the table."""
+        if isinstance(dim, int) and 0 <= dim <= literal:
+            return str(dim)
+        if dim not in self._entries:
+            self._entries[dim] = kernel.size(self.f, len(self._entries) + 1)
+        return self._entries[dim]
+
+    def _product(self, dims: Sequence[Dim]) -> str:
+        result = "1"
+        for dim in dims:
+            value = self._value(dim)
+            result = value if result == "1" else self.f.mul(result, value)
+        return result
+
+    def _start_totals(self, tile: str) -> dict[int, str]:
+        """Accumulators of what leaves the nest: a stack slot for "all", a row of memory set to nothing for "column"."""
+        totals: dict[int, str] = {}
+        for j in self.nest.leaving:
+            reduce = self.nest.reduces[j]
+            kind = scalars.kind(reduce.accumulator)
+            nothing = ir.number(identity(reduce.combine, reduce.accumulator), kind)
+            if reduce.over == "all":
+                totals[j] = self.f.variable(kind, nothing, "total")
+                continue
+            memory = ir.MEMORY[reduce.accumulator]
+            nothing = ir.number(identity(reduce.combine, reduce.accumulator), memory)
+            totals[j] = self.f.at(memory, self.partials[j], self.f.mul(tile, self.column_count), "totals")
+            with self.f.loop(0, self.column_count, hint="clear") as c:
+                self.f.store(memory, nothing, self.f.at(memory, totals[j], c))
+        return totals
+
+    def _store_totals(self, tile: str, totals: Mapping[int, str]) -> None:
+        for j in self.nest.leaving:
+            reduce = self.nest.reduces[j]
+            if reduce.over == "all":
+                value = self.f.load(scalars.kind(reduce.accumulator), totals[j])
+                self._write(reduce.accumulator, value, self.partials[j], tile)
+
+    # ------------------------------------------------------------ one row
+
+    def _row(self, row: str, totals: Mapping[int, str]) -> None:
+        nest = self.nest
+        self.row_indices = self._unravel(row)
+        self.bases = {id(a): self._base(a) for a in _accesses(nest)}
+        self.known: dict[Scalar, str] = {}  # values that are the same in the whole row
+        last = max(
+            [self.level(r.what) for r in nest.reduces] + [self.level(e) for e, _ in nest.stores], default=0
+        )
+        for number in range(last + 1):
+            self._pass(number, totals)
+        # What follows from the last pass's reductions alone.
+        self._row_stores(range(last + 1, last + 2))
+
+    def _unravel(self, row: str) -> list[str]:
+        indices: list[str] = []
+        for dim in reversed(self.nest.rows[1:]):
+            size = self._value(dim)
+            indices.insert(0, self.f.rem(row, size))
+            row = self.f.div(row, size)
+        return [row, *indices] if self.nest.rows else []
+
+    def _base(self, access: Access) -> str:
+        place = self._value(access.offset, 1)
+        for index, stride in zip(self.row_indices, access.strides):
+            if stride != 0:
+                step = index if stride == 1 else self.f.mul(index, self._value(stride, 1))
+                place = step if place == "0" else self.f.add(place, step)
+        return place
+
+    def _pass(self, number: int, totals: Mapping[int, str]) -> None:
+        """One pass over the columns of a row."""
+        nest, f = self.nest, self.f
+        reduces = [j for j, r in enumerate(nest.reduces) if self.level(r.what) == number]
+        stores = [i for i, (e, _) in enumerate(nest.stores) if self.level(e) == number and self._is_wide(i)]
+        stash = [e for e in self._stashed if self.level(e) == number]
+        self._row_stores([number])
+        if not (reduces or stores or stash):
+            return
+        roots = [nest.reduces[j].what for j in reduces] + [nest.stores[i][0] for i in stores] + stash
+        self._row_values(roots)
+        accumulators: dict[int, str] = {}
+        for j in reduces:
+            reduce = nest.reduces[j]
+            if reduce.over == "row":
+                kind = scalars.kind(reduce.accumulator)
+                nothing = ir.number(identity(reduce.combine, reduce.accumulator), kind)
+                accumulators[j] = f.variable(kind, nothing, "sum")
+                f.store(kind, nothing, accumulators[j])
+            elif reduce.over == "all":
+                accumulators[j] = totals[j]
+        with ExitStack() as loops:
+            indices, flat, group = self._column_loops(loops)
+            values = self._element(roots, number, indices, flat, group)
+            for j, value in zip(reduces, values):
+                self._accumulate(j, value, accumulators, totals, flat, group)
+            for i, value in zip(stores, values[len(reduces) :]):
+                access = nest.stores[i][1]
+                self._write(access.dtype, value, self.targets[i], self._place(access, indices), group)
+            for e, value in zip(stash, values[len(reduces) + len(stores) :]):
+                f.store(_stash_kind(e.dtype), self._stash_value(e, value), self._stash_place(e, flat))
+        for j in accumulators:
+            if nest.reduces[j].over == "row":
+                kind = scalars.kind(nest.reduces[j].accumulator)
+                leaf = scalar.leaf(len(nest.inputs) + j, nest.reduces[j].dtype)
+                self.known[leaf] = f.load(kind, accumulators[j])
+
+    def _is_wide(self, store: int) -> bool:
+        """Whether a store goes to every column of a row."""
+        strides = self.nest.stores[store][1].strides[self.split :]
+        return any(s != 0 for s in strides) or self.on_columns(self.nest.stores[store][0])
+
+    def _row_stores(self, levels: Iterable[int]) -> None:
+        """Stores that happen once for each row."""
+        for i, (e, access) in enumerate(self.nest.stores):
+            if self.level(e) in levels and not self._is_wide(i):
+                self._row_values([e])
+                self._write(access.dtype, self.known[e], self.targets[i], self.bases[id(access)])
+
+    def _row_values(self, roots: Sequence[Scalar]) -> None:
+        """Computes, outside the loop over columns, whatever is the same for all of them."""
+        wanted: dict[Scalar, None] = {}
+        stack = list(roots)
+        seen: set[Scalar] = set()
+        while stack:
+            e = stack.pop()
+            if e in seen:
+                continue
+            seen.add(e)
+            if not self.on_columns(e):
+                if e.op != "constant":
+                    wanted[e] = None
+            else:
+                stack += e.args
+        for e in _leaves(wanted):
+            if e not in self.known:
+                access = self.nest.inputs[e.value]
+                self.known[e] = self._input(access, e.value, self.row_indices, None)
+        missing = [e for e in wanted if e not in self.known]
+        for e, value in zip(missing, scalars.lower(self.f, missing, known=self.known)):
+            self.known[e] = value
+        for e in roots:
+            if e.op == "constant":
+                self.known[e] = ir.number(e.value, scalars.kind(e.dtype))
+
+    # ------------------------------------------------------------ columns
+
+    def _column_loops(self, stack: ExitStack) -> tuple[list[str], str, int]:
+        """Opens the loops over columns: their indices, the index as if they were one, and the group of accesses."""
+        f = self.f
+        self._groups += 1
+        number = 10 * self._groups
+        group = number + 1
+        f.metadata.append(f"!{group} = distinct !{{}}")
+        f.metadata.append(f'!{number + 2} = !{{!"llvm.loop.parallel_accesses", !{group}}}')
+        f.metadata.append(f"!{number} = distinct !{{!{number}, !{number + 2}}}")
+        indices: list[str] = []
+        flat = "0"
+        columns = self.nest.columns
+        for i, dim in enumerate(columns):
+            is_last = i == len(columns) - 1
+            start, stop = (self.column_range[0], self.column_range[1]) if len(columns) == 1 else ("0", None)
+            size = self._value(dim)
+            metadata = f", !llvm.loop !{number}" if is_last else ""
+            index = stack.enter_context(f.loop(start, stop or size, hint="column", metadata=metadata))
+            indices.append(index)
+            flat = index if i == 0 else f.add(f.mul(flat, size), index)
+        return indices, flat, group
+
+    def _element(
+        self, roots: Sequence[Scalar], number: int, indices: Sequence[str], flat: str, group: int
+    ) -> list[str]:
+        """The values of expressions at one column."""
+        known = dict(self.known)
+        leaves: dict[Scalar, None] = {}
+        stack = [e for e in roots]
+        seen: set[Scalar] = set()
+        while stack:
+            e = stack.pop()
+            if e in seen or e in known:
+                continue
+            seen.add(e)
+            if e in self._stashed and self.level(e) < number:
+                kept = self.f.load(_stash_kind(e.dtype), self._stash_place(e, flat))
+                known[e] = self.f.value(f"trunc i8 {kept} to i1") if e.dtype.is_bool else kept
+            elif e.op == "leaf":
+                leaves[e] = None
+            else:
+                stack += e.args
+        for e in sorted(leaves, key=lambda e: e.value):
+            known[e] = self._input(self.nest.inputs[e.value], e.value, [*self.row_indices, *indices], group)
+        missing = [e for e in dict.fromkeys(roots) if e not in known]
+        for e, value in zip(missing, scalars.lower(self.f, missing, known=known)):
+            known[e] = value
+        return [known[e] for e in roots]
+
+    def _accumulate(
+        self, j: int, value: str, accumulators: Mapping[int, str], totals: Mapping[int, str], flat: str, group: int
+    ) -> None:
+        reduce, f = self.nest.reduces[j], self.f
+        if reduce.over == "column":
+            dtype = reduce.accumulator
+            sum_ = combined(f, reduce.combine, dtype, self._read(dtype, totals[j], flat, group), value)
+            self._write(dtype, sum_, totals[j], flat, group)
+            return
+        kind = scalars.kind(reduce.accumulator)
+        before = f.load(kind, accumulators[j])
+        f.store(kind, combined(f, reduce.combine, reduce.accumulator, before, value), accumulators[j])
+
+    # ------------------------------------------------------------ memory
+
+    def _place(self, access: Access, indices: Sequence[str]) -> str:
+        place = self.bases[id(access)]
+        for index, stride in zip(indices, access.strides[self.split :]):
+            if stride != 0:
+                step = index if stride == 1 else self.f.mul(index, self._value(stride, 1))
+                place = step if place == "0" else self.f.add(place, step)
+        return place
+
+    def _input(self, access: Source, number: int, indices: Sequence[str], group: int | None) -> str:
+        if not isinstance(access, Access):
+            kind = scalars.kind(access.dtype)
+            index = self._value(access.count) if isinstance(access, Extent) else indices[access.axis]
+            if access.dtype.is_floating:
+                return self.f.value(f"sitofp i64 {index} to {kind}")
+            return index if kind == ir.I64 else self.f.value(f"trunc i64 {index} to {kind}")
+        place = self._place(access, indices[self.split :])
+        return self._read(access.dtype, self.sources[number], place, group)
+
+    def _read(self, dtype: DType, source: str, place: str, group: int | None = None) -> str:
+        memory = ir.MEMORY[dtype]
+        mark = "" if group is None else f", !llvm.access.group !{group}"
+        address = self.f.at(memory, source, place)
+        value = self.f.value(f"load {memory}, ptr {address}, align {dtype.size}{mark}", "x")
+        return scalars.from_memory(self.f, dtype, value)
+
+    def _write(self, dtype: DType, value: str, target: str, place: str, group: int | None = None) -> None:
+        memory = ir.MEMORY[dtype]
+        value = scalars.to_memory(self.f, dtype, value)
+        mark = "" if group is None else f", !llvm.access.group !{group}"
+        address = self.f.at(memory, target, place)
+        self.f.do(f"store {memory} {value}, ptr {address}, align {dtype.size}{mark}")
+
+    # ------------------------------------------------------------ what is kept between passes
+
+    def _plan_stashes(self) -> None:
+        """Finds the expressions of earlier passes that later ones need, and that are dear to compute again."""
+        roots = [r.what for r in self.nest.reduces] + [e for e, _ in self.nest.stores]
+        for root in roots:
+            stack = [root]
+            seen: set[Scalar] = set()
+            while stack:
+                e = stack.pop()
+                if e in seen:
+                    continue
+                seen.add(e)
+                is_earlier = self.level(e) < self.level(root)
+                if is_earlier and self.on_columns(e) and e.op != "leaf":
+                    if _is_dear(e) and e not in self._stashed:
+                        self._stashed[e] = len(self._stashed)
+                    if e in self._stashed:
+                        continue
+                stack += e.args
+
+    def _stash_place(self, e: Scalar, flat: str) -> str:
+        """Stash i begins behind those before it, each as long as a row."""
+        before = sum(_itemsize(s.dtype) for s, i in self._stashed.items() if i < self._stashed[e])
+        start = self.f.at(ir.I8, "%scratch", self.f.mul(self.f.add(self.column_count, 16), before))
+        return self.f.at(_stash_kind(e.dtype), start, flat)
+
+    def _stash_value(self, e: Scalar, value: str) -> str:
+        return self.f.value(f"zext i1 {value} to i8") if e.dtype.is_bool else value
+
+
+def _stash_kind(dtype: DType) -> str:
+    return ir.I8 if dtype.is_bool else scalars.kind(dtype)
+
+
+def _itemsize(dtype: DType) -> int:
+    return 4 if dtype in scalar.HALVES else dtype.size
+
+
+def _is_dear(e: Scalar) -> bool:
+    """Whether an expression has many nodes."""
+    seen: set[Scalar] = set()
+    stack = [e]
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            if len(seen) > DEAR:
+                return True
+            stack += node.args
+    return False
+
+
+def _leaves(roots: Iterable[Scalar]) -> list[Scalar]:
+    seen: set[Scalar] = set()
+    stack = list(roots)
+    found: list[Scalar] = []
+    while stack:
+        e = stack.pop()
+        if e not in seen:
+            seen.add(e)
+            if e.op == "leaf":
+                found.append(e)
+            stack += e.args
+    return sorted(found, key=lambda e: e.value)
+
+
+# ---------------------------------------------------------------- partial results
+
+
+def combiner(reduce: Reduce) -> Kernel:
+    """The kernel that combines the partial results of tiles, in their order.
+
+    Buffers: partial results [tiles, columns], result [columns]. Sizes: tiles, columns.
+    """
+    f = kernel.function()
+    tiles, columns = kernel.sizes(f, 2)
+    source, target = kernel.buffer(f, 0), kernel.buffer(f, 1)
+    dtype = reduce.accumulator
+    kind, memory = scalars.kind(dtype), ir.MEMORY[dtype]
+
+    def loaded(place: str) -> str:
+        return scalars.from_memory(f, dtype, f.load(memory, f.at(memory, source, place)))
+
+    total = f.variable(kind)
+    with f.loop(0, columns, hint="column") as column:
+        f.store(kind, loaded(column), total)
+        with f.loop(1, tiles, hint="tile") as tile:
+            value = loaded(f.add(f.mul(tile, columns), column))
+            f.store(kind, combined(f, reduce.combine, dtype, f.load(kind, total), value), total)
+        result = scalars.to_memory(f, reduce.dtype, f.load(kind, total))
+        out = ir.MEMORY[reduce.dtype]
+        f.store(out, result, f.at(out, target, column))
+    return Kernel(f.finish() + "\n", 0, f"combine {reduce.combine} {reduce.dtype.name}")

@@ -1,0 +1,540 @@
+"""Groups become calls of kernels: the expressions of their nodes, and where everything lies in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tahr.backends.native import fuse, gemm, loops, roles
+from tahr.backends.native.epilogue import COLUMN, FULL, SCALAR, Epilogue, Operand
+from tahr.backends.native.fuse import Fusion, Group, Place
+from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.loops import Access, Bound, Extent, Loop, Nest, Position, Reduce
+from tahr.backends.native.roles import Role
+from tahr.core import dtypes, scalar, sizes
+from tahr.core.convert import Const
+from tahr.core.dtypes import DType
+from tahr.core.opdef import Reduction, known_value
+from tahr.core.scalar import Scalar
+from tahr.core.sizes import Dim
+from tahr.core.views import View, dense_strides
+from tahr.program.node import Node, Value
+
+# Leaves that stand for results of reductions while a nest's inputs are still being counted.
+_RESULTS = 1 << 20
+
+Known = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Partial:
+    """The partial results of a reduction, one for each tile: storage that only its call uses.
+
+    Attributes:
+        result: the value of the whole.
+        dtype: what they are.
+    """
+
+    result: Value
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A buffer that a kernel is given.
+
+    Attributes:
+        storage: a root, or partial results.
+        offset: how many elements behind its start.
+    """
+
+    storage: Value | Partial
+    offset: Dim = 0
+
+
+@dataclass(frozen=True)
+class Bind:
+    """One kernel's call for exact sizes.
+
+    Attributes:
+        kernel: what is called.
+        buffers: what it is given.
+        bound: its sizes, tiles and scratch.
+    """
+
+    kernel: Kernel
+    buffers: tuple[Ref, ...]
+    bound: Bound
+
+
+@dataclass(frozen=True)
+class Call:
+    """What one group became.
+
+    Attributes:
+        title: what it computes, for people.
+        nodes: the nodes it stands for.
+        reads, writes: the storages that it uses.
+        kernels: what has to be compiled whatever the sizes.
+        bind: the kernels' calls for exact sizes, and how many elements of each Partial there are.
+        work: about how many operations on elements it takes.
+    """
+
+    title: str
+    nodes: tuple[Node, ...]
+    reads: tuple[Value, ...]
+    writes: tuple[Value, ...]
+    kernels: tuple[Kernel, ...]
+    bind: Callable[[Known], tuple[list[Bind], dict[Partial, int]]]
+
+
+class Lowering:
+    """Makes the calls of a segment's groups.
+
+    Args:
+        fusion: the groups.
+        node_roles: what each node is.
+        places: where each value lies.
+        needs: for each node the values that its kernel reads.
+        wanted: the roots that something outside their group reads.
+    """
+
+    def __init__(
+        self,
+        fusion: Fusion,
+        node_roles: Mapping[Node, Role],
+        places: Mapping[Value, Place],
+        needs: Mapping[Node, Sequence[Value]],
+        wanted: Callable[[Value, Group], bool],
+    ) -> None:
+        self._fusion = fusion
+        self._roles = node_roles
+        self._places = places
+        self._needs = needs
+        self._wanted = wanted
+
+    def calls(self, group: Group) -> list[Call]:
+        """The calls of one group."""
+        if group.anchor is None:
+            return [_NestBuilder(self._roles, self._places, self._wanted, group).call()]
+        if self._roles[group.anchor] is Role.PRODUCT:
+            return [self._product(group)]
+        return self._parts(group.anchor)
+
+    # ------------------------------------------------------------ products
+
+    def _product(self, group: Group) -> Call:
+        anchor = group.anchor
+        assert anchor is not None and anchor.outputs[0].dtype is not None
+        a, b = (self._places[v] for v in anchor.inputs)
+        epilogue, operands, outputs = self._epilogue(group)
+        shape = _shape(anchor.outputs[0])
+        left, right = matrix(a.view, *flips(anchor)[0:1]), matrix(b.view, *flips(anchor)[1:2])
+        assert left is not None and right is not None
+        spec = gemm.Product(anchor.outputs[0].dtype, left.is_transposed, right.is_transposed, epilogue)
+        batch_shape = shape[:-2]
+        m, n, k = shape[-2], shape[-1], left.columns
+        out = dense_strides(shape)
+        dims = _merged_batches(batch_shape, left.batches(batch_shape), right.batches(batch_shape), out[:-2])
+        buffers = (
+            Ref(a.root, a.view.offset),
+            Ref(b.root, b.view.offset),
+            *operands,
+            *(Ref(v) for v in outputs),
+        )
+        fixed = tuple(d if isinstance(d, int) else None for d in (m, n, k))
+
+        def bind(known: Known) -> tuple[list[Bind], dict[Partial, int]]:
+            def value(dim: Dim) -> int:
+                return sizes.evaluate(dim, known)  # pyright: ignore[reportArgumentType]
+
+            exact = gemm.problem(
+                spec,
+                value(m),
+                value(n),
+                value(k),
+                [gemm.Batch(*map(value, dim)) for dim in dims],
+                value(left.stride),
+                value(right.stride),
+                value(n),
+            )
+            way = gemm.choose(spec, exact, fixed)  # pyright: ignore[reportArgumentType]
+            kernel, table = gemm.kernel(spec, way), gemm.sizes(spec, exact, way)
+            return [Bind(kernel, buffers, Bound(tuple(table), gemm.tiles(table), kernel.scratch))], {}
+
+        reads = [r.storage for r in buffers[: 2 + len(operands)] if isinstance(r.storage, Value)]
+        title = " ".join(_unique(n.opdef.name for n in group.nodes))
+        return Call(title, tuple(group.nodes), tuple(reads), tuple(outputs), (), bind)
+
+    def _epilogue(self, group: Group) -> tuple[Epilogue, list[Ref], list[Value]]:
+        """What a group computes from its product: the expressions, their operands and where results go."""
+        anchor = group.anchor
+        assert anchor is not None
+        product = anchor.outputs[0]
+        assert product.dtype is not None
+        values: dict[Value, Scalar] = {product: scalar.leaf(0, product.dtype)}
+        operands: dict[tuple[Value, Dim, str], Scalar] = {}
+        described: list[Operand] = []
+        updated: dict[Value, Scalar] = {}
+
+        def operand(value: Value, dtype: DType, shape: Sequence[Dim]) -> Scalar:
+            place = self._places[value]
+            if place.root in values:
+                return values[place.root]
+            constant = _constant(value, dtype)
+            if constant is not None:
+                return constant
+            access = self._fusion.operand_access(group, value, shape)
+            assert access in (FULL, COLUMN, SCALAR)
+            key = (place.root, place.view.offset, access)
+            if key not in operands:
+                described.append(Operand(dtype, access))
+                operands[key] = scalar.leaf(len(described), dtype)
+            return operands[key]
+
+        for node in group.nodes[1:]:
+            role = self._roles[node]
+            shape = fuse.iteration_shape(node, role)
+            types = roles.variable_types(node)
+            arguments = {i: operand(v, t, shape) for i, (v, t) in enumerate(zip(node.inputs, types))}
+            found = roles.update_traced(node) if role is Role.UPDATE else roles.traced(node)
+            assert found is not None
+            results = scalar.substitute(found, arguments)
+            if role is Role.UPDATE:
+                cells = (node.inputs[i] for i in node.opdef.effects.writes)
+                updated.update(zip(cells, results))
+            else:
+                values[node.outputs[0]] = results[0]
+        stored = {v: e for v, e in values.items() if self._wanted(v, group)} | updated
+        refs = [Ref(root, offset) for root, offset, _ in operands]
+        return Epilogue(tuple(stored.values()), tuple(described)), refs, list(stored)
+
+    # ------------------------------------------------------------ assemblies
+
+    def _parts(self, node: Node) -> list[Call]:
+        """One copying nest for each part, behind one that fills the whole."""
+        assembly = roles.assembly(node)
+        output = node.outputs[0]
+        assert output.dtype is not None
+        calls: list[Call] = []
+        if assembly.fill is not None or assembly.fill_input is not None:
+            calls.append(self._fill(node, assembly))
+        for part in assembly.parts:
+            value = node.inputs[part.input]
+            place = self._places[value]
+            source = compose(part.source, place.view, _shape(value))
+            assert source is not None
+            nest = Nest(
+                (),
+                part.target.shape,
+                (Access(output.dtype, source.strides, source.offset),),
+                (),
+                ((scalar.leaf(0, output.dtype), Access(output.dtype, part.target.strides, part.target.offset)),),
+            )
+            calls.append(_nest_call(nest, [place.root], [output], [], (node,), f"part of {node.opdef.name}"))
+        return calls
+
+    def _fill(self, node: Node, assembly: roles.Assembly) -> Call:
+        output = node.outputs[0]
+        assert output.dtype is not None
+        shape = _shape(output)
+        store = Access(output.dtype, dense_strides(shape))
+        if assembly.fill_input is None:
+            nest = Nest((), shape, (), (), ((scalar.constant(assembly.fill, output.dtype), store),))
+            return _nest_call(nest, [], [output], [], (node,), f"fill of {node.opdef.name}")
+        place = self._places[node.inputs[assembly.fill_input]]
+        source = Access(output.dtype, (0,) * len(shape), place.view.offset)
+        nest = Nest((), shape, (source,), (), ((scalar.leaf(0, output.dtype), store),))
+        return _nest_call(nest, [place.root], [output], [], (node,), f"fill of {node.opdef.name}")
+
+
+# ---------------------------------------------------------------- nests
+
+
+class _NestBuilder:
+    """Makes the nest of a group."""
+
+    def __init__(
+        self,
+        node_roles: Mapping[Node, Role],
+        places: Mapping[Value, Place],
+        wanted: Callable[[Value, Group], bool],
+        group: Group,
+    ) -> None:
+        self._roles = node_roles
+        self._places = places
+        self._wanted = wanted
+        self._group = group
+        self._leaves: dict[object, Scalar] = {}
+        self._inputs: list[loops.Source] = []
+        self._sources: list[Value] = []
+        self._values: dict[Value, Scalar] = {}
+        self._reduces: list[Reduce] = []
+        self._leaving: list[tuple[int, Value]] = []
+        self._updated: list[tuple[Value, Scalar, Node]] = []
+
+    def call(self) -> Call:
+        """The call."""
+        group = self._group
+        for node in group.nodes:
+            self._add(node, self._roles[node])
+        stores: list[tuple[Scalar, Access]] = []
+        targets: list[Value] = []
+        for value, e in self._values.items():
+            if value not in group.leaving and self._wanted(value, group):
+                assert value.dtype is not None
+                view = View.dense(_shape(value))
+                stores.append((e, Access(value.dtype, self._strides(view, group.maps[value], view.shape))))
+                targets.append(value)
+        for cell, e, node in self._updated:
+            view = View.dense(cell.node.attrs["shape"])
+            stores.append((e, Access(e.dtype, self._strides(view, group.maps[node], view.shape))))
+            targets.append(cell)
+        final = {_RESULTS + j: scalar.leaf(len(self._inputs) + j, r.dtype) for j, r in enumerate(self._reduces)}
+        expressions = scalar.substitute([e for e, _ in stores] + [r.what for r in self._reduces], final)
+        split = group.split or 0
+        nest = Nest(
+            tuple(group.space[:split]),
+            tuple(group.space[split:]),
+            tuple(self._inputs),
+            tuple(replace(r, what=e) for r, e in zip(self._reduces, expressions[len(stores) :])),
+            tuple((e, a) for e, (_, a) in zip(expressions, stores)),
+        )
+        title = " ".join(_unique(n.opdef.name for n in group.nodes))
+        return _nest_call(nest, self._sources, targets, self._leaving, tuple(group.nodes), title)
+
+    def _add(self, node: Node, role: Role) -> None:
+        mapping = self._group.maps[node]
+        shape = fuse.iteration_shape(node, role)
+        if role is Role.IOTA:
+            self._values[node.outputs[0]] = self._iota(node, mapping)
+            return
+        if role is Role.REDUCE:
+            self._reduce(node, self._operand(node.inputs[0], None, mapping, shape))
+            return
+        types = roles.variable_types(node)
+        arguments = {
+            i: self._operand(v, t, mapping, shape) for i, (v, t) in enumerate(zip(node.inputs, types))
+        }
+        if role is Role.UPDATE:
+            found = roles.update_traced(node)
+            assert found is not None
+            cells = [node.inputs[i] for i in node.opdef.effects.writes]
+            self._updated += [(c, e, node) for c, e in zip(cells, scalar.substitute(found, arguments))]
+            return
+        found = roles.traced(node)
+        assert found is not None
+        self._values.update(zip(node.outputs, scalar.substitute(found, arguments)))
+
+    def _reduce(self, node: Node, what: Scalar) -> None:
+        form, group, result = node.opdef.form, self._group, node.outputs[0]
+        assert isinstance(form, Reduction) and result.dtype is not None
+        reduced = fuse.reduced_axes(node)
+        over = [a for i in reduced for a in group.maps[node][i]]
+        if not over:
+            self._values[result] = what
+            return
+        split = group.split or 0
+        if result in group.leaving:
+            kind = "column" if len(over) < len(group.space) else "all"
+            self._leaving.append((len(self._reduces), result))
+        else:
+            kind = "row"
+            assert min(over) == split
+        self._values[result] = scalar.leaf(_RESULTS + len(self._reduces), result.dtype)
+        self._reduces.append(Reduce(form.combine, kind, what, result.dtype))
+
+    def _iota(self, node: Node, mapping: fuse.Map) -> Scalar:
+        dtype = node.outputs[0].dtype
+        assert dtype is not None
+        start = self._operand(node.inputs[0], None, mapping, _shape(node.outputs[0]))
+        delta = self._operand(node.inputs[-1], None, mapping, _shape(node.outputs[0]))
+        index: Scalar = scalar.constant(0, dtype)
+        if mapping[0]:
+            index = self._leaf(("position", mapping[0], dtype), dtype, Position(dtype, mapping[0][0]))
+        return start + index * delta
+
+    def _operand(
+        self, value: Value, dtype: DType | None, mapping: fuse.Map, shape: Sequence[Dim]
+    ) -> Scalar:
+        """The expression for an element of a value that a node reads."""
+        place = self._places[value]
+        dtype = dtype or value.dtype
+        assert dtype is not None
+        if place.root in self._values and place.root not in self._group.leaving:
+            return self._values[place.root]
+        constant = _constant(value, dtype)
+        if constant is not None:
+            return constant
+        count = _count(value, self._roles.get(value.node))
+        if count is not None:
+            return self._leaf(("extent", count, dtype), dtype, Extent(dtype, count))
+        strides = self._strides(place.view, mapping, shape)
+        key = (place.root, strides, place.view.offset)
+        if key not in self._leaves:
+            self._sources.append(place.root)
+        return self._leaf(key, dtype, Access(dtype, strides, place.view.offset))
+
+    def _leaf(self, key: object, dtype: DType, source: loops.Source) -> Scalar:
+        if key not in self._leaves:
+            self._leaves[key] = scalar.leaf(len(self._inputs), dtype)
+            self._inputs.append(source)
+        return self._leaves[key]
+
+    def _strides(self, view: View, mapping: fuse.Map, shape: Sequence[Dim]) -> tuple[Dim, ...]:
+        """The strides of a view along the dimensions of the space, for something of a shape that is mapped to it."""
+        space = self._group.space
+        strides: list[Dim] = [0] * len(space)
+        first = len(shape) - len(view.shape)
+        for i, (size, stride) in enumerate(zip(view.shape, view.strides), first):
+            if size == 1 or stride == 0:
+                continue
+            for axis in reversed(mapping[i]):
+                strides[axis] = stride
+                stride = stride * space[axis]
+        return tuple(strides)
+
+
+def _nest_call(
+    nest: Nest,
+    sources: Sequence[Value],
+    targets: Sequence[Value],
+    leaving: Sequence[tuple[int, Value]],
+    nodes: tuple[Node, ...],
+    title: str,
+) -> Call:
+    loop = loops.compiled(loops.collapsed(nest), title)
+    reduces = loop.nest.reduces
+    partials = [Partial(value, reduces[j].accumulator) for j, value in leaving]
+    combiners = [loops.combiner(reduces[j]) for j, _ in leaving]
+    fixed = (*(Ref(s) for s in sources), *(Ref(t) for t in targets))
+
+    def bind(known: Known) -> tuple[list[Bind], dict[Partial, int]]:
+        bound = loop.bind(known)
+        buffers: list[Ref] = list(fixed)
+        counts: dict[Partial, int] = {}
+        more: list[Bind] = []
+        for (j, value), partial, combine in zip(leaving, partials, combiners):
+            width = loop.width(known) if reduces[j].over == "column" else 1
+            if bound.tiles == 1 and partial.dtype is value.dtype:
+                buffers.append(Ref(value))
+                continue
+            counts[partial] = bound.tiles * width
+            buffers.append(Ref(partial))
+            more.append(Bind(combine, (Ref(partial), Ref(value)), Bound((bound.tiles, width), 1)))
+        return [Bind(loop.kernel, tuple(buffers), bound), *more], counts
+
+    return Call(
+        title,
+        nodes,
+        tuple(dict.fromkeys(sources)),
+        (*targets, *(v for _, v in leaving)),
+        (loop.kernel, *combiners),
+        bind,
+    )
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _constant(value: Value, dtype: DType) -> Scalar | None:
+    """A constant of one element, as an expression."""
+    if value.node.opdef is Const and value.node.attrs["value"].size == 1:
+        return scalar.constant(value.node.attrs["value"].item(), dtype)
+    return None
+
+
+def _count(value: Value, role: Role | None) -> Dim | None:
+    """The size that a scalar is."""
+    if role is Role.EXTENT:
+        return roles.extent(value.node)
+    known = known_value(value.spec) if value.spec.value is not None else None
+    return known[0] if known is not None and len(known) == 1 else None
+
+
+def _shape(value: Value) -> tuple[Dim, ...]:
+    assert value.shape is not None
+    return value.shape
+
+
+def compose(inner: View, outer: View, shape: Sequence[Dim]) -> View | None:
+    """A view of a dense tensor of a shape, as a view of the storage that this tensor itself is a view of."""
+    if outer.is_dense and outer.offset == 0:
+        return inner
+    strides = dense_strides(shape)
+    if inner.strides == strides and inner.offset == 0:
+        return outer
+    return None
+
+
+# ---------------------------------------------------------------- matrices
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """An operand of a product as it lies in memory.
+
+    Attributes:
+        view: the operand, not transposed.
+        is_transposed: whether it is stored with rows as columns.
+        stride: the distance between stored rows.
+        columns: the number of columns of the operand.
+    """
+
+    view: View
+    is_transposed: bool
+    stride: Dim
+    columns: Dim
+
+    def batches(self, shape: Sequence[Dim]) -> list[Dim]:
+        """The strides along the batch dimensions of a product."""
+        return list(self.view.broadcast((*shape, *self.view.shape[-2:])).strides[:-2])
+
+
+def flips(node: Node) -> tuple[bool, bool]:
+    """Whether the operands of a product are transposed. Real numbers: the adjoint is the transpose."""
+    attrs = node.attrs
+    if "transpose_a" in attrs:
+        return attrs["transpose_a"], attrs["transpose_b"]
+    return attrs["adj_x"], attrs["adj_y"]
+
+
+def matrix(view: View, flip: bool) -> Matrix | None:
+    """A view as an operand of a product; None where neither rows nor columns lie without gaps."""
+    if len(view.shape) < 2:
+        return None
+    if flip:
+        rank = len(view.shape)
+        view = view.transposed([*range(rank - 2), rank - 1, rank - 2])
+    (rows, columns), (down, across) = view.shape[-2:], view.strides[-2:]
+    if across == 1 or columns == 1:
+        return Matrix(view, False, columns if rows == 1 else down, columns)
+    if down == 1 or rows == 1:
+        return Matrix(view, True, rows if columns == 1 else across, columns)
+    return None
+
+
+def _merged_batches(
+    shape: Sequence[Dim], a: Sequence[Dim], b: Sequence[Dim], c: Sequence[Dim]
+) -> list[tuple[Dim, Dim, Dim, Dim]]:
+    """Batch dimensions with their strides, neighbours merged where all three operands allow it."""
+    merged: list[tuple[Dim, Dim, Dim, Dim]] = []
+    for dim in zip(shape, a, b, c):
+        if dim[0] == 1:
+            continue
+        if merged and all(sizes.surely_equal(merged[-1][i], dim[i] * dim[0]) for i in (1, 2, 3)):
+            merged[-1] = (merged[-1][0] * dim[0], *dim[1:])
+        else:
+            merged.append(dim)
+    return merged
+
+
+def product_fits(node: Node, a: View, b: View) -> bool:
+    """Whether the operands of a product can be read where they lie."""
+    left, right = matrix(a, flips(node)[0]), matrix(b, flips(node)[1])
+    if left is None or right is None:
+        return False
+    shape = _shape(node.outputs[0])
+    out = dense_strides(shape)[:-2]
+    return len(_merged_batches(shape[:-2], left.batches(shape[:-2]), right.batches(shape[:-2]), out)) <= 2

@@ -1,0 +1,465 @@
+"""A plan for the native backend: segments that run as one native call each, and host steps between them.
+
+Making it takes five steps. Every node gets a role. Views are traced to the storage that they look at, with copies where
+that is no affine map. The order of effects is made explicit: a variable is written in place, so whoever reads its old
+value comes before. Nodes are dealt out to stages, native and host in turn, each as early as it can be. Each native
+stage is fused and lowered to kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tahr.backends.native import lower, roles
+from tahr.backends.native.fuse import Fusion, Group, Place
+from tahr.backends.native.lower import Call, Lowering
+from tahr.backends.native.roles import COMPUTED, Role
+from tahr.core import sizes
+from tahr.core.opdef import Elementwise, OpDef, known_value
+from tahr.core.sizes import Dim, Size
+from tahr.core.views import View
+from tahr.ops import state
+from tahr.plan import schedule
+from tahr.program.effects import SlotKey, slot_of
+from tahr.program.node import Node, Program, Value
+
+Copy = OpDef("_Copy", "x: T -> y: T", form=Elementwise(scalar=lambda x: x), register=False)
+"""The same elements, row-major and without gaps."""
+
+
+class Unplannable(Exception):
+    """The native backend cannot run a program in its own order; the reference executor does."""
+
+
+@dataclass(eq=False)
+class HostStep:
+    """One node that NumPy computes.
+
+    Attributes:
+        run: the kernel with its attributes bound.
+        node: the node.
+        takes_context: whether the kernel's first argument is the run's state.
+    """
+
+    run: Callable[..., Any]
+    node: Node
+    takes_context: bool
+
+
+@dataclass(eq=False)
+class Segment:
+    """Kernels that run in one native call.
+
+    Attributes:
+        calls: in order.
+        inputs: roots that are arrays before it.
+        outputs: roots that become arrays.
+        cells: the variables that it reads or writes.
+        written: those that it writes.
+    """
+
+    calls: list[Call]
+    inputs: list[Value]
+    outputs: list[Value]
+    cells: list[Value]
+    written: list[Value]
+    number: int = 0
+
+
+@dataclass(eq=False)
+class NativePlan:
+    """How a program runs natively.
+
+    Attributes:
+        items: segments and host steps in order.
+        places: where each value lies.
+        node_roles: what each node is.
+        symbols: for each symbolic size where it is found: the index of an input, and the dimension.
+        variables: the values that stand for variables, with their keys and operations.
+        program: what it was made from.
+    """
+
+    items: list[Segment | HostStep]
+    places: dict[Value, Place]
+    node_roles: dict[Node, Role]
+    symbols: list[tuple[str, int, int]]
+    variables: list[tuple[Value, SlotKey, Any]]
+    program: Program
+    frees: list[list[Value]] = field(default_factory=list[list[Value]])
+
+    @property
+    def segments(self) -> list[Segment]:
+        """The native parts."""
+        return [item for item in self.items if isinstance(item, Segment)]
+
+
+def make_plan(program: Program) -> NativePlan:
+    """Plans a program.
+
+    Raises:
+        Unplannable: its order of effects does not allow variables to be written in place.
+    """
+    return _Planner(program).plan()
+
+
+class _Planner:
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.order = schedule.order(program)
+        self.roles: dict[Node, Role] = {}
+        self.places: dict[Value, Place] = {}
+        self.needs: dict[Node, list[Value]] = {}
+        self.copies: dict[Value, Value] = {}
+        self.nodes: list[Node] = []  # what computes, in topological order
+
+    def plan(self) -> NativePlan:
+        """The plan."""
+        for node in self.order:
+            self.roles[node] = roles.role(node)
+        needed = self._needed()
+        written = self._written(needed)
+        self.touched = self._touched(needed)
+        for node in self.order:
+            if node in needed:
+                self._place(node, written)
+        outputs = [self._fetchable(v, written) for v in self.program.outputs]
+        before = self._before(written)
+        stages = self._stages(before)
+        items = self._items(stages, before, outputs)
+        plan = NativePlan(
+            items, self.places, self.roles, self._symbols(), self._variables(), self.program
+        )
+        plan.frees = _frees(plan, outputs)
+        plan.program = Program(self.program.builder, self.program.inputs, outputs, self.program.roots)
+        return plan
+
+    # ------------------------------------------------------------ what is needed
+
+    def _needed(self) -> set[Node]:
+        """The nodes whose results somebody reads as data, and those with effects."""
+        needed: set[Node] = set()
+        stack = [*self.program.roots, *(v.node for v in self.program.outputs)]
+        while stack:
+            node = stack.pop()
+            if node in needed:
+                continue
+            needed.add(node)
+            role = self.roles[node]
+            stack += [node.inputs[i].node for i in roles.data_inputs(node, role)]
+            stack += node.tokens
+        return needed
+
+    def _written(self, needed: set[Node]) -> set[Value]:
+        """The variables that native nodes change in place."""
+        return {
+            node.inputs[i]
+            for node in needed
+            if self.roles[node] is Role.UPDATE
+            for i in node.opdef.effects.writes
+        }
+
+    # ------------------------------------------------------------ where values lie
+
+    def _touched(self, needed: set[Node]) -> set[Value]:
+        """The variables that host steps get at: their reads hold the array itself, which is then not changed in place."""
+        return {
+            value
+            for node in needed
+            if self.roles[node] is Role.HOST and node.opdef is not state.ReadCell
+            for value in node.inputs
+            if self.roles[value.node] is Role.VARIABLE
+        }
+
+    def _place(self, node: Node, written: set[Value]) -> None:
+        role = self.roles[node]
+        if role is Role.READ and node.inputs[0] in self.touched:
+            role = self.roles[node] = Role.HOST
+        if role is Role.READ:
+            self.places[node.outputs[0]] = Place(node.inputs[0], View.dense(_shape(node.outputs[0])))
+        elif role is Role.VIEW:
+            self._place_view(node)
+        elif role is Role.VARIABLE:
+            shape = node.attrs["shape"]
+            if shape is not None:
+                self.places[node.outputs[0]] = Place(node.outputs[0], View.dense(shape))
+        else:
+            self._place_dense(node)
+            if role in COMPUTED:
+                self._place_computed(node, role)
+            elif role is Role.HOST:
+                self._place_host(node, written)
+
+    def _place_dense(self, node: Node) -> None:
+        for value in node.outputs:
+            if value.shape is not None:
+                self.places[value] = Place(value, View.dense(value.shape))
+
+    def _place_view(self, node: Node) -> None:
+        viewed = node.inputs[node.opdef.viewed]
+        specs, outs = [v.spec for v in node.inputs], [v.spec for v in node.outputs]
+        place = self.places[viewed]
+        views = node.opdef.views(specs, outs, node.attrs, place.view)
+        if views is None:
+            place = self.places[self._copy(viewed)]
+            views = node.opdef.views(specs, outs, node.attrs, place.view)
+            assert views is not None
+        for value, view in zip(node.outputs, views):
+            self.places[value] = Place(place.root, view)
+
+    def _place_computed(self, node: Node, role: Role) -> None:
+        needs = [node.inputs[i] for i in roles.data_inputs(node, role)]
+        if role is Role.PRODUCT:
+            needs = self._product_operands(node, needs)
+        elif role is Role.PARTS:
+            needs = [self._dense(v) for v in needs]
+        self.needs[node] = needs
+        self.nodes.append(node)
+
+    def _product_operands(self, node: Node, needs: Sequence[Value]) -> list[Value]:
+        """A product's operands; one that cannot be read where it lies is copied."""
+        a, b = needs
+        if not lower.product_fits(node, self.places[a].view, self.places[b].view):
+            a, b = self._dense(a), self._dense(b)
+        for value, original in zip((a, b), needs):
+            if value is not original:
+                self.places[original] = self.places[value]
+        return [a, b]
+
+    def _place_host(self, node: Node, written: set[Value]) -> None:
+        needs = [node.inputs[i] for i in range(len(node.inputs))]
+        self.needs[node] = [self._fetchable(v, written) for v in needs]
+        self.nodes.append(node)
+
+    def _fetchable(self, value: Value, written: set[Value]) -> Value:
+        """A value as it is handed to Python; what lies in a variable that is changed in place is copied."""
+        place = self.places.get(value)
+        if place is not None and place.root in written and value is not place.root:
+            return self._copy(value)
+        return value
+
+    def _dense(self, value: Value) -> Value:
+        return value if self.places[value].view.is_dense else self._copy(value)
+
+    def _copy(self, value: Value) -> Value:
+        found = self.copies.get(value)
+        if found is None:
+            node = self.program.builder.add(Copy, [value], {}, [value.spec], value.node.op)
+            found = self.copies[value] = node.outputs[0]
+            self.roles[node] = Role.ELEMENTWISE
+            self._place_dense(node)
+            self.needs[node] = [value]
+            self.nodes.append(node)
+        return found
+
+    # ------------------------------------------------------------ order
+
+    def _before(self, written: set[Value]) -> dict[Node, list[Node]]:
+        """For each node that computes, those that must run first."""
+        computing = set(self.nodes)
+        users: dict[Node, list[Node]] = {}
+        before: dict[Node, dict[Node, None]] = {n: {} for n in self.nodes}
+        for node in self.nodes:
+            for value in self.needs[node]:
+                root = self._computed_root(value)
+                if root is not None and root in computing:
+                    before[node][root] = None
+                read = self._read(value)
+                if read is not None:
+                    users.setdefault(read, []).append(node)
+                    before[node].update(dict.fromkeys(t for t in read.tokens if t in computing))
+        for node in self.nodes:
+            for token in node.tokens:
+                if token in computing:
+                    before[node][token] = None
+                for user in users.get(token, ()):
+                    if user is not node:
+                        before[node][user] = None
+        return {n: list(b) for n, b in before.items()}
+
+    def _computed_root(self, value: Value) -> Node | None:
+        place = self.places.get(value)
+        return value.node if place is None else place.root.node
+
+    def _read(self, value: Value) -> Node | None:
+        """The read of a variable that a value is a view of."""
+        node = value.node
+        while self.roles[node] is Role.VIEW:
+            node = node.inputs[node.opdef.viewed].node
+        return node if node.opdef is state.ReadCell else None
+
+    def _stages(self, before: Mapping[Node, Sequence[Node]]) -> dict[Node, int]:
+        """Even stages are native, odd ones are the host's; each node is as early as it can be."""
+        stages: dict[Node, int] = {}
+        opened: set[Node] = set()
+        for start in self.nodes:
+            stack = [start]
+            while stack:
+                node = stack[-1]
+                if node in stages:
+                    stack.pop()
+                    continue
+                waiting = [n for n in before[node] if n not in stages]
+                if waiting:
+                    if node in opened:
+                        raise Unplannable("a variable's old value is needed after it was changed")
+                    opened.add(node)
+                    stack += waiting
+                    continue
+                is_host = self.roles[node] is Role.HOST
+                least = max((stages[n] for n in before[node]), default=0)
+                stages[node] = least + (least % 2 != is_host)
+                stack.pop()
+        return stages
+
+    def _items(
+        self,
+        stages: Mapping[Node, int],
+        before: Mapping[Node, Sequence[Node]],
+        outputs: Sequence[Value],
+    ) -> list[Segment | HostStep]:
+        order = _topological(self.nodes, before)
+        handed_out = {self.places[v].root for v in outputs if v in self.places}
+        readers: dict[Value, set[int]] = {}
+        for node in self.nodes:
+            for value in self.needs[node]:
+                if value in self.places:
+                    readers.setdefault(self.places[value].root, set()).add(stages[node])
+        items: list[Segment | HostStep] = []
+        for number in range(max(stages.values(), default=0) + 1):
+            nodes = [n for n in order if stages[n] == number]
+            if number % 2:
+                items += [_host_step(n) for n in nodes]
+            elif nodes:
+                items.append(self._segment(number, nodes, before, readers, handed_out))
+        return items
+
+    def _segment(
+        self,
+        number: int,
+        nodes: Sequence[Node],
+        before: Mapping[Node, Sequence[Node]],
+        readers: Mapping[Value, set[int]],
+        handed_out: set[Value],
+    ) -> Segment:
+        mine = set(nodes)
+        inner = {n: [b for b in before[n] if b in mine] for n in nodes}
+        fusion = Fusion(nodes, self.roles, self.places, inner, self.needs)
+        outputs = [
+            v
+            for n in nodes
+            for v in n.outputs
+            if v in self.places and (v in handed_out or readers.get(v, set()) - {number})
+        ]
+        leaves = set(outputs)
+
+        def wanted(value: Value, group: Group) -> bool:
+            if value in leaves:
+                return True
+            return any(
+                self.places[v].root is value
+                for n in nodes
+                if fusion.of[n] is not group
+                for v in self.needs[n]
+                if v in self.places
+            )
+
+        lowering = Lowering(fusion, self.roles, self.places, self.needs, wanted)
+        calls = [call for group in fusion.result() for call in lowering.calls(group)]
+        made = {v for n in nodes for v in n.outputs}
+        used = dict.fromkeys(v for call in calls for v in (*call.reads, *call.writes))
+        cells = [v for v in used if self.roles[v.node] is Role.VARIABLE]
+        written = {v for call in calls for v in call.writes}
+        return Segment(
+            calls,
+            [v for v in used if v not in made and v not in cells],
+            outputs,
+            cells,
+            [v for v in cells if v in written],
+            number,
+        )
+
+    # ------------------------------------------------------------ what runs must know
+
+    def _symbols(self) -> list[tuple[str, int, int]]:
+        found: dict[str, tuple[str, int, int]] = {}
+        for i, value in enumerate(self.program.inputs):
+            for axis, dim in enumerate(value.shape or ()):
+                name = _symbol(dim)
+                if name is not None and name not in found:
+                    found[name] = (name, i, axis)
+        return list(found.values())
+
+    def _variables(self) -> list[tuple[Value, SlotKey, Any]]:
+        variables: list[tuple[Value, SlotKey, Any]] = []
+        for node, role in self.roles.items():
+            if role is Role.VARIABLE:
+                assert node.op is not None
+                variables.append((node.outputs[0], slot_of(node.op), node.op))
+        return variables
+
+
+def _symbol(dim: Dim) -> str | None:
+    """The name of a dimension that is one symbol."""
+    if isinstance(dim, Size) and len(dim.terms) == 1:
+        ((monomial, factor),) = dim.terms.items()
+        if factor == 1 and len(monomial) == 1 and isinstance(monomial[0], sizes.Symbol):
+            return monomial[0].name
+    return None
+
+
+def _topological(nodes: Sequence[Node], before: Mapping[Node, Sequence[Node]]) -> list[Node]:
+    order: dict[Node, None] = {}
+    for start in nodes:
+        stack = [start]
+        while stack:
+            node = stack[-1]
+            waiting = [n for n in before[node] if n not in order] if node not in order else []
+            if waiting:
+                stack += waiting
+            else:
+                order[stack.pop()] = None
+    return list(order)
+
+
+def _shape(value: Value) -> tuple[Dim, ...]:
+    assert value.shape is not None
+    return value.shape
+
+
+def _host_step(node: Node) -> HostStep:
+    compute = node.opdef.compute
+    if compute is None:
+        raise Unplannable(f"{node.opdef.name} has no kernel")
+    return HostStep(partial(compute, **node.attrs) if node.attrs else compute, node, node.opdef.takes_context)
+
+
+def _frees(plan: NativePlan, outputs: Iterable[Value]) -> list[list[Value]]:
+    """For each item the roots whose arrays nobody needs after it."""
+    kept = {plan.places[v].root if v in plan.places else v for v in outputs}
+    last: dict[Value, int] = {}
+    for i, item in enumerate(plan.items):
+        if isinstance(item, Segment):
+            used = [*item.inputs, *item.outputs]
+        else:
+            used = [plan.places[v].root if v in plan.places else v for v in item.node.inputs]
+            used += item.node.outputs
+        last.update(dict.fromkeys(used, i))
+    frees: list[list[Value]] = [[] for _ in plan.items]
+    for value, i in last.items():
+        if value not in kept:
+            frees[i].append(value)
+    return frees
+
+
+def constant_array(value: Value, known: Mapping[str, int]) -> np.ndarray[Any, Any]:
+    """The array of integers that follow from sizes."""
+    assert value.dtype is not None
+    found = known_value(value.spec)
+    assert found is not None
+    exact = [sizes.evaluate(d, known) for d in found]
+    return np.array(exact, dtype=value.dtype.numpy).reshape([sizes.evaluate(d, known) for d in _shape(value)])  # pyright: ignore[reportArgumentType]
