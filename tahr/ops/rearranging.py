@@ -58,6 +58,8 @@ def _roll_parts(x: Spec, shift: Spec, axis: Spec, *, outs: Sequence[Spec]) -> li
     steps, axes = known_ints(shift), known_ints(axis)
     if steps is None or axes is None or x.shape is None:
         return None
+    if not all(-len(x.shape) <= place < len(x.shape) for place in axes):
+        return None
     by = [0] * len(x.shape)
     for step, place in zip(steps, axes):
         by[place] += step
