@@ -26,10 +26,23 @@ _MAX_STEPS = 30
 def _schur(a: Array) -> tuple[Array, Array]:
     """The unitary Q and the upper triangular T with A = Q T Q'.
 
+    The columns of A's eigenvectors V span nested invariant subspaces, and so do those of Q in V = Q R. That is fast,
+    but fails where a defective matrix has too few eigenvectors.
+    """
+    wide = a.astype(np.complex128)
+    q, _ = np.linalg.qr(np.linalg.eig(wide)[1])
+    t = q.conj().T @ wide @ q
+    rounding = 10 * len(a) * _EPSILON * float(np.linalg.norm(wide))
+    return (q, np.triu(t)) if np.linalg.norm(np.tril(t, -1)) <= rounding else schur_by_steps(wide)
+
+
+def schur_by_steps(a: Array) -> tuple[Array, Array]:
+    """`_schur` of any matrix, by a few factorisations for each row.
+
     Source: the QR algorithm with Wilkinson's shifts; G. Golub and C. Van Loan, Matrix Computations, 4th edition,
     section 7.5, without the reduction to Hessenberg form, which only saves time.
     """
-    t, q = a.astype(np.complex128), np.eye(len(a), dtype=np.complex128)
+    t, q = a.copy(), np.eye(len(a), dtype=np.complex128)
     tolerance = _EPSILON * float(np.linalg.norm(t))
     for last in range(len(t) - 1, 0, -1):
         for step in range(1, _MAX_STEPS * len(t)):

@@ -13,6 +13,7 @@ import pytest
 
 from tahr.autodiff.gradients import gradients
 from tahr.core import dtypes
+from tahr.core.convert import constant
 from tahr.core.graph import Graph, Tensor
 from tahr.core.shapes import Spec
 from tahr.core.sizes import UNKNOWN
@@ -20,6 +21,7 @@ from tahr.ops import (  # noqa: F401  # operators: installs x[...]
     decompositions,
     elementwise as e,
     linalg,
+    matrix_functions,
     operators,  # pyright: ignore[reportUnusedImport]
     reductions,
     segments,
@@ -298,3 +300,42 @@ def test_both_names_of_an_argument() -> None:
         ):
             with pytest.raises(ValueError, match="Cannot specify both"):
                 call()
+
+
+# ---------------------------------------------------------------- square roots
+
+
+@pytest.mark.parametrize("kind", ["general", "symmetric", "defective"])
+def test_the_square_of_the_square_root(kind: str) -> None:
+    m = np.random.default_rng(0).normal(size=[30, 30])
+    if kind == "general":
+        a = (m + 20 * np.eye(30)) @ (m + 20 * np.eye(30))
+    elif kind == "symmetric":
+        a = m @ m.T + np.eye(30)
+    else:
+        # Two Jordan blocks, hidden by an orthogonal change of the basis.
+        q, _ = np.linalg.qr(m)
+        jordan = np.diag([4.0] * 28 + [9.0] * 2) + np.diag([1.0] * 27 + [0.0, 1.0], 1)
+        a = q @ jordan @ q.T
+    root = evaluate(matrix_functions.matrix_square_root(constant(a)))
+    np.testing.assert_allclose(root @ root, a, atol=1e-10 * np.abs(a).max())
+    assert (np.linalg.eigvals(root).real > 0).all()
+
+
+@pytest.mark.parametrize(
+    "a",
+    [
+        pytest.param(np.random.default_rng(0).normal(size=[12, 12]), id="general"),
+        pytest.param(
+            np.roll(np.eye(3), 1, axis=0), id="a permutation, where plain shifts go round in circles"
+        ),
+        pytest.param(np.diag([2.0] * 5) + np.diag([1.0] * 4, 1), id="defective"),
+        pytest.param(np.zeros([3, 3]), id="zero"),
+        pytest.param(np.zeros([0, 0]), id="empty"),
+    ],
+)
+def test_schur_by_steps(a: Any) -> None:
+    q, t = matrix_functions.schur_by_steps(a.astype(np.complex128))
+    np.testing.assert_allclose(q @ t @ q.conj().T, a, atol=1e-13 * max(len(a), 1))
+    np.testing.assert_allclose(q @ q.conj().T, np.eye(len(a)), atol=1e-13)
+    np.testing.assert_allclose(np.tril(t, -1), 0, atol=1e-14)

@@ -49,7 +49,7 @@ SAMPLES = [
     ),
     Sample(
         "MatrixSquareRoot",
-        "a cyclic permutation, where plain shifts do not converge",
+        "a cyclic permutation",
         ([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]],),
         # A permutation of order 3: (2/3) (1 + A + A²) - A² is its principal root, as (2/3) (1 + w + w²) = 0.
         expected=[[2 / 3, -1 / 3, 2 / 3], [2 / 3, 2 / 3, -1 / 3], [-1 / 3, 2 / 3, 2 / 3]],
