@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import functools
 import os
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 from tahr.backends.native import target as targets
 from tahr.backends.native.cache import Cache, default, key
 from tahr.backends.native.kernel import SYMBOL, Kernel
+from tahr.backends.native.once import LOCK, once
 from tahr.backends.native.target import Target
 
 # O3 gains nothing over O2 here and compiles longer. SLP vectorization costs compile time and finds nothing in
@@ -57,18 +57,10 @@ class Engine:
     def __init__(self, target: Target, cache: Cache | None = None) -> None:
         self.target = target
         self.cache = cache
-        self._lock = threading.RLock()
         self._addresses: dict[str, int] = {}
         self._libraries = 0
         self._compiled = self._from_disk = 0
         self._compile_seconds = self._load_seconds = 0.0
-        # A child process finds the lock free, whatever other threads were doing at the fork.
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(
-                before=self._lock.acquire,
-                after_in_parent=self._lock.release,
-                after_in_child=self._lock.release,
-            )
 
     @functools.cached_property
     def _machine(self) -> Any:
@@ -103,7 +95,7 @@ class Engine:
         Raises:
             CompileError: LLVM refuses a text, or it calls what does not exist.
         """
-        with self._lock:
+        with LOCK:
             fresh = {kernel.symbol: kernel for kernel in kernels if kernel.symbol not in self._addresses}
             if fresh:
                 self._load(list(fresh.values()))
@@ -111,8 +103,7 @@ class Engine:
 
     def _load(self, kernels: Sequence[Kernel]) -> None:
         symbols = [kernel.symbol for kernel in kernels]
-        texts = [kernel.text.replace(f"@{SYMBOL}", f"@{kernel.symbol}") for kernel in kernels]
-        objects = [self._object(text, kernel.title) for text, kernel in zip(texts, kernels)]
+        objects = [self.object_of(kernel) for kernel in kernels]
         try:
             self._addresses |= self.link(objects, symbols)
         except CompileError as error:
@@ -123,7 +114,7 @@ class Engine:
         self, text: str, title: str, symbols: Sequence[str], imports: Mapping[str, int] | None = None
     ) -> dict[str, int]:
         """The addresses of what a module defines; it is loaded as often as it is asked for."""
-        with self._lock:
+        with LOCK:
             return self.link([self._object(text, title)], symbols, imports)
 
     def link(
@@ -142,7 +133,7 @@ class Engine:
         Raises:
             CompileError: a symbol is missing.
         """
-        with self._lock:
+        with LOCK:
             start = time.perf_counter()
             builder = targets.llvm().JITLibraryBuilder()
             for data in objects:
@@ -167,8 +158,11 @@ class Engine:
         """What an object depends on beside the text."""
         return (self.target.triple, self.target.cpu, self.target.features, targets.llvm_version(), OPTIONS)
 
+    def object_of(self, kernel: Kernel) -> bytes:
+        """A kernel's object code, from disk if it was compiled before."""
+        return self._object(kernel.text.replace(f"@{SYMBOL}", f"@{kernel.symbol}"), kernel.title)
+
     def _object(self, text: str, title: str) -> bytes:
-        """A module's object code, from disk if it was compiled before."""
         if self.cache is None:
             return self.compile(text, title)
         name = key((*self._circumstances, text))
@@ -188,7 +182,7 @@ class Engine:
         Raises:
             CompileError: LLVM refuses the text.
         """
-        with self._lock:
+        with LOCK:
             start = time.perf_counter()
             data = self._machine.emit_object(self._optimized(text, title))
             self._compiled += 1
@@ -216,23 +210,23 @@ class Engine:
 
     def ir_of(self, kernel: Kernel) -> str:
         """A kernel's LLVM IR after optimization, for people."""
-        with self._lock:
+        with LOCK:
             return str(self._optimized(kernel.text, kernel.title))
 
     def assembly_of(self, kernel: Kernel) -> str:
         """A kernel's assembly, for people."""
-        with self._lock:
+        with LOCK:
             return self._machine.emit_assembly(self._optimized(kernel.text, kernel.title))
 
     def statistics(self) -> Statistics:
         """What was compiled and loaded so far."""
-        with self._lock:
+        with LOCK:
             return Statistics(
                 self._compiled, self._from_disk, self._compile_seconds * 1e3, self._load_seconds * 1e3
             )
 
 
-@functools.cache
+@once
 def _engine_for(target: Target) -> Engine:
     return Engine(target, default())
 

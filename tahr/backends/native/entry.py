@@ -9,7 +9,6 @@ without a global lock, the callable is plain Python and does the same.
 from __future__ import annotations
 
 import ctypes
-import functools
 import sys
 import sysconfig
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tahr.backends.native import engine as engines, ir
+from tahr.backends.native.once import once
 from tahr.backends.native.runtime import Frame, Steps, runtime
 
 # Where CPython and NumPy 2 keep what is read here, in bytes, on 64-bit systems; `_layout_is_known` compares.
@@ -89,7 +89,8 @@ class PythonEntry:
         arrays: list[np.ndarray[Any, Any]] = []
         for argument, expected in zip(arguments, self._inputs):
             if type(argument) is float and _scalar_bytes(expected):
-                argument = np.array(argument, expected.dtype)
+                with np.errstate(over="ignore"):
+                    argument = np.array(argument, expected.dtype)
             if type(argument) is not np.ndarray or argument.dtype != expected.dtype:
                 return NotImplemented
             if argument.shape != expected.shape or not _is_dense(argument):
@@ -159,7 +160,7 @@ def _native_entry(steps: Steps, frame: Frame, inputs: Sequence[Input], release: 
     return new(ctypes.addressof(_definition()), words, None)
 
 
-@functools.cache
+@once
 def _definition() -> _MethodDefinition:
     """The definition that all entries share; it lives as long as the process."""
     engine = engines.engine()
@@ -269,7 +270,7 @@ def text() -> str:
     return ir.module([f.finish(f"ptr {refusal}")], DECLARATIONS)
 
 
-@functools.cache
+@once
 def _layout_is_known() -> bool:
     """Whether objects of this Python and this NumPy look as expected, found out on real ones."""
     if (

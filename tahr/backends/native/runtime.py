@@ -17,7 +17,6 @@ they neither need its lock nor hold up its end. One caller at a time has the poo
 from __future__ import annotations
 
 import ctypes
-import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ import numpy as np
 from tahr import errors
 from tahr.backends.native import engine as engines, ir
 from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.once import once
 from tahr.backends.native.target import Target
 
 # ---------------------------------------------------------------- what Python and native code share
@@ -671,7 +671,7 @@ class Runtime:
         return call(steps.address, len(steps), frame.address, self.pool)
 
 
-@functools.cache
+@once
 def runtime() -> Runtime:
     """The process's runtime."""
     return Runtime()

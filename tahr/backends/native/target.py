@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import os
 import platform
@@ -11,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tahr.backends.native.once import once
 
 # What is assumed of caches where the system does not tell.
 L1_BYTES, L2_BYTES = 32 << 10, 512 << 10
@@ -23,7 +24,7 @@ def is_available() -> bool:
     return importlib.util.find_spec("llvmlite") is not None
 
 
-@functools.cache
+@once
 def llvm() -> Any:
     """`llvmlite.binding`, ready to compile for this machine.
 
@@ -107,7 +108,7 @@ def using(target: Target) -> Generator[None]:
         _replaced.pop()
 
 
-@functools.cache
+@once
 def _from_environment(name: str) -> Target:
     if name in ("", "host"):
         return host()
@@ -120,7 +121,7 @@ def _from_environment(name: str) -> Target:
     )
 
 
-@functools.cache
+@once
 def host() -> Target:
     """This machine's processor."""
     binding = llvm()

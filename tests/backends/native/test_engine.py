@@ -1,0 +1,204 @@
+"""Kernels are compiled once, loaded, and run; what cannot be is an error."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tahr.backends.native import engine, ir, kernel, runtime, target as targets
+from tahr.backends.native.cache import Cache
+from tahr.backends.native.engine import CompileError, Engine
+from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.target import AARCH64, BASELINE, Target
+from tests.backends.native import kernels
+
+pytest.importorskip("llvmlite")
+
+ROOT = Path(__file__).parents[3]
+WINDOWS = Target("x86_64-pc-windows-msvc", "x86-64", "", vector_bytes=16, vector_registers=16)
+MACOS = Target("arm64-apple-darwin", "apple-m1", "", vector_bytes=16, vector_registers=32)
+
+
+def call(address: int, buffers: list[np.ndarray], sizes: list[int], tiles: int) -> None:
+    """Calls a kernel directly."""
+    function = ctypes.CFUNCTYPE(
+        None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p
+    )(address)
+    pointers = np.array([b.ctypes.data for b in buffers], np.uint64)
+    numbers = np.array(sizes, np.int64)
+    function(pointers.ctypes.data, numbers.ctypes.data, 0, tiles, None)
+
+
+def doubled(address: int, count: int) -> np.ndarray:
+    source, target = np.arange(count, dtype=np.float32), np.zeros(count, np.float32)
+    call(address, [source, target], [count], 1)
+    return target
+
+
+def test_a_kernel_runs() -> None:
+    (address,) = engine.load([kernels.scale(2.0)])
+    for count in (0, 1, 7, 100):
+        np.testing.assert_array_equal(doubled(address, count), 2 * np.arange(count))
+
+
+def test_equal_texts_are_compiled_once() -> None:
+    own = Engine(targets.host())
+    first, second, third = own.load([kernels.scale(2.0), kernels.scale(3.0), kernels.scale(2.0)])
+    assert first == third != second
+    assert own.load([kernels.scale(3.0)]) == [second]
+    statistics = own.statistics()
+    assert (statistics.compiled, statistics.from_disk) == (2, 0)
+    assert statistics.compile_ms > 0 and statistics.load_ms > 0
+
+
+def test_nothing_to_load() -> None:
+    assert Engine(targets.host()).load([]) == []
+
+
+def test_a_missing_symbol_is_an_error_that_names_the_kernel() -> None:
+    own = Engine(targets.host())
+    with pytest.raises(CompileError, match="broken"):
+        own.load([kernels.broken()])
+    # The engine goes on, and says it again.
+    assert doubled(own.load([kernels.scale(2.0)])[0], 3).tolist() == [0, 2, 4]
+    with pytest.raises(CompileError, match="broken"):
+        own.load([kernels.scale(5.0), kernels.broken()])
+    assert doubled(own.load([kernels.scale(5.0)])[0], 3).tolist() == [0, 5, 10]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("define void @KERNEL() {\n  nonsense\n}\n", id="syntax"),
+        pytest.param("define i32 @KERNEL() {\n  ret void\n}\n", id="type"),
+        pytest.param("define void @other() {\n  ret void\n}\n", id="no-kernel"),
+    ],
+)
+def test_a_wrong_text_is_an_error(text: str) -> None:
+    with pytest.raises(CompileError, match="the title"):
+        Engine(targets.host()).load([Kernel(text, 0, "the title")])
+
+
+def test_kernels_may_call_the_c_library() -> None:
+    f = kernel.function()
+    x = kernel.buffer(f, 0)
+    f.store(ir.F64, f.value(f"call double @cbrt(double {f.load(ir.F64, x)})"), x)
+    (address,) = engine.load([Kernel(ir.module([f.finish()], ["declare double @cbrt(double)"]), 0, "cbrt")])
+    number = np.array([27.0])
+    call(address, [number], [], 1)
+    assert number[0] == pytest.approx(3.0)
+
+
+def test_several_python_threads_load() -> None:
+    own = Engine(targets.host())
+    wanted = [kernels.scale(float(i)) for i in range(6)]
+    found: list[list[int]] = []
+    threads = [threading.Thread(target=lambda: found.append(own.load(wanted))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4 and all(addresses == found[0] for addresses in found)
+    assert own.statistics().compiled == len(wanted)
+
+
+def test_optimized_ir_and_assembly_can_be_read() -> None:
+    text = engine.ir_of(kernels.scale(2.0))
+    assert "x float>" in text, "the loop is vectorized"
+    assert "KERNEL" in engine.assembly_of(kernels.scale(2.0))
+
+
+def test_baseline_code_has_no_avx() -> None:
+    text = Engine(BASELINE).assembly_of(kernels.scale(3.0))
+    assert "mulps" in text and "vmulps" not in text and "%ymm" not in text
+
+
+@pytest.mark.skipif(targets.host().architecture != "x86_64", reason="x86-64 code")
+def test_baseline_code_runs() -> None:
+    with targets.using(BASELINE):
+        assert targets.current() is BASELINE
+        assert doubled(engine.load([kernels.scale(2.0)])[0], 9).tolist() == [2 * i for i in range(9)]
+    assert targets.current() == targets.host()
+
+
+@pytest.mark.parametrize("target", [AARCH64, BASELINE, WINDOWS, MACOS], ids=lambda t: t.triple)
+def test_other_processors_and_systems_compile(target: Target) -> None:
+    own = Engine(target)
+    for text in (kernels.scale(2.0).text, runtime.text(target)):
+        assert len(own.compile(text, "a module")) > 100
+    assert own.statistics().compiled == 2
+
+
+def test_what_the_host_says_of_itself() -> None:
+    host = targets.host()
+    assert host.vector_bytes in (16, 32, 64) and host.vector_registers in (16, 32)
+    assert host.lanes(4) == host.vector_bytes // 4
+    assert 8 << 10 <= host.l1 <= host.l2
+    assert host.architecture in host.triple.replace("arm64", "aarch64")
+
+
+def test_features_and_architecture() -> None:
+    target = Target("arm64-apple-darwin", "apple-m1", "+neon,-sve", vector_bytes=16, vector_registers=32)
+    assert (target.architecture, target.has("neon"), target.has("sve")) == ("aarch64", True, False)
+    assert target.has_fma and not BASELINE.has_fma
+
+
+def test_the_environment_chooses_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAHR_TARGET", "pdp11")
+    with pytest.raises(ValueError, match="pdp11"):
+        targets.current()
+    monkeypatch.setenv("TAHR_TARGET", "host")
+    assert targets.current() is targets.host()
+    if targets.host().architecture == "x86_64":
+        monkeypatch.setenv("TAHR_TARGET", "baseline")
+        assert targets.current().cpu == "x86-64" and targets.current().features == ""
+
+
+def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
+    wanted = [kernels.scale(2.0), kernels.scale(3.0)]
+    first = Engine(targets.host(), Cache(tmp_path / "cache"))
+    first.load(wanted)
+    second = Engine(targets.host(), Cache(tmp_path / "cache"))
+    address = second.load(wanted)[0]
+    assert doubled(address, 4).tolist() == [0, 2, 4, 6]
+    assert (second.statistics().compiled, second.statistics().from_disk) == (0, 2)
+    # Another target's objects are other entries.
+    third = Engine(targets.BASELINE, Cache(tmp_path / "cache"))
+    third.object_of(wanted[0])
+    assert (third.statistics().compiled, third.statistics().from_disk) == (1, 0)
+
+
+def run(program: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_importing_does_not_load_llvm() -> None:
+    program = (
+        "import sys, tahr\n"
+        "from tahr.backends.native import cache, engine, entry, runtime, target\n"
+        "sys.exit('llvmlite' in sys.modules or not target.is_available())"
+    )
+    result = run(program)
+    assert result.returncode == 0, result.stderr
+
+
+def test_without_llvmlite() -> None:
+    program = (
+        "import sys\n"
+        "from importlib.machinery import PathFinder\n"
+        "find = PathFinder.find_spec\n"
+        "PathFinder.find_spec = lambda name, *rest: None if name == 'llvmlite' else find(name, *rest)\n"
+        "import tahr\n"
+        "from tahr.backends.native import engine, target\n"
+        "sys.exit(target.is_available())"
+    )
+    result = run(program)
+    assert result.returncode == 0, result.stderr
