@@ -29,7 +29,7 @@ from tahr.core import dtypes, shapes
 from tahr.core.dtypes import DType
 from tahr.core.scalar import Scalar
 from tahr.core.shapes import Shape, Spec
-from tahr.core.sizes import Size, Unknown
+from tahr.core.sizes import Dim, Size, Unknown
 from tahr.core.views import Assembly, Part, View
 
 Array = np.ndarray[Any, Any]
@@ -108,7 +108,24 @@ class Contraction(Form):
 
 @dataclass(frozen=True)
 class Window(Form):
-    """A function of windows that slide over the input: convolution and pooling."""
+    """A function of windows that slide over the input: convolution and pooling.
+
+    Attributes:
+        sizes: the index of an input that only says the shape of the output, or None.
+    """
+
+    sizes: int | None = None
+
+
+@dataclass(frozen=True)
+class Extent(Form):
+    """A scalar that is a number of elements.
+
+    Attributes:
+        rule: `rule(*specs, **attrs)` gives it as a dimension.
+    """
+
+    rule: Callable[..., Dim]
 
 
 @dataclass(frozen=True)

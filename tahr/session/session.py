@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tahr import errors
-from tahr.backends import numpy as numpy_backend
+from tahr.backends import choice
 from tahr.backends.base import Run
 from tahr.core import scopes
 from tahr.core.boundary import boundary
@@ -92,13 +92,26 @@ class BaseSession:
     Args:
         target: "" for a session of its own; sessions with the same other target share their state.
         graph: the graph to run; the default graph by default.
-        config: a ConfigProto; `operation_timeout_in_ms` is obeyed, devices and thread counts are accepted.
+        config: a ConfigProto; `operation_timeout_in_ms` and `intra_op_parallelism_threads` are obeyed, devices are
+            accepted.
+        backend: "native" or "numpy"; see `tahr.backends.choice.executor`. TensorFlow has no such argument.
+        tier: "reference" or "compiled" for all runs; by default the first run of a signature is interpreted and later
+            ones are compiled.
 
     Raises:
         TypeError: `graph` is no Graph, or `target` no string.
+        ValueError: there is no such backend or tier.
     """
 
-    def __init__(self, target: str = "", graph: Graph | None = None, config: Any = None) -> None:
+    def __init__(
+        self,
+        target: str = "",
+        graph: Graph | None = None,
+        config: Any = None,
+        *,
+        backend: str | None = None,
+        tier: str | None = None,
+    ) -> None:
         if graph is not None and not isinstance(graph, Graph):
             raise TypeError(f"graph must be a tf.Graph, but got {type(graph)}")
         if isinstance(target, bytes):
@@ -110,7 +123,8 @@ class BaseSession:
         self._config = config
         self._timeout_in_ms: int = getattr(config, "operation_timeout_in_ms", 0)
         self._store = shared_store(target) if target else Store()
-        self._executor = numpy_backend.executor()
+        threads: int = getattr(config, "intra_op_parallelism_threads", 0)
+        self._executor = choice.executor(backend, tier, threads)
         self._closed = False
         self._runs: set[Run] = set()
         self._partial_runs: dict[str, PartialRun] = {}

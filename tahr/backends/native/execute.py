@@ -136,9 +136,10 @@ class _BoundSegment:
                     frame.buffers[slot] = arena.ctypes.data + found + ref.offset * _itemsize(ref.storage)
             return frame, arena
 
-    def run(self, arrays: dict[Value, Any], cells: Mapping[Value, Any]) -> None:
+    def run(self, arrays: dict[Value, Any], cells: Mapping[Value, Any], threads: int) -> None:
         """Runs the segment: reads inputs from `arrays`, and puts outputs there."""
         frame, arena = self._frame()
+        frame.status["threads"] = threads
         held: list[Any] = []
         with ExitStack() as stack:
             for value in self.segment.inputs:
@@ -227,13 +228,20 @@ class Binding:
             else:
                 self._arrays[value] = plans.constant_array(value, bound)
 
-    def run(self, values: Sequence[Any], cells: Mapping[Value, Any], executor: Executor, run: Run) -> list[Any]:
+    def run(
+        self,
+        values: Sequence[Any],
+        cells: Mapping[Value, Any],
+        executor: Executor,
+        run: Run,
+        threads: int,
+    ) -> list[Any]:
         """Runs the plan."""
         arrays = dict(self._arrays)
         arrays.update(zip(self.plan.program.inputs, values))
         for item, frees in zip(self.items, self.plan.frees):
             if isinstance(item, _BoundSegment):
-                item.run(arrays, cells)
+                item.run(arrays, cells, threads)
             else:
                 self._host(item, arrays, cells, executor, run)
             for value in frees:
@@ -316,10 +324,12 @@ class Backend:
 
     Args:
         compiled_from: the run from which on a plan is compiled.
+        threads: how many threads compute; 0 for as many as there are.
     """
 
-    def __init__(self, compiled_from: int = COMPILED_FROM) -> None:
+    def __init__(self, compiled_from: int = COMPILED_FROM, threads: int = 0) -> None:
         self._compiled_from = compiled_from
+        self._threads = threads
 
     def execute(self, plan: Plan, values: Sequence[Any], executor: Executor, run: Run) -> list[Any]:
         """Runs one plan; see `numpy.execute`."""
@@ -335,7 +345,7 @@ class Backend:
         store: Any = run.store
         cells = {v: store.cell(key, op) for v, key, op in binding.plan.variables}
         try:
-            return binding.run(values, cells, executor, run)
+            return binding.run(values, cells, executor, run, self._threads)
         except _Unexpected:
             return reference.execute(plan, values, executor, run)
 
@@ -364,6 +374,6 @@ class Backend:
 _records: WeakKeyDictionary[Plan, _Record] = WeakKeyDictionary()
 
 
-def executor(compiled_from: int = COMPILED_FROM) -> Executor:
-    """The native executor."""
-    return Executor(Backend(compiled_from).execute, pipeline.for_numpy)
+def executor(compiled_from: int = COMPILED_FROM, threads: int = 0) -> Executor:
+    """The native executor; arguments as `Backend`'s."""
+    return Executor(Backend(compiled_from, threads).execute, pipeline.for_numpy)
