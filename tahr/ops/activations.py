@@ -14,13 +14,14 @@ import numpy as np
 from tahr.core.convert import convert_to_tensor
 from tahr.core.dtypes import FLOATS, REALS, float32
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import ELEMENTWISE, Array, Elementwise, OpDef
+from tahr.core.opdef import Array, Elementwise, OpDef
 from tahr.core.scopes import name_scope
-from tahr.ops import scalars_activations
+from tahr.ops import scalar_math, scalars_activations
 from tahr.ops.casts import cast
 from tahr.ops.elementwise import abs as absolute, maximum, minimum, negative
 from tahr.ops.joining import concat
 from tahr.ops.logic import greater, less, logical_and, select_v2
+from tahr.ops.scalars_activations import SELU_SCALE, SELU_SCALE_ALPHA
 from tahr.ops.special import exp, expm1, log1p, sigmoid
 from tahr.ops.structural import zeros_like
 
@@ -225,7 +226,7 @@ def _leaky_relu_grad_gradient(op: Operation, ddx: Tensor) -> tuple[Tensor, None]
 
 # ---------------------------------------------------------------- Elu
 
-Elu = OpDef("Elu", _ACTIVATION, types={"T": FLOATS}, form=ELEMENTWISE)
+Elu = OpDef("Elu", _ACTIVATION, types={"T": FLOATS}, form=Elementwise(scalar=scalars_activations.elu))
 
 
 @Elu.kernel
@@ -259,7 +260,9 @@ def elu(features: Any, name: str | None = None) -> Tensor:
     return Elu(features, name=name)
 
 
-EluGrad = OpDef("EluGrad", _BY_OUTPUT, types={"T": FLOATS}, form=ELEMENTWISE)
+EluGrad = OpDef(
+    "EluGrad", _BY_OUTPUT, types={"T": FLOATS}, form=Elementwise(scalar=scalars_activations.elu_grad)
+)
 
 
 @EluGrad.kernel
@@ -277,16 +280,12 @@ def _elu_grad_expansion(dy: Tensor, y: Tensor) -> Tensor:
 
 # ---------------------------------------------------------------- Selu
 
-# For these a unit's mean 0 and variance 1 are a fixed point: Klambauer et al. (2017), equation 14.
-_SCALE = 1.0507009873554804934193349852946
-_SCALE_ALPHA = 1.7580993408473768599402175208123
-
-Selu = OpDef("Selu", _ACTIVATION, types={"T": FLOATS}, form=ELEMENTWISE)
+Selu = OpDef("Selu", _ACTIVATION, types={"T": FLOATS}, form=Elementwise(scalar=scalars_activations.selu))
 
 
 @Selu.kernel
 def _selu_kernel(x: Array) -> Array:
-    zero, scale, scale_alpha = x.dtype.type(0), x.dtype.type(_SCALE), x.dtype.type(_SCALE_ALPHA)
+    zero, scale, scale_alpha = x.dtype.type(0), x.dtype.type(SELU_SCALE), x.dtype.type(SELU_SCALE_ALPHA)
     y = np.expm1(np.minimum(x, zero)) * scale_alpha
     y += np.maximum(x, zero) * scale
     return y
@@ -294,7 +293,7 @@ def _selu_kernel(x: Array) -> Array:
 
 @Selu.expansion
 def _selu_expansion(x: Tensor) -> Tensor:
-    return select_v2(less(x, 0), expm1(x) * _SCALE_ALPHA, x * _SCALE)
+    return select_v2(less(x, 0), expm1(x) * SELU_SCALE_ALPHA, x * SELU_SCALE)
 
 
 @Selu.gradient
@@ -314,26 +313,28 @@ def selu(features: Any, name: str | None = None) -> Tensor:
     return Selu(features, name=name)
 
 
-SeluGrad = OpDef("SeluGrad", _BY_OUTPUT, types={"T": FLOATS}, form=ELEMENTWISE)
+SeluGrad = OpDef(
+    "SeluGrad", _BY_OUTPUT, types={"T": FLOATS}, form=Elementwise(scalar=scalars_activations.selu_grad)
+)
 
 
 @SeluGrad.kernel
 def _selu_grad_kernel(dy: Array, y: Array) -> Array:
     # fmin passes over NaN, where TensorFlow's derivative is the one above 0.
     slopes = np.fmin(y, y.dtype.type(0))
-    slopes += y.dtype.type(_SCALE_ALPHA)
-    slopes -= np.multiply(~(y < 0), _SCALE_ALPHA - _SCALE, dtype=y.dtype)
+    slopes += y.dtype.type(SELU_SCALE_ALPHA)
+    slopes -= np.multiply(~(y < 0), SELU_SCALE_ALPHA - SELU_SCALE, dtype=y.dtype)
     return np.multiply(slopes, dy)
 
 
 @SeluGrad.expansion
 def _selu_grad_expansion(dy: Tensor, y: Tensor) -> Tensor:
-    return select_v2(less(y, 0), dy * (y + _SCALE_ALPHA), dy * _SCALE)
+    return select_v2(less(y, 0), dy * (y + SELU_SCALE_ALPHA), dy * SELU_SCALE)
 
 
 # ---------------------------------------------------------------- Softplus
 
-Softplus = OpDef("Softplus", _ACTIVATION, types={"T": FLOATS}, form=ELEMENTWISE)
+Softplus = OpDef("Softplus", _ACTIVATION, types={"T": FLOATS}, form=Elementwise(scalar=scalar_math.softplus))
 
 
 @Softplus.kernel
@@ -367,7 +368,9 @@ def softplus(features: Any, name: str | None = None) -> Tensor:
     return Softplus(features, name=name)
 
 
-SoftplusGrad = OpDef("SoftplusGrad", _BY_INPUT, types={"T": FLOATS}, form=ELEMENTWISE)
+SoftplusGrad = OpDef(
+    "SoftplusGrad", _BY_INPUT, types={"T": FLOATS}, form=Elementwise(scalar=scalars_activations.softplus_grad)
+)
 
 
 @SoftplusGrad.kernel

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from tahr.core.scalar import Scalar, maximum, minimum, select
+from tahr.ops import scalar_math
+
+# For these a unit's mean 0 and variance 1 are a fixed point of selu: Klambauer et al. (2017), equation 14.
+SELU_SCALE = 1.0507009873554804934193349852946
+SELU_SCALE_ALPHA = 1.7580993408473768599402175208123
 
 
 def relu(x: Scalar) -> Scalar:
@@ -44,3 +49,28 @@ def softsign_grad(dy: Scalar, x: Scalar) -> Scalar:
     """dy / (|x| + 1)^2."""
     divisor = abs(x) + 1
     return dy / (divisor * divisor)
+
+
+def elu(x: Scalar) -> Scalar:
+    """x where x >= 0, else exp(x) - 1."""
+    return select(x < 0, scalar_math.expm1(x), x)
+
+
+def elu_grad(dy: Scalar, y: Scalar) -> Scalar:
+    """dy where y >= 0, else dy exp(x) = dy (y + 1)."""
+    return select(y < 0, dy * (y + 1), dy)
+
+
+def selu(x: Scalar) -> Scalar:
+    """SELU_SCALE x where x >= 0, else SELU_SCALE_ALPHA (exp(x) - 1)."""
+    return select(x < 0, scalar_math.expm1(x) * SELU_SCALE_ALPHA, x * SELU_SCALE)
+
+
+def selu_grad(dy: Scalar, y: Scalar) -> Scalar:
+    """dy times SELU_SCALE where y >= 0, else times y + SELU_SCALE_ALPHA."""
+    return select(y < 0, dy * (y + SELU_SCALE_ALPHA), dy * SELU_SCALE)
+
+
+def softplus_grad(dy: Scalar, x: Scalar) -> Scalar:
+    """dy / (exp(-x) + 1)."""
+    return dy / (scalar_math.exp(-x) + 1)

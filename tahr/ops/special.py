@@ -16,7 +16,7 @@ from tahr.core.dtypes import FLOATING, FLOATS, SIGNED
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import ELEMENTWISE, Array, Elementwise, OpDef
 from tahr.errors import Complaint
-from tahr.ops import scalars_arithmetic, special_functions as functions
+from tahr.ops import scalar_math, scalars_arithmetic, special_functions as functions
 from tahr.ops.elementwise import cast, conj, equal, multiply_no_nan, not_equal, realdiv, select_v2
 from tahr.ops.structural import ones_like, zeros_like
 
@@ -148,7 +148,7 @@ def inv(x: Any, name: str | None = None) -> Tensor:
     return Inv(x, name=name)
 
 
-Pow = OpDef("Pow", _BINARY, types={"T": FLOATING | SIGNED}, form=ELEMENTWISE)
+Pow = OpDef("Pow", _BINARY, types={"T": FLOATING | SIGNED}, form=Elementwise(scalar=scalar_math.power))
 
 
 @Pow.kernel
@@ -179,7 +179,7 @@ def pow(x: Any, y: Any, name: str | None = None) -> Tensor:
 
 # ---------------------------------------------------------------- exponentials and logarithms
 
-Exp = OpDef("Exp", _UNARY, types={"T": FLOATING}, form=Elementwise(np.exp))
+Exp = OpDef("Exp", _UNARY, types={"T": FLOATING}, form=Elementwise(np.exp, scalar_math.exp))
 
 
 @Exp.gradient
@@ -192,7 +192,7 @@ def exp(x: Any, name: str | None = None) -> Tensor:
     return Exp(x, name=name)
 
 
-Expm1 = OpDef("Expm1", _UNARY, types={"T": FLOATING}, form=Elementwise(np.expm1))
+Expm1 = OpDef("Expm1", _UNARY, types={"T": FLOATING}, form=Elementwise(np.expm1, scalar_math.expm1))
 
 
 @Expm1.gradient
@@ -205,7 +205,7 @@ def expm1(x: Any, name: str | None = None) -> Tensor:
     return Expm1(x, name=name)
 
 
-Log = OpDef("Log", _UNARY, types={"T": FLOATING}, form=Elementwise(np.log))
+Log = OpDef("Log", _UNARY, types={"T": FLOATING}, form=Elementwise(np.log, scalar_math.log))
 
 
 @Log.gradient
@@ -218,7 +218,7 @@ def log(x: Any, name: str | None = None) -> Tensor:
     return Log(x, name=name)
 
 
-Log1p = OpDef("Log1p", _UNARY, types={"T": FLOATING}, form=Elementwise(np.log1p))
+Log1p = OpDef("Log1p", _UNARY, types={"T": FLOATING}, form=Elementwise(np.log1p, scalar_math.log1p))
 
 
 @Log1p.gradient
@@ -231,7 +231,7 @@ def log1p(x: Any, name: str | None = None) -> Tensor:
     return Log1p(x, name=name)
 
 
-Xlogy = OpDef("Xlogy", _BINARY, types={"T": FLOATING}, form=ELEMENTWISE)
+Xlogy = OpDef("Xlogy", _BINARY, types={"T": FLOATING}, form=Elementwise(scalar=scalar_math.xlogy))
 
 
 @Xlogy.kernel
@@ -285,7 +285,7 @@ def xdivy(x: Any, y: Any, name: str | None = None) -> Tensor:
 
 # ---------------------------------------------------------------- trigonometry, in radians
 
-Sin = OpDef("Sin", _UNARY, types={"T": FLOATING}, form=Elementwise(np.sin))
+Sin = OpDef("Sin", _UNARY, types={"T": FLOATING}, form=Elementwise(np.sin, scalar_math.sin))
 
 
 @Sin.gradient
@@ -298,7 +298,7 @@ def sin(x: Any, name: str | None = None) -> Tensor:
     return Sin(x, name=name)
 
 
-Cos = OpDef("Cos", _UNARY, types={"T": FLOATING}, form=Elementwise(np.cos))
+Cos = OpDef("Cos", _UNARY, types={"T": FLOATING}, form=Elementwise(np.cos, scalar_math.cos))
 
 
 @Cos.gradient
@@ -311,7 +311,7 @@ def cos(x: Any, name: str | None = None) -> Tensor:
     return Cos(x, name=name)
 
 
-Tan = OpDef("Tan", _UNARY, types={"T": FLOATING}, form=Elementwise(np.tan))
+Tan = OpDef("Tan", _UNARY, types={"T": FLOATING}, form=Elementwise(np.tan, scalar_math.tan))
 
 
 @Tan.gradient
@@ -324,7 +324,7 @@ def tan(x: Any, name: str | None = None) -> Tensor:
     return Tan(x, name=name)
 
 
-Asin = OpDef("Asin", _UNARY, types={"T": FLOATING}, form=Elementwise(np.arcsin))
+Asin = OpDef("Asin", _UNARY, types={"T": FLOATING}, form=Elementwise(np.arcsin, scalar_math.asin))
 
 
 @Asin.gradient
@@ -337,7 +337,7 @@ def asin(x: Any, name: str | None = None) -> Tensor:
     return Asin(x, name=name)
 
 
-Acos = OpDef("Acos", _UNARY, types={"T": FLOATING}, form=Elementwise(np.arccos))
+Acos = OpDef("Acos", _UNARY, types={"T": FLOATING}, form=Elementwise(np.arccos, scalar_math.acos))
 
 
 @Acos.gradient
@@ -350,7 +350,7 @@ def acos(x: Any, name: str | None = None) -> Tensor:
     return Acos(x, name=name)
 
 
-Atan = OpDef("Atan", _UNARY, types={"T": FLOATING}, form=Elementwise(np.arctan))
+Atan = OpDef("Atan", _UNARY, types={"T": FLOATING}, form=Elementwise(np.arctan, scalar_math.atan))
 
 
 @Atan.gradient
@@ -363,7 +363,9 @@ def atan(x: Any, name: str | None = None) -> Tensor:
     return Atan(x, name=name)
 
 
-Atan2 = OpDef("Atan2", "y: T, x: T -> z: T", types={"T": FLOATS}, form=Elementwise(np.arctan2))
+Atan2 = OpDef(
+    "Atan2", "y: T, x: T -> z: T", types={"T": FLOATS}, form=Elementwise(np.arctan2, scalar_math.atan2)
+)
 
 
 @Atan2.gradient
@@ -380,7 +382,7 @@ def atan2(y: Any, x: Any, name: str | None = None) -> Tensor:
 
 # ---------------------------------------------------------------- hyperbolic functions
 
-Sinh = OpDef("Sinh", _UNARY, types={"T": FLOATING}, form=Elementwise(np.sinh))
+Sinh = OpDef("Sinh", _UNARY, types={"T": FLOATING}, form=Elementwise(np.sinh, scalar_math.sinh))
 
 
 @Sinh.gradient
@@ -393,7 +395,7 @@ def sinh(x: Any, name: str | None = None) -> Tensor:
     return Sinh(x, name=name)
 
 
-Cosh = OpDef("Cosh", _UNARY, types={"T": FLOATING}, form=Elementwise(np.cosh))
+Cosh = OpDef("Cosh", _UNARY, types={"T": FLOATING}, form=Elementwise(np.cosh, scalar_math.cosh))
 
 
 @Cosh.gradient
@@ -406,7 +408,7 @@ def cosh(x: Any, name: str | None = None) -> Tensor:
     return Cosh(x, name=name)
 
 
-Tanh = OpDef("Tanh", _UNARY, types={"T": FLOATING}, form=Elementwise(np.tanh))
+Tanh = OpDef("Tanh", _UNARY, types={"T": FLOATING}, form=Elementwise(np.tanh, scalar_math.tanh))
 
 
 @Tanh.gradient
@@ -419,7 +421,7 @@ def tanh(x: Any, name: str | None = None) -> Tensor:
     return Tanh(x, name=name)
 
 
-Asinh = OpDef("Asinh", _UNARY, types={"T": FLOATING}, form=Elementwise(np.arcsinh))
+Asinh = OpDef("Asinh", _UNARY, types={"T": FLOATING}, form=Elementwise(np.arcsinh, scalar_math.asinh))
 
 
 @Asinh.gradient
@@ -432,7 +434,7 @@ def asinh(x: Any, name: str | None = None) -> Tensor:
     return Asinh(x, name=name)
 
 
-Acosh = OpDef("Acosh", _UNARY, types={"T": FLOATING}, form=Elementwise(np.arccosh))
+Acosh = OpDef("Acosh", _UNARY, types={"T": FLOATING}, form=Elementwise(np.arccosh, scalar_math.acosh))
 
 
 @Acosh.gradient
@@ -445,7 +447,7 @@ def acosh(x: Any, name: str | None = None) -> Tensor:
     return Acosh(x, name=name)
 
 
-Atanh = OpDef("Atanh", _UNARY, types={"T": FLOATING}, form=Elementwise(np.arctanh))
+Atanh = OpDef("Atanh", _UNARY, types={"T": FLOATING}, form=Elementwise(np.arctanh, scalar_math.atanh))
 
 
 @Atanh.gradient
@@ -458,7 +460,7 @@ def atanh(x: Any, name: str | None = None) -> Tensor:
     return Atanh(x, name=name)
 
 
-Sigmoid = OpDef("Sigmoid", _UNARY, types={"T": FLOATING}, form=ELEMENTWISE)
+Sigmoid = OpDef("Sigmoid", _UNARY, types={"T": FLOATING}, form=Elementwise(scalar=scalar_math.sigmoid))
 
 
 @Sigmoid.kernel
@@ -507,7 +509,7 @@ def _in_blocks(function: Callable[[Array], Array], dtype: Any = np.float64) -> C
     return kernel
 
 
-Erf = OpDef("Erf", _UNARY, types={"T": FLOATS}, form=ELEMENTWISE)
+Erf = OpDef("Erf", _UNARY, types={"T": FLOATS}, form=Elementwise(scalar=scalar_math.erf))
 
 _erf_wide, _erf_narrow = _in_blocks(functions.erf), _in_blocks(functions.erf_float32, np.float32)
 
@@ -527,7 +529,7 @@ def erf(x: Any, name: str | None = None) -> Tensor:
     return Erf(x, name=name)
 
 
-Erfc = OpDef("Erfc", _UNARY, types={"T": FLOATS}, form=ELEMENTWISE)
+Erfc = OpDef("Erfc", _UNARY, types={"T": FLOATS}, form=Elementwise(scalar=scalar_math.erfc))
 Erfc.kernel(_in_blocks(functions.erfc))
 
 
