@@ -80,9 +80,7 @@ def _volume(values: Sequence[int], fill: int) -> tuple[int, int, int]:
 _BLOCKS, _ROWS, _WALKED, _SEEN, _LOW, _COUNT = 0, 1, 2, 5, 8, 11
 
 
-def sizes(
-    spec: Spec, walked: Sequence[int], seen: Sequence[int], low: Sequence[int]
-) -> list[int]:
+def sizes(spec: Spec, walked: Sequence[int], seen: Sequence[int], low: Sequence[int]) -> list[int]:
     """The table of sizes of all kernels.
 
     Args:
@@ -132,10 +130,9 @@ class _Walk:
         table = kernel.sizes(self.f, _COUNT)
         self._blocks, self._rows = table[_BLOCKS], table[_ROWS]
         self.walked, self.seen, self.low = (table[i : i + 3] for i in (_WALKED, _SEEN, _LOW))
-        lanes = target.current().lanes(max(4, spec.dtype.size))
-        while lanes > 1 and lanes // 2 >= spec.channels:
-            lanes //= 2
-        self.lanes = lanes
+        self.lanes = target.current().lanes(max(4, spec.dtype.size))
+        while self.lanes > max(1, spec.channels):
+            self.lanes //= 2
 
     @contextmanager
     def pixels(self, around: Callable[[int, str], _Range]) -> Generator[_Pixel]:
@@ -170,20 +167,21 @@ class _Walk:
         before = f.div(f.maximum(f.add(f.sub(origin, self.spec.taps[axis]), step), 0), step)
         return _Range(origin, last, f.add(f.sub(last, before), 1))
 
-    def channels(self, body: Callable[[str, list[Segment]], None]) -> None:
-        """Emits the loop over channels: the body gets the first channel, and the vectors from there on."""
-        whole, rest = divmod(self.spec.channels, self.lanes)
+    def channels(self, body: Callable[[str, int], None]) -> None:
+        """Emits the loop over channels: the body gets the first channel, and how many vectors begin there.
+
+        The last vector ends with the channels; what it shares with the one before is computed twice. (Masks would
+        do, but LLVM 22 stores four bytes for a mask of one lane over a truncated vector.)
+        """
+        whole = self.spec.channels // self.lanes
         full = whole // _VECTORS * _VECTORS
         if full:
-            step = _VECTORS * self.lanes
-            with self.f.loop(0, full * self.lanes, step, "channel") as channel:
-                body(channel, [Segment(self.lanes)] * _VECTORS)
-        vectors = [Segment(self.lanes)] * (whole - full)
-        if rest:
-            mask = ", ".join(f"i1 {str(lane < rest).lower()}" for lane in range(self.lanes))
-            vectors.append(Segment(self.lanes, f"<{mask}>"))
-        if vectors:
-            body(str(full * self.lanes), vectors)
+            with self.f.loop(0, full * self.lanes, _VECTORS * self.lanes, "channel") as channel:
+                body(channel, _VECTORS)
+        if whole > full:
+            body(str(full * self.lanes), whole - full)
+        if self.spec.channels > whole * self.lanes:
+            body(str(self.spec.channels - self.lanes), 1)
 
     @contextmanager
     def each_tap(self, pixel: _Pixel) -> Generator[tuple[str, str]]:
@@ -230,22 +228,20 @@ class _Walk:
         line = f.add(f.mul(f.add(pixel.image, at[0]), seen[1]), at[1])
         return f.mul(f.add(f.mul(line, seen[2]), at[2]), self.spec.channels)
 
-    def load(self, dtype: DType, array: str, place: str, vectors: Sequence[Segment]) -> list[str]:
+    def load(self, dtype: DType, array: str, place: str, vectors: int) -> list[str]:
         """Some vectors of channels."""
-        return [v.load(self.f, dtype, address) for v, address in self._addresses(dtype, array, place, vectors)]
+        segment = Segment(self.lanes)
+        return [segment.load(self.f, dtype, self._address(dtype, array, place, i)) for i in range(vectors)]
 
-    def store(
-        self, dtype: DType, values: Sequence[str], array: str, place: str, vectors: Sequence[Segment]
-    ) -> None:
+    def store(self, dtype: DType, values: Sequence[str], array: str, place: str) -> None:
         """Writes some vectors of channels."""
-        for value, (v, address) in zip(values, self._addresses(dtype, array, place, vectors)):
-            v.store(self.f, dtype, value, address)
+        segment = Segment(self.lanes)
+        for i, value in enumerate(values):
+            segment.store(self.f, dtype, value, self._address(dtype, array, place, i))
 
-    def _addresses(
-        self, dtype: DType, array: str, place: str, vectors: Sequence[Segment]
-    ) -> list[tuple[Segment, str]]:
+    def _address(self, dtype: DType, array: str, place: str, vector: int) -> str:
         base = self.f.at(ir.MEMORY[dtype], array, place)
-        return [(v, self.f.at(ir.MEMORY[dtype], base, i * self.lanes)) for i, v in enumerate(vectors)]
+        return self.f.at(ir.MEMORY[dtype], base, vector * self.lanes)
 
     def splat(self, element: str, value: str) -> str:
         """A vector of one value's copies."""
@@ -286,14 +282,14 @@ def max_pool(spec: Spec, indices: bool = False) -> Kernel:
     lowest = walk.splat(element, ir.number(spec.dtype.min, element))
     values, counts = ir.vector(walk.lanes, element), ir.vector(walk.lanes, ir.I32)
 
-    def windows(channel: str, vectors: list[Segment]) -> None:
-        maxima = [f.variable(values, lowest, "max") for _ in vectors]
+    def windows(channel: str, vectors: int) -> None:
+        maxima = [f.variable(values, lowest, "max") for _ in range(vectors)]
         if indices:
             place, number = walk.first_tap(pixel)
             first = walk.load(spec.dtype, x, f.add(place, channel), vectors)
             # This scan stays at a NaN that comes first, as the gradient's choice does.
             best = [f.variable(values, value, "best") for value in first]
-            winners = [f.variable(counts, _numbered(walk, number), "winner") for _ in vectors]
+            winners = [f.variable(counts, _numbered(walk, number), "winner") for _ in range(vectors)]
         with walk.each_tap(pixel) as (place, number):
             seen = walk.load(spec.dtype, x, f.add(place, channel), vectors)
             for value, maximum in zip(seen, maxima):
@@ -305,9 +301,9 @@ def max_pool(spec: Spec, indices: bool = False) -> Kernel:
                     _choose(f, values, wins, value, highest)
                     _choose(f, counts, wins, this, winner)
         place = f.add(pixel.place, channel)
-        walk.store(spec.dtype, [f.load(values, maximum) for maximum in maxima], y, place, vectors)
+        walk.store(spec.dtype, [f.load(values, maximum) for maximum in maxima], y, place)
         if indices:
-            _store_indices(walk, winners, numbers, place, vectors)
+            _store_indices(walk, winners, numbers, place)
 
     with walk.pixels(walk.taps) as pixel:
         walk.channels(windows)
@@ -326,10 +322,10 @@ def max_pool_indices(spec: Spec) -> Kernel:
     x, y, numbers = (kernel.buffer(f, i) for i in range(3))
     values, counts = ir.vector(walk.lanes, element), ir.vector(walk.lanes, ir.I32)
 
-    def windows(channel: str, vectors: list[Segment]) -> None:
+    def windows(channel: str, vectors: int) -> None:
         place = f.add(pixel.place, channel)
         maxima = walk.load(spec.dtype, y, place, vectors)
-        winners = [f.variable(counts, ir.splat(walk.lanes, ir.I32, "-1"), "winner") for _ in vectors]
+        winners = [f.variable(counts, ir.splat(walk.lanes, ir.I32, "-1"), "winner") for _ in range(vectors)]
         with walk.each_tap(pixel) as (source, number):
             seen = walk.load(spec.dtype, x, f.add(source, channel), vectors)
             this = _numbered(walk, number)
@@ -347,7 +343,7 @@ def max_pool_indices(spec: Spec) -> Kernel:
                 nan = f.value(f"fcmp uno {values} {value}, {value}")
                 stays = f.value(f"or {ir.vector(walk.lanes, ir.I1)} {stays}, {nan}")
             _choose(f, counts, stays, this, winner)
-        _store_indices(walk, winners, numbers, place, vectors)
+        _store_indices(walk, winners, numbers, place)
 
     with walk.pixels(walk.taps) as pixel:
         walk.channels(windows)
@@ -364,7 +360,7 @@ def max_pool_grad(spec: Spec) -> Kernel:
     numbers, dy = kernel.buffer(f, 0), kernel.buffer(f, 1)
     indices = ir.vector(walk.lanes, ir.MEMORY[spec.indices])
 
-    def wins(channel: str, vectors: list[Segment], window: str, number: str, at: list[str]) -> list[str]:
+    def wins(channel: str, vectors: int, window: str, number: str, at: list[str]) -> list[str]:
         place = f.add(window, channel)
         this = f.value(f"trunc i64 {number} to {ir.MEMORY[spec.indices]}")
         this = walk.splat(ir.MEMORY[spec.indices], this)
@@ -387,7 +383,7 @@ def max_pool_grad_of_ties(spec: Spec) -> Kernel:
     f, element = walk.f, kind(spec.dtype)
     x, y, dy = (kernel.buffer(f, i) for i in range(3))
 
-    def wins(channel: str, vectors: list[Segment], window: str, number: str, at: list[str]) -> list[str]:
+    def wins(channel: str, vectors: int, window: str, number: str, at: list[str]) -> list[str]:
         place, values = f.add(window, channel), ir.vector(walk.lanes, element)
         own = walk.load(spec.dtype, x, f.add(f.load(ir.I64, here), channel), vectors)
         maxima = walk.load(spec.dtype, y, place, vectors)
@@ -414,15 +410,15 @@ def avg_pool(spec: Spec) -> Kernel:
     x, y = kernel.buffer(f, 0), kernel.buffer(f, 1)
     values = ir.vector(walk.lanes, element)
 
-    def windows(channel: str, vectors: list[Segment]) -> None:
-        sums = [f.variable(values, "zeroinitializer", "sum") for _ in vectors]
+    def windows(channel: str, vectors: int) -> None:
+        sums = [f.variable(values, "zeroinitializer", "sum") for _ in range(vectors)]
         with walk.each_tap(pixel) as (place, _):
             for value, total in zip(walk.load(spec.dtype, x, f.add(place, channel), vectors), sums):
                 f.store(values, f.value(f"fadd {values} {f.load(values, total)}, {value}"), total)
         pixels = _product(f, [r.count for r in pixel.ranges])
         divisor = walk.splat(element, f.value(f"sitofp i64 {pixels} to {element}"))
         means = [f.value(f"fdiv {values} {f.load(values, total)}, {divisor}") for total in sums]
-        walk.store(spec.dtype, means, y, f.add(pixel.place, channel), vectors)
+        walk.store(spec.dtype, means, y, f.add(pixel.place, channel))
 
     with walk.pixels(walk.taps) as pixel:
         walk.channels(windows)
@@ -439,7 +435,7 @@ def avg_pool_grad(spec: Spec) -> Kernel:
     dy = kernel.buffer(f, 0)
     values = ir.vector(walk.lanes, element)
 
-    def shares(channel: str, vectors: list[Segment], window: str, number: str, at: list[str]) -> list[str]:
+    def shares(channel: str, vectors: int, window: str, number: str, at: list[str]) -> list[str]:
         seen: list[str] = []
         for axis, position in enumerate(at):
             origin = f.sub(f.mul(position, spec.steps[axis]), walk.low[axis])
@@ -474,14 +470,14 @@ def _gather(
     dx = kernel.buffer(f, output)
     values = ir.vector(walk.lanes, kind(spec.dtype))
 
-    def pixels(channel: str, vectors: list[Segment]) -> None:
-        sums = [f.variable(values, "zeroinitializer", "sum") for _ in vectors]
+    def pixels(channel: str, vectors: int) -> None:
+        sums = [f.variable(values, "zeroinitializer", "sum") for _ in range(vectors)]
         if here is not None:
             f.store(ir.I64, pixel.place, here)
         with walk.each_window(pixel) as (window, number, at):
             for share, total in zip(shares(channel, vectors, window, number, at), sums):
                 f.store(values, _plus(f, spec.dtype, values, f.load(values, total), share), total)
-        walk.store(spec.dtype, [f.load(values, total) for total in sums], dx, f.add(pixel.place, channel), vectors)
+        walk.store(spec.dtype, [f.load(values, total) for total in sums], dx, f.add(pixel.place, channel))
 
     with walk.pixels(walk.windows) as pixel:
         walk.channels(pixels)
@@ -521,14 +517,12 @@ def _numbered(walk: _Walk, number: str) -> str:
     return walk.splat(ir.I32, walk.f.value(f"trunc i64 {number} to i32"))
 
 
-def _store_indices(
-    walk: _Walk, winners: Sequence[str], array: str, place: str, vectors: Sequence[Segment]
-) -> None:
+def _store_indices(walk: _Walk, winners: Sequence[str], array: str, place: str) -> None:
     counts, memory = ir.vector(walk.lanes, ir.I32), ir.MEMORY[walk.spec.indices]
     loaded = [walk.f.load(counts, winner) for winner in winners]
     if memory != ir.I32:
         loaded = [walk.f.value(f"trunc {counts} {n} to {ir.vector(walk.lanes, memory)}") for n in loaded]
-    walk.store(walk.spec.indices, loaded, array, place, vectors)
+    walk.store(walk.spec.indices, loaded, array, place)
 
 
 def _product(f: ir.Function, values: Sequence[str]) -> str:
