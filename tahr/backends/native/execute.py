@@ -12,18 +12,14 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from tahr import errors
 from tahr.backends import numpy as reference
 from tahr.backends.base import Executor, Run, runtime_error
 from tahr.backends.native import plan as plans, runtime
-from tahr.backends.native.fuse import Place
-from tahr.backends.native.lower import Bind, Partial, Ref
+from tahr.backends.native.calls import Bind, Call, Partial, Place, Ref, Status
 from tahr.backends.native.plan import HostStep, NativePlan, Segment, Unplannable
 from tahr.backends.native.roles import Role, extent
 from tahr.core import sizes
-from tahr.core.convert import Const
 from tahr.core.opdef import Array
-from tahr.core.views import View
 from tahr.plan.plan import Plan
 from tahr.program.node import Value
 from tahr.program.passes import pipeline
@@ -82,17 +78,20 @@ class _BoundSegment:
         self.segment = segment
         binds: list[Bind] = []
         counts: dict[Partial, int] = {}
+        self._calls: list[Call] = []  # for each step the call that it belongs to
         for call in segment.calls:
             made, partials = call.bind(bound)
             binds += made
             counts.update(partials)
+            self._calls += [call] * len(made)
         self._slots: dict[Ref, int] = {}
         spans: dict[Value | Partial, tuple[int, int, int]] = {}
         outside = {*segment.inputs, *segment.outputs, *segment.cells}
         for i, bind in enumerate(binds):
             for ref in bind.buffers:
-                exact = replace(ref, offset=sizes.evaluate(ref.offset, bound))  # pyright: ignore[reportArgumentType]
-                self._slots.setdefault(exact, len(self._slots) + 1)
+                if isinstance(ref.storage, Status):
+                    continue
+                self._slots.setdefault(_at(ref, bound), len(self._slots) + 1)
                 if ref.storage not in outside:
                     size, first, _ = spans.get(ref.storage, (self._bytes(ref.storage, counts, bound), i, i))
                     spans[ref.storage] = size, first, i
@@ -101,7 +100,7 @@ class _BoundSegment:
             [
                 runtime.Step(
                     replace(b.kernel, scratch=max(b.bound.scratch, b.kernel.scratch)),
-                    [self._slots[replace(r, offset=sizes.evaluate(r.offset, bound))] for r in b.buffers],  # pyright: ignore[reportArgumentType]
+                    [0 if isinstance(r.storage, Status) else self._slots[_at(r, bound)] for r in b.buffers],
                     b.bound.sizes,
                     b.bound.tiles,
                 )
@@ -150,9 +149,18 @@ class _BoundSegment:
                 self._give(frame, value, array, held)
             self._take_cells(frame, cells, stack, held)
             code = runtime.runtime().run(self.steps, frame)
+            failure = self._failure(frame) if code else None
         self._frames.append((frame, arena))
-        if code:
-            raise errors.InternalError(None, None, f"a kernel reported {code}")
+        if failure is not None:
+            raise failure
+
+    def _failure(self, frame: runtime.Frame) -> Exception:
+        """The error for what a kernel reported."""
+        code, detail, step = (int(frame.status[field]) for field in ("code", "detail", "step"))
+        frame.status["code"] = 0
+        call = self._calls[step]
+        assert call.complaint is not None
+        return runtime_error(call.nodes[0].op, call.complaint(code, detail))
 
     def _give(self, frame: runtime.Frame, value: Value, array: Array, held: list[Any]) -> None:
         array = _dense_array(array)
@@ -203,9 +211,18 @@ def _exact(value: Value, bound: Mapping[str, int]) -> tuple[int, ...]:
 def _itemsize(storage: Value | Partial) -> int:
     if isinstance(storage, Partial):
         return storage.dtype.size
-    dtype = storage.node.attrs["dtype"] if "shape" in storage.node.attrs and storage.node.opdef.name in ("VariableV2", "VarHandleOp") else storage.dtype
+    dtype = (
+        storage.node.attrs["dtype"]
+        if "shape" in storage.node.attrs and storage.node.opdef.name in ("VariableV2", "VarHandleOp")
+        else storage.dtype
+    )
     assert dtype is not None
     return dtype.size
+
+
+def _at(ref: Ref, bound: Mapping[str, int]) -> Ref:
+    """A buffer with an exact offset."""
+    return replace(ref, offset=sizes.evaluate(ref.offset, bound))  # pyright: ignore[reportArgumentType]
 
 
 class Binding:
@@ -249,7 +266,12 @@ class Binding:
         return [self._fetch(v, arrays, cells) for v in self.plan.program.outputs]
 
     def _host(
-        self, step: HostStep, arrays: dict[Value, Any], cells: Mapping[Value, Any], executor: Executor, run: Run
+        self,
+        step: HostStep,
+        arrays: dict[Value, Any],
+        cells: Mapping[Value, Any],
+        executor: Executor,
+        run: Run,
     ) -> None:
         node = step.node
         needs = [self._fetch(v, arrays, cells, is_host=True) for v in node.inputs]
@@ -283,8 +305,8 @@ class Binding:
         view = place.view
         shape = tuple(sizes.evaluate(d, self.bound) for d in view.shape)  # pyright: ignore[reportArgumentType]
         array = _dense_array(array)
-        if view.is_dense:
-            return array.reshape(shape)
+        if view.is_dense:  # perhaps only the beginning of the storage
+            return array.reshape(-1)[: math.prod(shape)].reshape(shape)
         flat = array.reshape(-1)[sizes.evaluate(view.offset, self.bound) :]  # pyright: ignore[reportArgumentType]
         strides = [sizes.evaluate(s, self.bound) * array.itemsize for s in view.strides]  # pyright: ignore[reportArgumentType]
         return np.lib.stride_tricks.as_strided(flat, shape, strides, writeable=False)

@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tahr.backends.native import windows
+from tahr.backends.native.calls import Place
 from tahr.backends.native.roles import Role
 from tahr.core import sizes
 from tahr.core.sizes import Dim
@@ -30,14 +32,6 @@ Map = tuple[Axes, ...]
 # More nodes than this are not put into one kernel: registers run out, and compiling takes longer than it saves.
 MOST_NODES = 64
 MOST_STORES = 12
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a value lies: a view of the storage of a root."""
-
-    root: Value
-    view: View
 
 
 @dataclass(eq=False)
@@ -341,7 +335,7 @@ class Fusion:
     def _fits_epilogue(self, group: Group, node: Node, role: Role) -> bool:
         anchor = group.anchor
         assert anchor is not None
-        if self._roles[anchor] is Role.PARTS or self._roles[anchor] not in (Role.PRODUCT, Role.WINDOW):
+        if not self._takes_epilogue(anchor):
             return False
         product = anchor.outputs[0]
         shape = iteration_shape(node, role)
@@ -354,6 +348,10 @@ class Fusion:
         for value in _results(node, role):
             group.maps[value] = ()
         return True
+
+    def _takes_epilogue(self, anchor: Node) -> bool:
+        role = self._roles[anchor]
+        return role is Role.PRODUCT or (role is Role.WINDOW and windows.takes_epilogue(anchor))
 
     def operand_access(self, group: Group, value: Value, shape: Sequence[Dim]) -> str | None:
         """How an epilogue reads a value: "member", "full", "column", "scalar", or None if it cannot."""

@@ -183,9 +183,7 @@ def _accesses(nest: Nest) -> list[Access]:
 def _can_merge(nest: Nest, axis: int, following: Dim) -> bool:
     if _has_position(nest, axis) or _has_position(nest, axis + 1):
         return False
-    return all(
-        sizes.surely_equal(a.strides[axis], a.strides[axis + 1] * following) for a in _accesses(nest)
-    )
+    return all(sizes.surely_equal(a.strides[axis], a.strides[axis + 1] * following) for a in _accesses(nest))
 
 
 def _without(nest: Nest, axis: int, merged: Dim | None) -> Nest:
@@ -296,7 +294,9 @@ def combined(f: ir.Function, combine: str, dtype: DType, a: str, b: str) -> str:
     if combine in ("and", "or"):
         return f.value(f"{combine} {kind} {a}, {b}")
     if dtype.is_floating:
-        return f.value(f"call {kind} @llvm.{combine}.{'f64' if kind == ir.F64 else 'f32'}({kind} {a}, {kind} {b})")
+        return f.value(
+            f"call {kind} @llvm.{combine}.{'f64' if kind == ir.F64 else 'f32'}({kind} {a}, {kind} {b})"
+        )
     sign = "u" if dtype.is_unsigned else "s"
     return f.value(f"call {kind} @llvm.{sign}{combine[:3]}.{kind}({kind} {a}, {kind} {b})")
 
@@ -589,7 +589,13 @@ class _Emitter:
         return [known[e] for e in roots]
 
     def _accumulate(
-        self, j: int, value: str, accumulators: Mapping[int, str], totals: Mapping[int, str], flat: str, group: int
+        self,
+        j: int,
+        value: str,
+        accumulators: Mapping[int, str],
+        totals: Mapping[int, str],
+        flat: str,
+        group: int,
     ) -> None:
         reduce, f = self.nest.reduces[j], self.f
         if reduce.over == "column":

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tahr.backends.native import fuse, gemm, loops, roles
+from tahr.backends.native import fuse, gemm, loops, roles, singles, windows
+from tahr.backends.native.calls import Bind, Call, Known, Partial, Place, Ref
 from tahr.backends.native.epilogue import COLUMN, FULL, SCALAR, Epilogue, Operand
-from tahr.backends.native.fuse import Fusion, Group, Place
-from tahr.backends.native.kernel import Kernel
-from tahr.backends.native.loops import Access, Bound, Extent, Loop, Nest, Position, Reduce
+from tahr.backends.native.fuse import Fusion, Group
+from tahr.backends.native.loops import Access, Bound, Extent, Nest, Position, Reduce
 from tahr.backends.native.roles import Role
-from tahr.core import dtypes, scalar, sizes
+from tahr.core import scalar, sizes
 from tahr.core.convert import Const
 from tahr.core.dtypes import DType
 from tahr.core.opdef import Reduction, known_value
@@ -22,70 +22,6 @@ from tahr.program.node import Node, Value
 
 # Leaves that stand for results of reductions while a nest's inputs are still being counted.
 _RESULTS = 1 << 20
-
-Known = Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Partial:
-    """The partial results of a reduction, one for each tile: storage that only its call uses.
-
-    Attributes:
-        result: the value of the whole.
-        dtype: what they are.
-    """
-
-    result: Value
-    dtype: DType
-
-
-@dataclass(frozen=True)
-class Ref:
-    """A buffer that a kernel is given.
-
-    Attributes:
-        storage: a root, or partial results.
-        offset: how many elements behind its start.
-    """
-
-    storage: Value | Partial
-    offset: Dim = 0
-
-
-@dataclass(frozen=True)
-class Bind:
-    """One kernel's call for exact sizes.
-
-    Attributes:
-        kernel: what is called.
-        buffers: what it is given.
-        bound: its sizes, tiles and scratch.
-    """
-
-    kernel: Kernel
-    buffers: tuple[Ref, ...]
-    bound: Bound
-
-
-@dataclass(frozen=True)
-class Call:
-    """What one group became.
-
-    Attributes:
-        title: what it computes, for people.
-        nodes: the nodes it stands for.
-        reads, writes: the storages that it uses.
-        kernels: what has to be compiled whatever the sizes.
-        bind: the kernels' calls for exact sizes, and how many elements of each Partial there are.
-        work: about how many operations on elements it takes.
-    """
-
-    title: str
-    nodes: tuple[Node, ...]
-    reads: tuple[Value, ...]
-    writes: tuple[Value, ...]
-    kernels: tuple[Kernel, ...]
-    bind: Callable[[Known], tuple[list[Bind], dict[Partial, int]]]
 
 
 class Lowering:
@@ -117,8 +53,16 @@ class Lowering:
         """The calls of one group."""
         if group.anchor is None:
             return [_NestBuilder(self._roles, self._places, self._wanted, group).call()]
-        if self._roles[group.anchor] is Role.PRODUCT:
+        role = self._roles[group.anchor]
+        if role is Role.PRODUCT:
             return [self._product(group)]
+        if role is Role.WINDOW:
+            epilogue, operands, outputs = self._epilogue(group)
+            return [windows.call(group.nodes, self._places, epilogue, operands, outputs)]
+        if role is Role.SINGLE:
+            single = singles.single(group.anchor)
+            assert single is not None
+            return [single.call(group.anchor, self._places)]
         return self._parts(group.anchor)
 
     # ------------------------------------------------------------ products
@@ -229,7 +173,12 @@ class Lowering:
                 part.target.shape,
                 (Access(output.dtype, source.strides, source.offset),),
                 (),
-                ((scalar.leaf(0, output.dtype), Access(output.dtype, part.target.strides, part.target.offset)),),
+                (
+                    (
+                        scalar.leaf(0, output.dtype),
+                        Access(output.dtype, part.target.strides, part.target.offset),
+                    ),
+                ),
             )
             calls.append(_nest_call(nest, [place.root], [output], [], (node,), f"part of {node.opdef.name}"))
         return calls
@@ -290,7 +239,9 @@ class _NestBuilder:
             view = View.dense(cell.node.attrs["shape"])
             stores.append((e, Access(e.dtype, self._strides(view, group.maps[node], view.shape))))
             targets.append(cell)
-        final = {_RESULTS + j: scalar.leaf(len(self._inputs) + j, r.dtype) for j, r in enumerate(self._reduces)}
+        final = {
+            _RESULTS + j: scalar.leaf(len(self._inputs) + j, r.dtype) for j, r in enumerate(self._reduces)
+        }
         expressions = scalar.substitute([e for e, _ in stores] + [r.what for r in self._reduces], final)
         split = group.split or 0
         nest = Nest(
@@ -354,9 +305,7 @@ class _NestBuilder:
             index = self._leaf(("position", mapping[0], dtype), dtype, Position(dtype, mapping[0][0]))
         return start + index * delta
 
-    def _operand(
-        self, value: Value, dtype: DType | None, mapping: fuse.Map, shape: Sequence[Dim]
-    ) -> Scalar:
+    def _operand(self, value: Value, dtype: DType | None, mapping: fuse.Map, shape: Sequence[Dim]) -> Scalar:
         """The expression for an element of a value that a node reads."""
         place = self._places[value]
         dtype = dtype or value.dtype

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from tahr.backends.native import lower, roles
-from tahr.backends.native.fuse import Fusion, Group, Place
-from tahr.backends.native.lower import Call, Lowering
+from tahr.backends.native.calls import Call, Place
+from tahr.backends.native.fuse import Fusion, Group
+from tahr.backends.native.lower import Lowering
 from tahr.backends.native.roles import COMPUTED, Role
 from tahr.core import sizes
 from tahr.core.opdef import Elementwise, OpDef, known_value
@@ -131,9 +132,7 @@ class _Planner:
         before = self._before(written)
         stages = self._stages(before)
         items = self._items(stages, before, outputs)
-        plan = NativePlan(
-            items, self.places, self.roles, self._symbols(), self._variables(), self.program
-        )
+        plan = NativePlan(items, self.places, self.roles, self._symbols(), self._variables(), self.program)
         plan.frees = _frees(plan, outputs)
         plan.program = Program(self.program.builder, self.program.inputs, outputs, self.program.roots)
         return plan
@@ -215,7 +214,7 @@ class _Planner:
         needs = [node.inputs[i] for i in roles.data_inputs(node, role)]
         if role is Role.PRODUCT:
             needs = self._product_operands(node, needs)
-        elif role is Role.PARTS:
+        elif role in (Role.PARTS, Role.WINDOW, Role.SINGLE):
             needs = [self._dense(v) for v in needs]
         self.needs[node] = needs
         self.nodes.append(node)
@@ -356,17 +355,14 @@ class _Planner:
             if v in self.places and (v in handed_out or readers.get(v, set()) - {number})
         ]
         leaves = set(outputs)
+        reading: dict[Value, set[Group]] = {}
+        for n in nodes:
+            for v in self.needs[n]:
+                if v in self.places:
+                    reading.setdefault(self.places[v].root, set()).add(fusion.of[n])
 
         def wanted(value: Value, group: Group) -> bool:
-            if value in leaves:
-                return True
-            return any(
-                self.places[v].root is value
-                for n in nodes
-                if fusion.of[n] is not group
-                for v in self.needs[n]
-                if v in self.places
-            )
+            return value in leaves or bool(reading.get(value, set[Group]()) - {group})
 
         lowering = Lowering(fusion, self.roles, self.places, self.needs, wanted)
         calls = [call for group in fusion.result() for call in lowering.calls(group)]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from tahr.backends.native import singles, windows
 from tahr.core import scalar
 from tahr.core.convert import Const
 from tahr.core.dtypes import DType
@@ -29,8 +30,8 @@ from tahr.core.opdef import (
 from tahr.core.scalar import Scalar
 from tahr.core.shapes import Spec
 from tahr.core.sizes import Dim, Unknown
-from tahr.ops import state
 from tahr.core.views import Assembly
+from tahr.ops import state
 from tahr.program.node import Input, Node, Value, attrs_key
 
 
@@ -51,13 +52,14 @@ class Role(enum.Enum):
     PARTS = "put together from parts"
     PRODUCT = "a matrix product"
     WINDOW = "windows that slide over the input"
+    SINGLE = "a kernel of its own"
     HOST = "NumPy"
 
 
 NEST_ROLES = frozenset({Role.ELEMENTWISE, Role.REDUCE, Role.UPDATE, Role.IOTA})
 """What loop nests are made of."""
 
-COMPUTED = NEST_ROLES | {Role.PARTS, Role.PRODUCT, Role.WINDOW}
+COMPUTED = NEST_ROLES | {Role.PARTS, Role.PRODUCT, Role.WINDOW, Role.SINGLE}
 """What takes a kernel."""
 
 _NAMED: dict[str, Role] = {Const.name: Role.CONSTANT, Input.name: Role.INPUT}
@@ -90,6 +92,8 @@ def _role_of_form(node: Node) -> Role:
         return Role.EXTENT
     if opdef.view_rule is not None and _views(node) is not None:
         return Role.VIEW
+    if singles.single(node) is not None:
+        return Role.SINGLE
     plain = all(_is_plain(node.inputs[i].spec) for i in data_inputs(node, None))
     if not plain:
         return Role.HOST
@@ -102,7 +106,7 @@ def _role_of_form(node: Node) -> Role:
     if isinstance(form, Contraction):
         return Role.PRODUCT if node.outputs[0].dtype in _PRODUCTS else Role.HOST
     if isinstance(form, Window):
-        return Role.WINDOW
+        return Role.WINDOW if windows.fits(node) else Role.HOST
     if opdef.parts_rule is not None and assembly(node) is not None:
         return Role.PARTS
     return Role.HOST
@@ -123,6 +127,10 @@ def data_inputs(node: Node, found: Role | None) -> Sequence[int]:
         return ()
     if found is Role.VIEW:
         return (node.opdef.viewed,)
+    if found is Role.SINGLE:
+        found_single = singles.single(node)
+        assert found_single is not None
+        return found_single.data(node)
     if isinstance(form, Reduction):
         return (0,)
     if isinstance(form, Iota):
@@ -130,7 +138,9 @@ def data_inputs(node: Node, found: Role | None) -> Sequence[int]:
     if found is Role.PARTS:
         parts = assembly(node)
         assert parts is not None
-        return sorted({p.input for p in parts.parts} | ({parts.fill_input} if parts.fill_input is not None else set()))
+        return sorted(
+            {p.input for p in parts.parts} | ({parts.fill_input} if parts.fill_input is not None else set())
+        )
     if isinstance(form, Window) and form.sizes is not None:
         return tuple(i for i in range(len(node.inputs)) if i != form.sizes)
     return range(len(node.inputs))
@@ -198,7 +208,8 @@ def variable_types(node: Node) -> tuple[DType, ...]:
     """The dtypes of an updating node's inputs, where those that stand for variables have the variables' dtypes."""
     written = set(node.opdef.effects.writes)
     return tuple(
-        v.node.attrs["dtype"] if i in written else v.dtype for i, v in enumerate(node.inputs)  # pyright: ignore[reportReturnType]
+        v.node.attrs["dtype"] if i in written else v.dtype
+        for i, v in enumerate(node.inputs)  # pyright: ignore[reportReturnType]
     )
 
 

@@ -1,0 +1,91 @@
+"""Calls of kernels, as a segment holds them: what they read and write, and how exact sizes are filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.loops import Bound
+from tahr.core.dtypes import DType
+from tahr.core.sizes import Dim
+from tahr.core.views import View
+from tahr.program.node import Node, Value
+
+Known = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value lies: a view of the storage of a root."""
+
+    root: Value
+    view: View
+
+
+@dataclass(frozen=True)
+class Partial:
+    """The partial results of a reduction, one for each tile: storage that only its call uses.
+
+    Attributes:
+        result: the value of the whole.
+        dtype: what they are.
+    """
+
+    result: Value
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class Status:
+    """The run's status block, through which a kernel reports an error: see `runtime.STATUS`."""
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A buffer that a kernel is given.
+
+    Attributes:
+        storage: a root, partial results, or the status block.
+        offset: how many elements behind its start.
+    """
+
+    storage: Value | Partial | Status
+    offset: Dim = 0
+
+
+@dataclass(frozen=True)
+class Bind:
+    """One kernel's call for exact sizes.
+
+    Attributes:
+        kernel: what is called.
+        buffers: what it is given.
+        bound: its sizes, tiles and scratch.
+    """
+
+    kernel: Kernel
+    buffers: tuple[Ref, ...]
+    bound: Bound
+
+
+@dataclass(frozen=True)
+class Call:
+    """What one group became.
+
+    Attributes:
+        title: what it computes, for people.
+        nodes: the nodes it stands for.
+        reads, writes: the storages that it uses.
+        kernels: what has to be compiled whatever the sizes.
+        bind: the kernels' calls for exact sizes, and how many elements of each Partial there are.
+        complaint: the error for a code and a detail that one of its kernels reported; None if they report nothing.
+    """
+
+    title: str
+    nodes: tuple[Node, ...]
+    reads: tuple[Value, ...]
+    writes: tuple[Value, ...]
+    kernels: tuple[Kernel, ...]
+    bind: Callable[[Known], tuple[list[Bind], dict[Partial, int]]]
+    complaint: Callable[[int, int], Exception] | None = None
