@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from tahr.backends.native import ir
 from tahr.backends.native.epilogue import Segment, broadcast
 from tahr.backends.native.ir import I1, I64, POINTER
-from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.kernel import AS_WRITTEN, Kernel
 from tahr.backends.native.products import (
-    AS_WRITTEN_METADATA,
+    LOOP_METADATA,
     Emitter,
     Problem,
     Product,
@@ -49,6 +49,7 @@ class Blocking:
         depth: the most steps along K before the block of C goes to memory.
         accumulated: how many elements of C wait in scratch where K is cut into blocks.
         masks: whether loads and stores of parts of a vector cost no more than whole ones.
+        element_bytes: the size of what is accumulated.
     """
 
     lanes: int
@@ -59,6 +60,7 @@ class Blocking:
     depth: int
     accumulated: int
     masks: bool
+    element_bytes: int
 
     @property
     def columns(self) -> int:
@@ -67,8 +69,8 @@ class Blocking:
 
     @property
     def square(self) -> int:
-        """Rows and columns of the squares in which packing transposes."""
-        return min(self.rows, self.lanes)
+        """Rows and columns of the squares in which packing transposes: as wide as 128 or 256 bits."""
+        return min(self.rows, self.lanes, 8 * 4 // self.element_bytes)
 
 
 def blocking(product: Product, target: Target) -> Blocking:
@@ -84,6 +86,7 @@ def blocking(product: Product, target: Target) -> Blocking:
         depth=1024,
         accumulated=packed // 2,
         masks=target.has("avx512f"),
+        element_bytes=product.accumulated.size,
     )
 
 
@@ -100,7 +103,7 @@ def sizes(plan: Blocking, product: Product, problem: Problem) -> list[int]:
 
 def _tile(plan: Blocking, problem: Problem, depth: int) -> tuple[int, int]:
     """Rows and columns of a tile: packed blocks fit their scratch, and there is work for several threads."""
-    rows = min(_TILE_ROWS, plan.packed_a // depth // plan.rows * plan.rows)
+    rows = min(_TILE_ROWS, plan.packed_a // depth, plan.accumulated // plan.columns) // plan.rows * plan.rows
     rows = even(problem.m, rows, plan.rows)
     most = min(plan.packed_b // depth, plan.accumulated // rows) // plan.columns * plan.columns
     # A tile has work for some microseconds; beyond that, more tiles let more threads take part.
@@ -173,7 +176,7 @@ class _Blocked(Emitter):
         """The module."""
         self._blocks()
         micros = [self._micro(vectors) for vectors in range(1, self.plan.vectors + 1)]
-        return ir.module([*micros, *self.helpers.values(), self.f.finish(), AS_WRITTEN_METADATA])
+        return AS_WRITTEN + ir.module([*micros, *self.helpers.values(), self.f.finish(), LOOP_METADATA])
 
     # ------------------------------------------------------------ the micro-kernel
 
@@ -274,19 +277,20 @@ class _Blocked(Emitter):
             b = either(f, self.packs_b, packed_b, f.at(self.memory, block_b, start), POINTER)
             b_step = either(f, self.packs_b, width, size[Size.LDB])
             tail = f.sub(there, f.sub(width, plan.lanes))
+            micro = "@micro1"
+            for n in range(2, plan.vectors + 1):
+                is_wide = f.value(f"icmp sge i64 {vectors}, {n}")
+                micro = either(f, is_wide, f"@micro{n}", micro, POINTER)
             with loop(f, 0, tile.rows, plan.rows, hint="row") as row:
                 height = f.minimum(plan.rows, f.sub(tile.rows, row))
                 a = f.at(element, base_a, f.mul(row, panel_step))
                 # Where K is one block, one small block of C in the first-level cache is enough.
                 place = f.add(f.mul(start, padded_rows), f.mul(row, width))
                 small_c = f.at(element, self.small_c, either(f, single, 0, place))
-                arguments = (
-                    f"ptr {a}, i64 {row_step}, i64 {a_step}, i64 {height}, ptr {b}, i64 {b_step}, i64 {tail}, "
-                    f"i64 {depth}, ptr {small_c}, i1 {again}"
+                f.do(
+                    f"call void {micro}(ptr {a}, i64 {row_step}, i64 {a_step}, i64 {height}, ptr {b}, "
+                    f"i64 {b_step}, i64 {tail}, i64 {depth}, ptr {small_c}, i1 {again})"
                 )
-                for n in range(1, plan.vectors + 1):
-                    with f.when(f.value(f"icmp eq i64 {vectors}, {n}")):
-                        f.do(f"call void @micro{n}({arguments})")
                 with f.when(last), loop(f, 0, height, hint="r") as r:
                     column = f.add(tile.j, start)
                     line = f.add(f.add(tile.i, row), r)
@@ -346,10 +350,12 @@ class _Blocked(Emitter):
             packed = f.at(self.element, "%packed", line)
 
             def run(k: str, run: Segment) -> None:
-                values = [run.load(f, self.product.dtype, f.at(self.memory, source, k)) for source in lines]
-                place, step = f.at(self.element, packed, f.mul(k, "%width")), "1"
-                if run.width is not None:
-                    values, step = _transposed(f, values, self.element), "%width"
+                place = f.at(self.element, packed, f.mul(k, "%width"))
+                sources = [f.at(self.memory, source, k) for source in lines]
+                if run.width is None:
+                    values, step = [run.load(f, self.product.dtype, source) for source in sources], "1"
+                else:
+                    values, step = self._transposed(f, sources), "%width"
                 for row, value in enumerate(values):
                     address = f.at(self.element, place, f.mul(row, step))
                     run.store(f, self.product.accumulated, value, address)
@@ -357,24 +363,47 @@ class _Blocked(Emitter):
             cover(f, "%depth", size, run)
         return self._helper(f)
 
+    def _transposed(self, f: ir.Function, sources: Sequence[str]) -> list[str]:
+        """The columns of the square whose rows start at some addresses.
+
+        Processors shuffle fastest within 128 bits. So the square is loaded as squares of 128 bits wide, which change
+        places as they are put together and are then transposed side by side.
+        """
+        dtype, size = self.product.dtype, self.plan.square
+        part = min(size, 16 // self.bytes)
+        pieces = [
+            [Segment(part).load(f, dtype, f.at(self.memory, source, at)) for at in range(0, size, part)]
+            for source in sources
+        ]
+        columns: list[str] = []
+        for at in range(size // part):
+            rows = [row[at] for row in pieces]
+            if size > part:
+                halves = zip(rows[:part], rows[part:])
+                rows = [_shuffle(f, ir.vector(part, self.element), a, b, range(size)) for a, b in halves]
+            columns += _transposed(f, rows, size, self.element)
+        return columns
+
     def _helper(self, f: ir.Function) -> str:
         self.helpers[f.name] = f.finish()
         return f.name
 
 
-def _transposed(f: ir.Function, rows: Sequence[str], element: str) -> list[str]:
-    """The columns of a square of vectors, whose size is a power of two.
+def _transposed(f: ir.Function, rows: Sequence[str], width: int, element: str) -> list[str]:
+    """Transposes the squares that lie side by side in vectors of a width; there are as many rows as a square has.
 
     Source: interleaving each row of the first half with its counterpart in the second is a perfect shuffle of the
     elements' addresses; log2(size) of them exchange rows and columns (Stone, "Parallel processing with the perfect
     shuffle", 1971).
     """
-    half = len(rows) // 2
-    kind = ir.vector(len(rows), element)
-    low = [x for i in range(half) for x in (i, 2 * half + i)]
-    high = [x for i in range(half, 2 * half) for x in (i, 2 * half + i)]
+    size, kind = len(rows), ir.vector(width, element)
+    half = size // 2
+    low = [
+        x for square in range(0, width, size) for i in range(square, square + half) for x in (i, width + i)
+    ]
+    high = [i + half for i in low]
     values = list(rows)
-    for _ in range(half.bit_length()):
+    for _ in range(size.bit_length() - 1):
         pairs = zip(values[:half], values[half:])
         values = [_shuffle(f, kind, a, b, order) for a, b in pairs for order in (low, high)]
     return values

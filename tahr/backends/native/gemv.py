@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from tahr.backends.native import ir
 from tahr.backends.native.epilogue import Segment, addresses, emit
-from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.kernel import AS_WRITTEN, Kernel
 from tahr.backends.native.products import (
-    AS_WRITTEN_METADATA,
+    LOOP_METADATA,
     Emitter,
     Problem,
     Product,
@@ -67,7 +67,7 @@ class _Vector(Emitter):
                 sums_rows = self.product.transpose_a
             (self._sum_of_rows if sums_rows else self._dot_products)(matrix, leading, x, count)
             self._finish(tile, count)
-        return ir.module([f.finish(), AS_WRITTEN_METADATA])
+        return AS_WRITTEN + ir.module([f.finish(), LOOP_METADATA])
 
     def _finish(self, tile: Tile, count: str) -> None:
         f, ldc = self.f, self.size[Size.LDC]
@@ -176,7 +176,7 @@ def tiny_constants(
     m, n, k = known
     if problem.batch != 1 or problem.ldc != problem.n:
         return None
-    if n and k and n * k <= _TINY and not product.transpose_a and problem.lda == k:
+    if n and k and n * k <= _TINY and (product.transpose_a or problem.lda == k):
         return None, n, k
     if m and n and m * n <= _TINY // 2 and problem.k <= _TINY_SUM:
         return m, n, None
@@ -197,7 +197,7 @@ def tiny(product: Product, m: int | None, n: int | None, k: int | None) -> Kerne
     else:
         assert m is not None
         emitter.sums(m, n)
-    return Kernel(ir.module([emitter.f.finish(), AS_WRITTEN_METADATA]), 0, product.title("tiny"))
+    return Kernel(ir.module([emitter.f.finish(), LOOP_METADATA]), 0, product.title("tiny"))
 
 
 class _Tiny(Emitter):
@@ -210,8 +210,10 @@ class _Tiny(Emitter):
             a, b = self.block_of_a(tile, 0), self.block_of_b(tile, 0)
             of_b = {(p, j): self._element(b, *self._place_in_b(p, j)) for p in range(k) for j in range(n)}
             with f.loop(0, tile.rows, hint="row") as row:
-                line = f.mul(row, k)
-                of_a = [self._element(a, f.add(line, p)) for p in range(k)]
+                if self.product.transpose_a:
+                    of_a = [self._element(a, *self._place_in_a(row, p)) for p in range(k)]
+                else:
+                    of_a = [self._element(a, f.add(f.mul(row, k), p)) for p in range(k)]
                 offset = f.add(tile.c, f.mul(f.add(tile.i, row), n))
                 self._finish(
                     [self._sum([(of_a[p], of_b[p, j]) for p in range(k)]) for j in range(n)], n, offset

@@ -14,9 +14,9 @@ from tahr.backends.native.ir import F32, F64, I32, I64
 from tahr.core import dtypes
 from tahr.core.dtypes import DType
 
-# Loops that are written as they shall be: LLVM would spend most of a kernel's compile time on copies of them.
-_AS_WRITTEN = ", !llvm.loop !0"
-AS_WRITTEN_METADATA = """!0 = distinct !{!0, !1, !2}
+# What keeps LLVM from unrolling and vectorizing a loop, and what the module must hold then.
+_PLAIN_LOOP = ", !llvm.loop !0"
+LOOP_METADATA = """!0 = distinct !{!0, !1, !2}
 !1 = !{!"llvm.loop.unroll.disable"}
 !2 = !{!"llvm.loop.vectorize.enable", i1 false}"""
 
@@ -305,7 +305,7 @@ def loop(
     f: ir.Function, start: str | int, end: str | int, step: str | int = 1, hint: str = "i"
 ) -> Generator[str]:
     """A loop that LLVM neither unrolls nor vectorizes."""
-    with f.loop(start, end, step, hint, _AS_WRITTEN) as index:
+    with f.loop(start, end, step, hint, _PLAIN_LOOP) as index:
         yield index
 
 

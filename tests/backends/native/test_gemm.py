@@ -1,0 +1,432 @@
+"""Matrix products, natively: every way to compute them, at the edges of every tile, inside guard bytes."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tahr.backends.native import blocked, engine, gemm, target as targets
+from tahr.backends.native.epilogue import COLUMN, FULL, SCALAR, Epilogue, Operand, accumulating, plain
+from tahr.backends.native.gemm import Batch, Problem, Product, Way
+from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.target import BASELINE, Target
+from tahr.core import dtypes, scalar
+from tahr.core.dtypes import DType
+from tahr.core.scalar import leaf
+
+pytest.importorskip("llvmlite")
+
+Array = np.ndarray[Any, Any]
+FLOATS = (dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16)
+TRANSPOSITIONS = list(itertools.product((False, True), repeat=2))
+GUARD = 64
+
+
+def native(cpu: str, vector_bytes: int) -> Target:
+    """An older x86-64 processor, if this machine can run its code."""
+    host = targets.host()
+    if host.architecture != "x86_64" or (vector_bytes > 16 and not (host.has("avx2") and host.has("fma"))):
+        pytest.skip(f"this machine is no {cpu}")
+    features = "+avx2,+fma,+f16c" if vector_bytes > 16 else ""
+    return dataclasses.replace(
+        BASELINE, cpu=cpu, features=features, vector_bytes=vector_bytes, triple=host.triple
+    )
+
+
+class Guarded:
+    """An array between guard bytes, aligned to its elements and to nothing more."""
+
+    def __init__(self, array: Array) -> None:
+        size = array.dtype.itemsize
+        self._bytes = np.full(array.nbytes + 3 * GUARD, 0xA5, np.uint8)
+        self._start = GUARD + (-(self._bytes.ctypes.data + GUARD)) % GUARD + size
+        self._end = self._start + array.nbytes
+        self.array = self._bytes[self._start : self._end].view(array.dtype).reshape(array.shape)
+        self.array[...] = array
+
+    def check(self) -> None:
+        """Nothing outside the array was written."""
+        assert (self._bytes[: self._start] == 0xA5).all()
+        assert (self._bytes[self._end :] == 0xA5).all()
+
+
+def call(
+    kernel: Kernel,
+    table: Sequence[int],
+    arrays: Sequence[Array],
+    order: Sequence[tuple[int, int]] | None = None,
+) -> None:
+    """Runs a kernel's tiles, all at once or in an order of ranges, with scratch full of NaN."""
+    (address,) = engine.load([kernel])
+    function = ctypes.CFUNCTYPE(
+        None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p
+    )(address)
+    guarded = {id(array): Guarded(array) for array in arrays}
+    places = [guarded[id(array)] for array in arrays]
+    buffers = np.array([place.array.ctypes.data for place in places], np.uint64)
+    sizes = np.array(table, np.int64)
+    scratch = np.full(kernel.scratch + 3 * GUARD, 0xFF, np.uint8)
+    start = GUARD + (-scratch.ctypes.data) % GUARD
+    for begin, end in order or [(0, gemm.tiles(table))]:
+        function(buffers.ctypes.data, sizes.ctypes.data, begin, end, scratch.ctypes.data + start)
+    assert (scratch[:start] == 0xFF).all()
+    assert (scratch[start + kernel.scratch :] == 0xFF).all()
+    for array, place in zip(arrays, places):
+        place.check()
+        array[...] = place.array
+
+
+def random(rng: np.random.Generator, dtype: DType, *shape: int) -> Array:
+    """Numbers around one, of either sign."""
+    return rng.standard_normal(shape).astype(dtype.numpy)
+
+
+def operands(product: Product, m: int, n: int, k: int, *batch: int) -> tuple[Array, Array]:
+    """Random A and B, as they are stored."""
+    rng = np.random.default_rng(m * 10007 + n * 101 + k)
+    a = random(rng, product.dtype, *batch, *((k, m) if product.transpose_a else (m, k)))
+    b = random(rng, product.dtype, *batch, *((n, k) if product.transpose_b else (k, n)))
+    return a, b
+
+
+def exact(product: Product, a: Array, b: Array) -> Array:
+    """A B in float64."""
+    a = np.swapaxes(a, -1, -2) if product.transpose_a else a
+    b = np.swapaxes(b, -1, -2) if product.transpose_b else b
+    with np.errstate(invalid="ignore"):
+        return a.astype(np.float64) @ b.astype(np.float64)
+
+
+def assert_close(dtype: DType, actual: Array, expected: Array, k: int) -> None:
+    """Within a few roundings of sums of k terms of about one."""
+    epsilon = {"float16": 2**-11, "bfloat16": 2**-8, "float32": 2**-24, "float64": 2**-53}[dtype.name]
+    accumulation = 2**-53 if dtype == dtypes.float64 else 2**-24
+    absolute = 8 * accumulation * (k + 1)
+    np.testing.assert_allclose(actual.astype(np.float64), expected, rtol=2 * epsilon, atol=absolute)
+
+
+def check(product: Product, way: Way, problem: Problem) -> None:
+    """A plain product equals float64's."""
+    m, n, k = problem.m, problem.n, problem.k
+    a, b = operands(product, m, n, k)
+    c = np.full((m, n), np.nan, product.dtype.numpy)
+    call(gemm.kernel(product, way), gemm.sizes(product, problem, way), [a, b, c])
+    assert_close(product.dtype, c, exact(product, a, b), k)
+
+
+def edges(*units: int) -> list[int]:
+    """Sizes at and around multiples of units."""
+    return sorted({0, 1, 2, *(unit + d for unit in units for d in (-1, 0, 1)), 2 * units[-1] + 3})
+
+
+# ---------------------------------------------------------------- sizes
+
+
+@pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSITIONS)
+@pytest.mark.parametrize("dtype", FLOATS, ids=lambda dtype: dtype.name)
+@pytest.mark.parametrize("kind", [gemm.BLOCKED, gemm.NARROW])
+def test_sizes_around_the_blocks(kind: str, dtype: DType, transpose_a: bool, transpose_b: bool) -> None:
+    product = Product(dtype, transpose_a, transpose_b, plain(dtype))
+    plan = blocked.blocking(product, targets.current())
+    lanes = [plan.lanes] if kind == gemm.NARROW else [plan.lanes, plan.columns]
+    most = plan.lanes if kind == gemm.NARROW else 1000
+    for m, n in itertools.product(edges(plan.rows), [n for n in edges(*lanes) if n <= most]):
+        check(product, Way(kind), gemm.problem(product, m, n, (5 * m + 3 * n) % 20))
+
+
+@pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSITIONS)
+@pytest.mark.parametrize("dtype", [dtypes.float32, dtypes.float64], ids=lambda dtype: dtype.name)
+@pytest.mark.parametrize(("cpu", "vector_bytes"), [("x86-64", 16), ("haswell", 32), ("", 0)])
+def test_blocks_along_every_dimension(
+    cpu: str, vector_bytes: int, dtype: DType, transpose_a: bool, transpose_b: bool
+) -> None:
+    """With scratch so small that every dimension is cut into several blocks."""
+    product = Product(dtype, transpose_a, transpose_b, plain(dtype))
+    with targets.using(native(cpu, vector_bytes) if cpu else targets.host()):
+        plan = blocked.blocking(product, targets.current())
+        small = dataclasses.replace(
+            plan,
+            depth=16,
+            packed_a=16 * 2 * plan.rows,
+            packed_b=16 * plan.columns,
+            accumulated=2 * plan.rows * plan.columns,
+        )
+        kernel = blocked.kernel(small, product)
+        for m, n, k in itertools.product(
+            (1, 2 * plan.rows, 5 * plan.rows + 1),
+            (2, plan.columns + 1, 2 * plan.columns + 5),
+            (0, 1, 15, 16, 17, 32, 41),
+        ):
+            problem = gemm.problem(product, m, n, k)
+            a, b = operands(product, m, n, k)
+            c = np.full((m, n), np.nan, dtype.numpy)
+            call(kernel, blocked.sizes(small, product, problem), [a, b, c])
+            assert_close(dtype, c, exact(product, a, b), k)
+
+
+@pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSITIONS)
+@pytest.mark.parametrize("dtype", FLOATS, ids=lambda dtype: dtype.name)
+@pytest.mark.parametrize("kind", [gemm.ROW, gemm.COLUMN])
+def test_one_row_or_column(kind: str, dtype: DType, transpose_a: bool, transpose_b: bool) -> None:
+    product = Product(dtype, transpose_a, transpose_b, plain(dtype))
+    lanes = targets.current().lanes(product.accumulated.size)
+    for length, k in itertools.product(
+        [1, 2, 7, 8, 9, lanes + 1, 129, 300], [1, 7, 8, 9, lanes - 1, 2 * lanes + 3]
+    ):
+        m, n = (1, length) if kind == gemm.ROW else (length, 1)
+        problem = gemm.problem(product, m, n, k)
+        # One row (or column) that is stored across lies dense all the same.
+        problem = dataclasses.replace(problem, lda=1 if transpose_a and m == 1 else problem.lda)
+        assert length == 1 or gemm.choose(product, problem) == Way(kind)
+        check(product, Way(kind), problem)
+
+
+@pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSITIONS)
+@pytest.mark.parametrize(
+    "dtype", [dtypes.float32, dtypes.float64, dtypes.bfloat16], ids=lambda dtype: dtype.name
+)
+def test_tiny(dtype: DType, transpose_a: bool, transpose_b: bool) -> None:
+    product = Product(dtype, transpose_a, transpose_b, plain(dtype))
+    for m, n, k in [
+        (100, 2, 2),
+        (4, 2, 2),
+        (1, 2, 2),
+        (0, 2, 2),
+        (37, 3, 5),
+        (2, 2, 100),
+        (2, 1, 7),
+        (3, 4, 50),
+        (1, 1, 3),
+    ]:
+        problem = gemm.problem(product, m, n, k)
+        way = gemm.choose(product, problem, (m or None, n, k))
+        assert way.kind == gemm.TINY
+        check(product, way, problem)
+
+
+def test_a_tiny_kernel_serves_other_sizes() -> None:
+    """What is not known when the kernel is written may change."""
+    product = Product(dtypes.float64, False, False, plain(dtypes.float64))
+    way = gemm.choose(product, gemm.problem(product, 100, 2, 3), (None, 2, 3))
+    for m in (0, 1, 7, 50_000):
+        check(product, way, gemm.problem(product, m, 2, 3))
+
+
+def test_every_way_is_chosen() -> None:
+    product = Product(dtypes.float32, False, False, plain(dtypes.float32))
+    sizes = {
+        (128, 784, 512): "blocked",
+        (128, 784, 10): "narrow",
+        (1, 784, 512): "row",
+        (512, 784, 1): "column",
+    }
+    for (m, k, n), kind in sizes.items():
+        assert gemm.choose(product, gemm.problem(product, m, n, k), (m, n, k)).kind == kind
+    assert gemm.choose(product, gemm.problem(product, 100, 2, 2), (None, 2, 2)).kind == "tiny"
+    for m, k, n in [(0, 3, 3), (3, 0, 3), (3, 3, 0), (0, 0, 0)]:
+        assert gemm.choose(product, gemm.problem(product, m, n, k)).kind in (gemm.BLOCKED, gemm.NARROW)
+
+
+def test_large() -> None:
+    """Sizes beyond every block of the real blocking."""
+    for transposed in (False, True):
+        product = Product(dtypes.float32, transposed, transposed, plain(dtypes.float32))
+        for m, n, k in [(301, 513, 2100), (9, 4000, 10), (2000, 17, 30)]:
+            problem = gemm.problem(product, m, n, k)
+            check(product, gemm.choose(product, problem), problem)
+
+
+# ---------------------------------------------------------------- tiles, batches, strides
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [(300, 400, 500), (1, 3000, 100), (3000, 1, 100), (3000, 10, 20)])
+def test_tiles_in_any_order_give_the_same_bits(m: int, n: int, k: int) -> None:
+    product = Product(dtypes.float32, False, False, plain(dtypes.float32))
+    problem = gemm.problem(product, m, n, k)
+    way = gemm.choose(product, problem)
+    kernel, table = gemm.kernel(product, way), gemm.sizes(product, problem, way)
+    a, b = operands(product, m, n, k)
+    count = gemm.tiles(table)
+    assert count > 2
+    results: list[Array] = []
+    for order in (
+        [(0, count)],
+        [(tile, tile + 1) for tile in reversed(range(count))],
+        [(count // 3, count), (0, count // 3)],
+    ):
+        c = np.full((m, n), np.nan, np.float32)
+        call(kernel, table, [a, b, c], order)
+        results.append(c)
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
+
+
+@pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSITIONS)
+@pytest.mark.parametrize(("m", "n", "k"), [(5, 20, 7), (1, 20, 7), (20, 1, 7), (9, 9, 9)])
+def test_two_batch_dimensions_with_broadcast(
+    m: int, n: int, k: int, transpose_a: bool, transpose_b: bool
+) -> None:
+    product = Product(dtypes.float32, transpose_a, transpose_b, plain(dtypes.float32))
+    a, b = operands(product, m, n, k, 3, 2)
+    for outer_a, inner_a, outer_b, inner_b in [(1, 1, 1, 1), (1, 0, 0, 1), (0, 0, 1, 1), (1, 1, 0, 0)]:
+        batches = [
+            Batch(3, outer_a * 2 * m * k, outer_b * 2 * k * n, 2 * m * n),
+            Batch(2, inner_a * m * k, inner_b * k * n, m * n),
+        ]
+        problem = gemm.problem(product, m, n, k, batches)
+        if problem.m != m:
+            assert not transpose_a  # batches of rows became rows
+        way = gemm.choose(product, problem)
+        if way.kind in (gemm.ROW, gemm.COLUMN):
+            assert 1 in (problem.m, problem.n)
+        c = np.full((3, 2, m, n), np.nan, np.float32)
+        call(gemm.kernel(product, way), gemm.sizes(product, problem, way), [a, b, c])
+        used_a = a[: 3 if outer_a else 1, : 2 if inner_a else 1]
+        used_b = b[: 3 if outer_b else 1, : 2 if inner_b else 1]
+        assert_close(dtypes.float32, c, np.broadcast_to(exact(product, used_a, used_b), c.shape), k)
+
+
+def test_heads_are_read_and_written_in_place() -> None:
+    """Attention's products take [batch, time, head, depth] without a transposition."""
+    batch, time, heads, depth = 2, 20, 3, 8
+    rng = np.random.default_rng(0)
+    q, k = (random(rng, dtypes.float32, batch, time, heads, depth) for _ in range(2))
+    product = Product(dtypes.float32, False, True, plain(dtypes.float32))
+    stride = time * heads * depth
+    batches = [Batch(batch, stride, stride, heads * time * time), Batch(heads, depth, depth, time * time)]
+    problem = gemm.problem(product, time, time, depth, batches, lda=heads * depth, ldb=heads * depth)
+    way = gemm.choose(product, problem)
+    scores = np.full((batch, heads, time, time), np.nan, np.float32)
+    call(gemm.kernel(product, way), gemm.sizes(product, problem, way), [q, k, scores])
+    assert_close(dtypes.float32, scores, np.einsum("bihd,bjhd->bhij", q, k, dtype=np.float64), depth)
+
+    product = Product(dtypes.float32, False, False, plain(dtypes.float32))
+    batches = [Batch(batch, heads * time * time, stride, stride), Batch(heads, time * time, depth, depth)]
+    problem = gemm.problem(product, time, depth, time, batches, ldb=heads * depth, ldc=heads * depth)
+    way = gemm.choose(product, problem)
+    out = np.full((batch, time, heads, depth), np.nan, np.float32)
+    call(gemm.kernel(product, way), gemm.sizes(product, problem, way), [scores, k, out])
+    expected = np.einsum("bhij,bjhd->bihd", scores, k, dtype=np.float64)
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_nothing_in_the_table_depends_on_threads_and_tiles_are_enough_for_some() -> None:
+    product = Product(dtypes.float32, False, False, plain(dtypes.float32))
+    problem = gemm.problem(product, 128, 512, 784)
+    assert gemm.tiles(gemm.sizes(product, problem, gemm.choose(product, problem))) >= 4
+
+
+# ---------------------------------------------------------------- values
+
+
+@pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSITIONS)
+@pytest.mark.parametrize(("m", "n", "k"), [(20, 60, 33), (20, 10, 33), (1, 60, 33), (60, 1, 33), (60, 3, 2)])
+def test_nan_and_infinity_stay_in_their_rows_and_columns(
+    m: int, n: int, k: int, transpose_a: bool, transpose_b: bool
+) -> None:
+    product = Product(dtypes.float32, transpose_a, transpose_b, plain(dtypes.float32))
+    a, b = operands(product, m, n, k)
+    a.flat[0] = np.nan
+    a.flat[-1] = np.inf
+    b.flat[b.size // 2] = -np.inf
+    expected = exact(product, a, b)
+    known = (None, n, k) if n * k < 10 else (None, None, None)
+    problem = gemm.problem(product, m, n, k)
+    way = gemm.choose(product, problem, known)
+    c = np.zeros((m, n), np.float32)
+    call(gemm.kernel(product, way), gemm.sizes(product, problem, way), [a, b, c])
+    assert np.isnan(expected).any()
+    assert_close(dtypes.float32, c, expected, k)
+
+
+# ---------------------------------------------------------------- epilogues
+
+
+WAYS = [(20, 60, 33), (20, 10, 33), (1, 60, 33), (60, 1, 33), (60, 3, 2), (0, 5, 5), (5, 40, 0)]
+
+
+def finished(
+    epilogue: Epilogue, m: int, n: int, k: int, arrays: Sequence[Array], dtype: DType
+) -> list[Array]:
+    """What an epilogue gives, checked against the scalar language's own evaluator."""
+    product = Product(dtype, False, False, epilogue)
+    problem = gemm.problem(product, m, n, k)
+    way = gemm.choose(product, problem, (None, n, k) if n * k < 10 else (None, None, None))
+    a, b = operands(product, m, n, k)
+    outputs = [np.full((m, n), 7, output.dtype.numpy) for output in epilogue.outputs]
+    call(gemm.kernel(product, way), gemm.sizes(product, problem, way), [a, b, *arrays, *outputs])
+    accumulated = exact(product, a, b).astype(product.accumulated.numpy)
+    expected = scalar.evaluate(epilogue.outputs, [accumulated, *(np.broadcast_to(x, (m, n)) for x in arrays)])
+    for actual, reference in zip(outputs, expected):
+        if actual.dtype == bool:
+            np.testing.assert_array_equal(actual, reference)
+        else:
+            tolerance = 1e-4 if actual.dtype.itemsize >= 4 else 1e-2
+            np.testing.assert_allclose(
+                actual.astype(np.float64), reference.astype(np.float64), rtol=tolerance, atol=tolerance
+            )
+    return outputs
+
+
+@pytest.mark.parametrize(("m", "n", "k"), WAYS)
+def test_bias_and_relu_with_its_mask(m: int, n: int, k: int) -> None:
+    dtype = dtypes.float32
+    total = leaf(0, dtype) + leaf(1, dtype)
+    positive = scalar.maximum(total, 0.0)
+    epilogue = Epilogue(
+        (positive, scalar.lt(scalar.constant(0.0, dtype), positive)), (Operand(dtype, COLUMN),)
+    )
+    finished(epilogue, m, n, k, [random(np.random.default_rng(1), dtype, n)], dtype)
+
+
+@pytest.mark.parametrize(("m", "n", "k"), WAYS)
+def test_a_mask_and_a_scalar(m: int, n: int, k: int) -> None:
+    dtype = dtypes.float64
+    masked = scalar.select(leaf(1, dtypes.bool_), leaf(0, dtype) * leaf(2, dtype), 0.0)
+    epilogue = Epilogue((masked,), (Operand(dtypes.bool_, FULL), Operand(dtype, SCALAR)))
+    rng = np.random.default_rng(2)
+    finished(epilogue, m, n, k, [rng.random((m, n)) < 0.5, np.array(0.25)], dtype)
+
+
+@pytest.mark.parametrize(("m", "n", "k"), WAYS)
+def test_half_types_are_rounded_once(m: int, n: int, k: int) -> None:
+    for dtype in (dtypes.float16, dtypes.bfloat16):
+        epilogue = Epilogue((leaf(0, dtype) + leaf(1, dtype),), (Operand(dtype, COLUMN),))
+        finished(epilogue, m, n, k, [random(np.random.default_rng(3), dtype, n)], dtype)
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [(20, 60, 2100), *WAYS])
+def test_an_output_may_be_an_operand(m: int, n: int, k: int) -> None:
+    """C += A B, in place."""
+    product = Product(dtypes.float32, False, False, accumulating(dtypes.float32))
+    problem = gemm.problem(product, m, n, k)
+    way = gemm.choose(product, problem, (None, n, k) if n * k < 10 else (None, None, None))
+    a, b = operands(product, m, n, k)
+    c = random(np.random.default_rng(4), dtypes.float32, m, n)
+    expected = c + exact(product, a, b)
+    call(gemm.kernel(product, way), gemm.sizes(product, problem, way), [a, b, c, c])
+    assert_close(dtypes.float32, c, expected, k)
+
+
+# ---------------------------------------------------------------- other processors
+
+
+@pytest.mark.parametrize(("cpu", "vector_bytes"), [("x86-64", 16), ("haswell", 32)])
+def test_older_processors(cpu: str, vector_bytes: int) -> None:
+    dtype = dtypes.float32
+    total = scalar.maximum(leaf(0, dtype) + leaf(1, dtype), 0.0)
+    epilogue = Epilogue((total,), (Operand(dtype, COLUMN),))
+    with targets.using(native(cpu, vector_bytes)):
+        for m, n, k in WAYS:
+            finished(epilogue, m, n, k, [random(np.random.default_rng(5), dtype, n)], dtype)
+        for transpose_a, transpose_b in TRANSPOSITIONS:
+            product = Product(dtype, transpose_a, transpose_b, plain(dtype))
+            for m, n, k in [(9, 30, 17), (9, 3, 17), (1, 30, 17), (30, 1, 17)]:
+                problem = gemm.problem(product, m, n, k)
+                check(product, gemm.choose(product, problem), problem)
