@@ -16,7 +16,7 @@ from typing import Any
 
 from tahr.backends.native import target as targets
 from tahr.backends.native.cache import Cache, default, key
-from tahr.backends.native.kernel import SYMBOL, Kernel
+from tahr.backends.native.kernel import AS_WRITTEN, SYMBOL, Kernel
 from tahr.backends.native.once import LOCK, once
 from tahr.backends.native.target import Target
 
@@ -203,7 +203,8 @@ class Engine:
         options.loop_vectorization = True
         options.slp_vectorization = False
         builder = binding.create_pass_builder(machine, options)
-        builder.getModulePassManager().run(module, builder)
+        passes = _clean_up() if text.startswith(AS_WRITTEN) else builder.getModulePassManager()
+        passes.run(module, builder)
         return module
 
     # ------------------------------------------------------------ looking inside
@@ -224,6 +225,17 @@ class Engine:
             return Statistics(
                 self._compiled, self._from_disk, self._compile_seconds * 1e3, self._load_seconds * 1e3
             )
+
+
+def _clean_up() -> Any:
+    """The passes for code that is as it shall be but for stack slots and needless blocks."""
+    passes = targets.llvm().create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_simplify_cfg_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_loop_rotate_pass()
+    passes.add_simplify_cfg_pass()
+    return passes
 
 
 @once
