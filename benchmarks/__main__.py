@@ -237,6 +237,8 @@ def main() -> int:
     options = parse()
     bench = Bench(options)
     print(f"{options.threads} threads")
+    if (load := os.getloadavg()[0]) > 0.3:
+        print(f"load average {load:.1f}: others compute too, so look at minima, and measure again")
     for section in options.sections or DEFAULT_SECTIONS:
         print()
         getattr(bench, section)()

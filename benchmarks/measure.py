@@ -17,6 +17,8 @@ Timer = Callable[[int], float]
 # Threads that have nothing left to do spin for a while before they sleep (OpenBLAS: 26 ms). The next rival
 # should not share the processors with them.
 PAUSE = 0.03
+# No comparison lasts much longer than this many seconds, or this many turns if those take longer.
+BUDGET, FEWEST_TURNS = 60.0, 3
 
 
 @dataclass
@@ -54,13 +56,16 @@ def alternate(
 
     Args:
         rivals: what runs and times each, by name.
-        turns: how often each has its turn.
+        turns: how often each has its turn; fewer if that would take too long.
         slice_seconds: about how long a turn lasts.
         most: a bound on the steps of a turn.
     """
+    began = time.perf_counter()
     steps = {name: steps_for(timer, slice_seconds, most) for name, timer in rivals.items()}
     timings = {name: Timing(name) for name in rivals}
-    for _ in range(turns):
+    for turn in range(turns):
+        if turn >= FEWEST_TURNS and time.perf_counter() - began > BUDGET:
+            break
         for name, timer in rivals.items():
             time.sleep(PAUSE)
             timings[name].seconds.append(timer(steps[name]))

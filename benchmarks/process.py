@@ -19,7 +19,7 @@ PEERS = ("torch", "compile", "jax", "tensorflow", "pytensor", "numpy")
 _VENVS = {"compile": "torch"}
 # These would hold a current OpenBLAS to an older processor's kernels.
 _DROPPED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BENCH_THREADS")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TAHR_NUM_THREADS", "BENCH_THREADS")
 
 
 class WorkerError(Exception):

@@ -21,6 +21,8 @@ _IMPORTS = {
     "pytensor": "pytensor.tensor",
     "numpy": "numpy",
 }
+# Where frameworks keep what they compiled.
+_CACHES: tuple[str, ...] = ("HOME", "XDG_CACHE_HOME", "TMPDIR", "TAHR_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR")
 _PROGRAM = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
 
 
@@ -60,7 +62,7 @@ def start(framework: Framework, work: Work, threads: int) -> Start | None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "work.npz"
         works.save(work, path)
-        homes = {"HOME": folder, "XDG_CACHE_HOME": folder, "TMPDIR": folder}
+        homes = dict.fromkeys(_CACHES, folder)
         cold = _first_step(framework, path, threads, homes)
         warm = _first_step(framework, path, threads, homes) if cold else None
     return Start(cold[0], *warm) if cold and warm else None
