@@ -433,11 +433,18 @@ def power(x: Scalar, y: Scalar) -> Scalar:
         if not scalar.is_constant(y) or y.value < 0:
             raise scalar.Unsupported("an integer to a power that may be negative, which is an error")
         return scalars_arithmetic.whole_power(x, y.value)
-    if scalar.is_constant(y) and y.value in (0.0, 1.0, 2.0, 3.0, 4.0):
-        return scalars_arithmetic.whole_power(x, int(y.value))
-    if scalar.is_constant(y) and y.value in (-1.0, -2.0):
-        return 1 / scalars_arithmetic.whole_power(x, int(-y.value))
+    if scalar.is_constant(y) and y.value in (0.0, 0.5, 1.0, 2.0, 3.0, 4.0):
+        return _small_power(x, y.value)
+    if scalar.is_constant(y) and y.value in (-0.5, -1.0, -2.0):
+        return 1 / _small_power(x, -y.value)
     return _power(x, y)
+
+
+def _small_power(x: Scalar, exponent: float) -> Scalar:
+    """x to the power of 1/2 or a small integer."""
+    if exponent == 0.5:  # unlike square roots, powers of -0.0 and -inf are not negative or NaN
+        return select(scalar.eq(x, -math.inf), math.inf, sqrt(x) + 0.0)
+    return scalars_arithmetic.whole_power(x, int(exponent))
 
 
 @_in_float64

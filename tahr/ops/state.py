@@ -17,9 +17,10 @@ import numpy as np
 from tahr.core import shapes
 from tahr.core.dtypes import INDICES, NUMBERS, DType
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import REQUIRED, Array, Effects, OpDef
+from tahr.core.opdef import REQUIRED, Array, Effects, OpDef, Update
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint, FailedPreconditionError, OutOfRangeError
+from tahr.ops import scalars_updates
 from tahr.ops.indexing import check_indices, combine_rows, scatter_rows
 from tahr.ops.slicing import MASKS, write_slice
 
@@ -145,6 +146,7 @@ Assign = OpDef(
     "Assign",
     "ref: &T, value: T -> output_ref: &T",
     attrs={"validate_shape": True, "use_locking": True},
+    form=Update(scalars_updates.assign),
     effects=WRITES,
 ).not_differentiable()
 Assign.shape(_assign_shape)
@@ -178,6 +180,7 @@ AssignAdd = OpDef(
     "ref: &T, value: T -> output_ref: &T",
     attrs={"use_locking": False},
     types={"T": NUMBERS},
+    form=Update(scalars_updates.assign_add),
     effects=WRITES,
 ).not_differentiable()
 AssignAdd.shape(_same_shape)
@@ -188,6 +191,7 @@ AssignSub = OpDef(
     "ref: &T, value: T -> output_ref: &T",
     attrs={"use_locking": False},
     types={"T": NUMBERS},
+    form=Update(scalars_updates.assign_sub),
     effects=WRITES,
 ).not_differentiable()
 AssignSub.shape(_same_shape)
@@ -195,7 +199,10 @@ AssignSub.stateful_kernel(_in_place(np.subtract))
 
 # The same for resource variables; these operations have no output in TensorFlow.
 AssignVariableOp = OpDef(
-    "AssignVariableOp", "resource: resource, value: dtype ->", effects=WRITES
+    "AssignVariableOp",
+    "resource: resource, value: dtype ->",
+    form=Update(scalars_updates.assign),
+    effects=WRITES,
 ).not_differentiable()
 
 
@@ -205,12 +212,18 @@ def _assign_variable_kernel(context: Any, cell: Any, value: Array) -> Array:
 
 
 AssignAddVariableOp = OpDef(
-    "AssignAddVariableOp", "resource: resource, value: dtype ->", effects=WRITES
+    "AssignAddVariableOp",
+    "resource: resource, value: dtype ->",
+    form=Update(scalars_updates.assign_add),
+    effects=WRITES,
 ).not_differentiable()
 AssignAddVariableOp.stateful_kernel(_in_place(np.add))
 
 AssignSubVariableOp = OpDef(
-    "AssignSubVariableOp", "resource: resource, value: dtype ->", effects=WRITES
+    "AssignSubVariableOp",
+    "resource: resource, value: dtype ->",
+    form=Update(scalars_updates.assign_sub),
+    effects=WRITES,
 ).not_differentiable()
 AssignSubVariableOp.stateful_kernel(_in_place(np.subtract))
 

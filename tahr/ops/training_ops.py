@@ -17,9 +17,11 @@ import numpy as np
 
 from tahr.core import shapes
 from tahr.core.dtypes import COMPLEX, FLOATS, INDICES, DType
-from tahr.core.opdef import Array, Effects, OpDef
+from tahr.core.opdef import HOST, Array, Effects, OpDef, Update
+from tahr.core.scalar import Scalar
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint
+from tahr.ops import scalars_updates
 
 # A dense step goes through the arrays in blocks of this many elements, so that the temporaries of the
 # formulas below are small and stay in the cache, however large the variable is. Of 16, 32, 64 and 128
@@ -51,6 +53,7 @@ def _define(
     kind: str,
     slots: Sequence[str],
     inputs: Sequence[str],
+    scalar: Callable[..., tuple[Scalar, ...]],
     attrs: Mapping[str, Any] | None = None,
     sparse: bool = True,
     types: frozenset[DType] = FLOATS,
@@ -62,6 +65,7 @@ def _define(
         kind: what follows "Apply" in the names of the op types.
         slots: the names of the slots, which are changed together with `var`.
         inputs: the names of the other inputs in the ops' order; all but the gradient are scalars.
+        scalar: the rule for one element, in the scalar language.
         attrs: the rule's attributes.
         sparse: whether TensorFlow has sparse forms.
         types: the dtypes the variable may have.
@@ -78,6 +82,7 @@ def _define(
             _signature(state, names, is_resource),
             attrs=attrs,
             types={"T": types, "Tindices": INDICES},
+            form=HOST if rows else Update(scalar),
             effects=Effects(writes=tuple(range(len(state)))),
             scratch=gradient if scratch else None,
         ).not_differentiable()
@@ -208,7 +213,15 @@ def _change_rows(
 # ---------------------------------------------------------------- the rules
 
 
-@_define("GradientDescent", (), ("alpha", "delta"), sparse=False, types=FLOATS | COMPLEX, scratch=True)
+@_define(
+    "GradientDescent",
+    (),
+    ("alpha", "delta"),
+    scalars_updates.gradient_descent,
+    sparse=False,
+    types=FLOATS | COMPLEX,
+    scratch=True,
+)
 def GRADIENT_DESCENT(  # the decorator makes a constant
     var: Array, alpha: Any, delta: Array, *, may_overwrite: bool = False
 ) -> None:
@@ -216,7 +229,14 @@ def GRADIENT_DESCENT(  # the decorator makes a constant
     var -= np.multiply(alpha, delta, out=delta if may_overwrite and delta.flags.writeable else None)
 
 
-@_define("Momentum", ("accum",), ("lr", "grad", "momentum"), {"use_nesterov": False}, types=FLOATS | COMPLEX)
+@_define(
+    "Momentum",
+    ("accum",),
+    ("lr", "grad", "momentum"),
+    scalars_updates.momentum,
+    {"use_nesterov": False},
+    types=FLOATS | COMPLEX,
+)
 def MOMENTUM(var: Array, accum: Array, lr: Any, grad: Array, momentum: Any, *, use_nesterov: bool) -> None:
     """Polyak 1964; with `use_nesterov` Sutskever et al. 2013, equations 3 and 4, at the shifted point."""
     accum *= momentum
@@ -224,7 +244,7 @@ def MOMENTUM(var: Array, accum: Array, lr: Any, grad: Array, momentum: Any, *, u
     var -= lr * (grad + momentum * accum) if use_nesterov else lr * accum
 
 
-@_define("Adagrad", ("accum",), ("lr", "grad"), {"update_slots": True})
+@_define("Adagrad", ("accum",), ("lr", "grad"), scalars_updates.adagrad, {"update_slots": True})
 def ADAGRAD(var: Array, accum: Array, lr: Any, grad: Array, *, update_slots: bool) -> None:
     """Duchi, Hazan and Singer 2011, figure 1 with a diagonal matrix."""
     if update_slots:
@@ -236,6 +256,7 @@ def ADAGRAD(var: Array, accum: Array, lr: Any, grad: Array, *, update_slots: boo
     "AdagradDA",
     ("gradient_accumulator", "gradient_squared_accumulator"),
     ("grad", "lr", "l1", "l2", "global_step"),
+    scalars_updates.adagrad_da,
 )
 def ADAGRAD_DA(
     var: Array, total: Array, squares: Array, grad: Array, lr: Any, l1: Any, l2: Any, global_step: Any
@@ -247,7 +268,7 @@ def ADAGRAD_DA(
     var[...] = lr * _shrink(-total, l1 * step) / (l2 * step * lr + np.sqrt(squares))
 
 
-@_define("Adadelta", ("accum", "accum_update"), ("lr", "rho", "epsilon", "grad"))
+@_define("Adadelta", ("accum", "accum_update"), ("lr", "rho", "epsilon", "grad"), scalars_updates.adadelta)
 def ADADELTA(
     var: Array, accum: Array, accum_update: Array, lr: Any, rho: Any, epsilon: Any, grad: Array
 ) -> None:
@@ -260,7 +281,7 @@ def ADADELTA(
     var -= lr * update
 
 
-@_define("RMSProp", ("ms", "mom"), ("lr", "rho", "momentum", "epsilon", "grad"))
+@_define("RMSProp", ("ms", "mom"), ("lr", "rho", "momentum", "epsilon", "grad"), scalars_updates.rmsprop)
 def RMSPROP(
     var: Array, ms: Array, mom: Array, lr: Any, rho: Any, momentum: Any, epsilon: Any, grad: Array
 ) -> None:
@@ -272,7 +293,12 @@ def RMSPROP(
     var -= mom
 
 
-@_define("CenteredRMSProp", ("mg", "ms", "mom"), ("lr", "rho", "momentum", "epsilon", "grad"))
+@_define(
+    "CenteredRMSProp",
+    ("mg", "ms", "mom"),
+    ("lr", "rho", "momentum", "epsilon", "grad"),
+    scalars_updates.centered_rmsprop,
+)
 def CENTERED_RMSPROP(
     var: Array, mg: Array, ms: Array, mom: Array, lr: Any, rho: Any, momentum: Any, epsilon: Any, grad: Array
 ) -> None:
@@ -290,6 +316,7 @@ def CENTERED_RMSPROP(
     "Adam",
     ("m", "v"),
     ("beta1_power", "beta2_power", "lr", "beta1", "beta2", "epsilon", "grad"),
+    scalars_updates.adam,
     {"use_nesterov": False},
     sparse=False,
 )
@@ -324,7 +351,7 @@ def ADAM(
     var -= change
 
 
-@_define("Ftrl", ("accum", "linear"), ("grad", "lr", "l1", "l2", "lr_power"))
+@_define("Ftrl", ("accum", "linear"), ("grad", "lr", "l1", "l2", "lr_power"), scalars_updates.ftrl)
 def FTRL(
     var: Array, accum: Array, linear: Array, grad: Array, lr: Any, l1: Any, l2: Any, lr_power: Any
 ) -> None:
@@ -332,7 +359,12 @@ def FTRL(
     _ftrl(var, accum, linear, grad, grad, lr, l1, l2, lr_power)
 
 
-@_define("FtrlV2", ("accum", "linear"), ("grad", "lr", "l1", "l2", "l2_shrinkage", "lr_power"))
+@_define(
+    "FtrlV2",
+    ("accum", "linear"),
+    ("grad", "lr", "l1", "l2", "l2_shrinkage", "lr_power"),
+    scalars_updates.ftrl_v2,
+)
 def FTRL_V2(
     var: Array,
     accum: Array,
@@ -367,13 +399,15 @@ def _ftrl(
     accum[...] = total
 
 
-@_define("ProximalGradientDescent", (), ("alpha", "l1", "l2", "delta"))
+@_define(
+    "ProximalGradientDescent", (), ("alpha", "l1", "l2", "delta"), scalars_updates.proximal_gradient_descent
+)
 def PROXIMAL_GRADIENT_DESCENT(var: Array, alpha: Any, l1: Any, l2: Any, delta: Array) -> None:
     """Duchi and Singer 2009 (FOBOS), section 5."""
     var[...] = _shrink(var - alpha * delta, alpha * l1) / (1 + alpha * l2)
 
 
-@_define("ProximalAdagrad", ("accum",), ("lr", "l1", "l2", "grad"))
+@_define("ProximalAdagrad", ("accum",), ("lr", "l1", "l2", "grad"), scalars_updates.proximal_adagrad)
 def PROXIMAL_ADAGRAD(var: Array, accum: Array, lr: Any, l1: Any, l2: Any, grad: Array) -> None:
     """FOBOS with Adagrad's rate for each element."""
     accum += grad * grad
