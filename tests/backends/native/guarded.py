@@ -70,7 +70,11 @@ def run(
     step = per_call or max(1, tiles)
     for begin in reversed(range(0, tiles, step)):
         _Function(address)(
-            pointers.ctypes.data, numbers.ctypes.data, begin, min(begin + step, tiles), scratch.ctypes.data + aligned
+            pointers.ctypes.data,
+            numbers.ctypes.data,
+            begin,
+            min(begin + step, tiles),
+            scratch.ctypes.data + aligned,
         )
     assert all(buffer.is_intact() for buffer in buffers), "written outside of an array"
     assert (scratch[aligned + kernel.scratch :] == _POISON).all(), "written outside of scratch"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tahr.backends.native import convolution, epilogue
+from tahr.backends.native import convolution, epilogue, filter_gradients
 from tahr.backends.native.convolution import Spec
 from tahr.backends.native.epilogue import Epilogue, Operand
 from tahr.core import dtypes, scalar
@@ -79,18 +79,23 @@ class Convolution:
         return run(kernel, [self.dy, packed_filter, *operands], outputs, table, tiles, per_call)
 
     def to_filter(self, per_call: int | None = None) -> Array:
-        table = convolution.to_filter_sizes(*self.sizes)
-        splits = convolution.splits(self.spec)
-        tiles = convolution.to_filter_tiles(self.spec, table)
+        table = filter_gradients.to_filter_sizes(*self.sizes)
+        splits = filter_gradients.splits(self.spec)
+        tiles = filter_gradients.to_filter_tiles(self.spec, table)
         outputs = [((splits, *self.w.shape), self.w.dtype)]
         (parts,) = run(
-            convolution.to_filter(self.spec), [self.x, self.dy], outputs, table, tiles, per_call
+            filter_gradients.to_filter(self.spec), [self.x, self.dy], outputs, table, tiles, per_call
         )
         if splits == 1:
             return parts[0]
-        table, tiles = convolution.combine_sizes(self.spec), convolution.combine_tiles(self.spec)
         outputs = [(self.w.shape, self.w.dtype)]
-        (dw,) = run(convolution.combine(self.spec), [parts], outputs, table, tiles, per_call)
+        (dw,) = run(
+            filter_gradients.combine(self.spec),
+            [parts],
+            outputs,
+            [],
+            filter_gradients.combine_tiles(self.spec),
+        )
         return dw
 
 
@@ -148,9 +153,7 @@ def test_the_epilogue_gets_operands_by_channel_and_by_element() -> None:
     )
     random = np.random.default_rng(4)
     for forward, shape in ((True, c.dy.shape), (False, c.x.shape)):
-        operands = [
-            random.standard_normal(size).astype(np.float32) for size in ((shape[-1],), (), shape)
-        ]
+        operands = [random.standard_normal(size).astype(np.float32) for size in ((shape[-1],), (), shape)]
         run_it = c.forward if forward else c.to_data
         first, second = run_it(end, operands)
         if forward:

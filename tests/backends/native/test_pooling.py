@@ -118,7 +118,8 @@ def test_the_gradient_of_ties(case: Case) -> None:
     kernel = pooling.max_pool_grad_of_ties(pool.spec)
     outputs = [(pool.x.shape, pool.x.dtype)]
     (dx,) = run(kernel, [pool.x, y, pool.dy], outputs, pool.backward, pool.backward_tiles)
-    np.testing.assert_array_equal(dx, windows.max_pool_grad(pool.x, y, pool.dy, *pool.settings, True))
+    expected = windows.max_pool_grad(pool.x, y, pool.dy, *pool.settings, all_ties=True)
+    np.testing.assert_array_equal(dx, expected)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case[-1].startswith("float")], ids=str)

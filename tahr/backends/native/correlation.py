@@ -1,0 +1,452 @@
+"""Correlation kernels: the inner loops of a convolution's forward pass and of its gradient to the data.
+
+The inner function (`_block`) holds `pixels x vectors` accumulators in registers: for every tap and input channel it
+loads `vectors` vectors of the filter, which run along the output's channels, and multiplies them with the broadcast
+element of each of `pixels` neighbouring windows. Rows of taps outside of the image are skipped. Where windows reach
+over a row's left or right end, the rows that the block sees are copied to scratch, with zeros around them.
+
+A kernel walks over one or several *phases*: correlations whose outputs interleave. The forward pass has one; see
+`convolution` for what else has more.
+
+Source of the direct method: Georganas et al., "Anatomy of High-Performance Deep Learning Convolutions on SIMD
+Architectures" (2018).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tahr.backends.native import epilogue as epilogues, ir, kernel, target as targets
+from tahr.backends.native.epilogue import Epilogue, Segment
+from tahr.backends.native.kernel import Kernel
+from tahr.core.dtypes import DType
+
+# Library calls for copying and filling would not pay for the few elements of a row.
+ATTRIBUTES = 'nounwind "no-builtins" "prefer-vector-width"="512"'
+
+# A tile should be worth the handing out: this many multiplications take about 10 us.
+_TILE_PRODUCTS = 1 << 19
+
+# A share of the filter that stays in the second-level cache while a tile walks over pixels.
+_CHUNK_BYTES = 256 << 10
+
+
+# -------------------------------------------------------------------------------------------- sizes
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One correlation: every `spread`-th pixel of the output, from `start` on.
+
+    Attributes:
+        window: how many taps.
+        low: the first window's first tap is this far before the image's start.
+        start, count: the first pixel of the output, and how many.
+        filters: where its filter begins, in elements.
+    """
+
+    window: tuple[int, ...]
+    low: tuple[int, ...]
+    start: tuple[int, ...]
+    count: tuple[int, ...]
+    filters: int
+
+    def table(self) -> list[int]:
+        """What the kernel reads, in `_PHASE`'s order."""
+        return [*self.window, *self.low, *self.start, *self.count, self.filters]
+
+
+# The table of sizes: a head, then one record for each phase.
+_IMAGES, _DEPTHS, _BLOCKS, _ROWS, _SIZES, _OUT, _PHASES = 0, 1, 2, 3, 4, 7, 10
+_PHASE = 13
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """What is compiled into a kernel that correlates.
+
+    Attributes:
+        windows: the taps of each phase.
+        steps: pixels of the image from one output of a phase to the next.
+        dilations: pixels of the image from one tap to the next.
+        spread: pixels of the output from one of a phase to the next.
+        lanes, vectors, pixels: the accumulators: `pixels x vectors` vectors of `lanes` elements.
+    """
+
+    dtype: DType
+    windows: tuple[tuple[int, ...], ...]
+    steps: tuple[int, int, int]
+    dilations: tuple[int, int, int]
+    spread: tuple[int, int, int]
+    inputs: int
+    outputs: int
+    lanes: int
+    vectors: int
+    pixels: int
+
+    @property
+    def element(self) -> str:
+        """The LLVM type of the elements."""
+        return ir.MEMORY[self.dtype]
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether a row of taps, with all input channels, is one run in memory."""
+        return self.dilations[2] == 1
+
+    @property
+    def unroll(self) -> int:
+        """How many elements of a run are taken at once: a divisor of all runs."""
+        run = self.inputs
+        if self.is_contiguous and len(self.windows) == 1:
+            run *= self.windows[0][2]
+        limit = max(1, min(8, 48 // (self.pixels * self.vectors)))
+        return max(n for n in range(1, limit + 1) if run % n == 0)
+
+    @property
+    def groups(self) -> int:
+        """How many groups of output channels there are: all of `vectors` vectors, but the last."""
+        return -(-self.outputs // (self.lanes * self.vectors))
+
+    @property
+    def chunks(self) -> int:
+        """How many shares of the filter are walked over one after the other."""
+        taps = max(map(math.prod, self.windows))
+        wanted = -(-taps * self.inputs * self.outputs * self.dtype.size // _CHUNK_BYTES)
+        per_chunk = -(-self.groups // max(1, min(self.groups, wanted)))
+        return -(-self.groups // per_chunk)
+
+    @property
+    def row(self) -> int:
+        """Elements of a row in scratch: what a block of pixels sees, in whole vectors."""
+        taps = max(window[2] for window in self.windows)
+        seen = (self.pixels - 1) * self.steps[2] + (max(taps, 1) - 1) * self.dilations[2] + 1
+        return -(-seen * self.inputs // self.lanes) * self.lanes
+
+    @property
+    def scratch(self) -> int:
+        """Bytes of scratch."""
+        rows = max(window[0] * window[1] for window in self.windows)
+        return rows * self.row * self.dtype.size
+
+
+def table_of(
+    correlation: Correlation,
+    batch: int,
+    sizes: Sequence[int],
+    out: Sequence[int],
+    phases: Sequence[Phase],
+) -> list[int]:
+    """The table of sizes of a correlation."""
+    depths, rows = (max(phase.count[axis] for phase in phases) for axis in (0, 1))
+    products = max(math.prod(phase.window) * phase.count[2] for phase in phases)
+    products *= correlation.inputs * correlation.outputs // correlation.chunks
+    wanted = -(-_TILE_PRODUCTS // max(1, products))
+    # There should also be enough tiles to share.
+    most = max(1, batch * depths * rows * correlation.chunks // 16)
+    per_tile = max(1, min(wanted, most, rows))
+    records = [number for phase in phases for number in phase.table()]
+    return [batch, depths, -(-rows // per_tile), per_tile, *sizes, *out, *records]
+
+
+def tiles_of(correlation: Correlation, table: Sequence[int]) -> int:
+    """How many tiles the table's kernel has."""
+    phases = len(correlation.windows)
+    return correlation.chunks * phases * table[_IMAGES] * table[_DEPTHS] * table[_BLOCKS]
+
+
+# -------------------------------------------------------------------------------------------- shape of a block
+
+
+def tiling(outputs: int, width: int | None, size: int) -> tuple[int, int, int]:
+    """How many lanes, vectors and pixels a block's accumulators have.
+
+    Args:
+        outputs: the output's channels.
+        width: the output's usual width, None where unknown.
+        size: bytes of an element.
+    """
+    machine = targets.current()
+    lanes = machine.lanes(size)
+    while lanes > 2 and lanes // 2 >= outputs:
+        lanes //= 2
+    count = -(-outputs // lanes)
+    width = width or 32
+    options = {_tile(count, vectors, width, machine.vector_registers) for vectors in range(1, 5)}
+    vectors, pixels = min(options, key=lambda tile: _cost(count, *tile, width))
+    return lanes, vectors, pixels
+
+
+def _tile(count: int, vectors: int, width: int, registers: int) -> tuple[int, int]:
+    """Vectors and pixels of equal groups and blocks."""
+    vectors = -(-count // -(-count // vectors))
+    most = max(1, (registers - vectors - 1) // vectors)
+    return vectors, -(-width // -(-width // most))
+
+
+def _cost(count: int, vectors: int, pixels: int, width: int) -> float:
+    """An estimate of the cycles for each tap and input channel: multiplications, or the loads for them."""
+    groups = [vectors] * (count // vectors) + [count % vectors] * (count % vectors > 0)
+    one = sum(max(pixels * group, group + 0.5 * pixels, 4) + 0.1 * (group + pixels) for group in groups)
+    return -(-width // pixels) * one
+
+
+# -------------------------------------------------------------------------------------------- kernel
+
+_BLOCK_ARGUMENTS = (
+    (ir.POINTER, "buffers"),
+    (ir.POINTER, "x"),
+    (ir.I64, "x.depth"),
+    (ir.I64, "x.row"),
+    (ir.POINTER, "w"),
+    (ir.I64, "w.depth"),
+    (ir.I64, "w.row"),
+    (ir.I64, "depths"),
+    (ir.I64, "rows"),
+    (ir.I64, "columns"),
+    (ir.I64, "channel"),
+    (ir.I64, "offset"),
+    (ir.I64, "pixels"),
+)
+
+
+def _block(c: Correlation, epilogue: Epilogue, name: str, channels: int) -> str:
+    """The function that computes one block: some pixels of a row, and at most `vectors x lanes` channels."""
+    f = ir.Function(name, _BLOCK_ARGUMENTS, attributes=f"noinline {ATTRIBUTES}", linkage="internal")
+    vectors = segments(c.lanes, channels)
+    kind = ir.vector(c.lanes, c.element)
+    sums = [[f.variable(kind, "zeroinitializer", "sum") for _ in vectors] for _ in range(c.pixels)]
+
+    def accumulate(x: str, w: str) -> None:
+        """Adds the products of one input channel and one tap."""
+        weights = [v.load(f, c.dtype, f.at(c.element, w, i * c.lanes)) for i, v in enumerate(vectors)]
+        for pixel, row in enumerate(sums):
+            place = f.at(c.element, x, pixel * c.steps[2] * c.inputs)
+            element = epilogues.broadcast(f, c.lanes, c.element, f.load(c.element, place, c.dtype.size))
+            for total, weight in zip(row, weights):
+                multiply_add(f, kind, element, weight, total)
+
+    def run(x: str, w: str, length: str) -> None:
+        """Adds the products of `length` elements that follow each other."""
+        with f.loop(0, length, c.unroll, "k") as k:
+            x, w = f.at(c.element, x, k), f.at(c.element, w, f.mul(k, c.outputs))
+            for i in range(c.unroll):
+                accumulate(f.at(c.element, x, i), f.at(c.element, w, i * c.outputs))
+
+    with f.loop(0, "%depths", hint="depth") as depth:
+        x_depth = f.at(c.element, "%x", f.mul(depth, "%x.depth"))
+        w_depth = f.at(c.element, "%w", f.mul(depth, "%w.depth"))
+        with f.loop(0, "%rows", hint="row") as row:
+            x_row = f.at(c.element, x_depth, f.mul(row, "%x.row"))
+            w_row = f.at(c.element, w_depth, f.mul(row, "%w.row"))
+            if c.is_contiguous:
+                run(x_row, w_row, f.mul("%columns", c.inputs))
+            else:
+                with f.loop(0, "%columns", hint="column") as column:
+                    x_tap = f.at(c.element, x_row, f.mul(column, c.dilations[2] * c.inputs))
+                    run(x_tap, f.at(c.element, w_row, f.mul(column, c.inputs * c.outputs)), str(c.inputs))
+    _finish_block(f, c, epilogue, sums, vectors)
+    return f.finish()
+
+
+def _finish_block(
+    f: ir.Function, c: Correlation, epilogue: Epilogue, sums: list[list[str]], vectors: list[Segment]
+) -> None:
+    """Passes a block's sums through the epilogue."""
+    kind = ir.vector(c.lanes, c.element)
+    arrays = [kernel.buffer(f, 2 + i) for i in range(len(epilogue.operands) + len(epilogue.outputs))]
+
+    def store(pixel: str | int, values: Sequence[str]) -> None:
+        first = f.add("%offset", f.mul(pixel, c.spread[2] * c.outputs))
+        for i, (value, vector) in enumerate(zip(values, vectors)):
+            column = f.add("%channel", i * c.lanes)
+            places = epilogues.addresses(f, epilogue, arrays, column, f.add(first, i * c.lanes))
+            epilogues.emit(f, epilogue, value, places, vector)
+
+    if epilogue.is_plain:
+        for pixel, row in enumerate(sums):
+            with f.when(f.value(f"icmp sgt i64 %pixels, {pixel}")):
+                store(pixel, [f.load(kind, total) for total in row])
+        return
+    # The expressions are emitted once, for sums that wait in memory.
+    waiting = f.variable(f"[{c.pixels * len(vectors)} x {kind}]", hint="waiting")
+    for i, total in enumerate(itertools.chain(*sums)):
+        f.store(kind, f.load(kind, total), f.at(kind, waiting, i))
+    with f.loop(0, "%pixels", hint="pixel") as pixel:
+        first = f.mul(pixel, len(vectors))
+        store(pixel, [f.load(kind, f.at(kind, waiting, f.add(first, i))) for i in range(len(vectors))])
+
+
+def segments(lanes: int, channels: int) -> list[Segment]:
+    """The vectors that some channels fill; the last may be partly empty."""
+    whole, rest = divmod(channels, lanes)
+    mask = "<" + ", ".join(f"i1 {str(i < rest).lower()}" for i in range(lanes)) + ">"
+    return [Segment(lanes)] * whole + [Segment(lanes, mask)] * (rest > 0)
+
+
+def multiply_add(f: ir.Function, kind: str, a: str, b: str, total: str) -> None:
+    """total += a b."""
+    suffix = kind.strip("<>").replace(" x ", "").replace("float", "f32").replace("double", "f64")
+    value = f"call {kind} @llvm.fmuladd.v{suffix}({kind} {a}, {kind} {b}, {kind} {f.load(kind, total)})"
+    f.store(kind, f.value(value), total)
+
+
+def kernel_of(c: Correlation, epilogue: Epilogue, title: str) -> Kernel:
+    """The kernel that walks over tiles: a share of the channels, a phase, and some rows of an image's plane."""
+    f = ir.Function(kernel.SYMBOL, kernel.ARGUMENTS, attributes=ATTRIBUTES)
+    x, w = kernel.buffer(f, 0), kernel.buffer(f, 1)
+    images, depths, blocks, rows = (kernel.size(f, i) for i in (_IMAGES, _DEPTHS, _BLOCKS, _ROWS))
+    sizes = [kernel.size(f, _SIZES + i) for i in range(3)]
+    out = [kernel.size(f, _OUT + i) for i in range(3)]
+    with f.loop("%begin", "%end", hint="tile") as tile:
+        block, rest = f.rem(tile, blocks), f.div(tile, blocks)
+        depth, rest = f.rem(rest, depths), f.div(rest, depths)
+        image, rest = f.rem(rest, images), f.div(rest, images)
+        phase, chunk = f.rem(rest, len(c.windows)), f.div(rest, len(c.windows))
+        record = f.at(ir.I64, "%sizes", f.add(f.mul(phase, _PHASE), _PHASES))
+        fields = [f.load(ir.I64, f.at(ir.I64, record, i)) for i in range(_PHASE)]
+        window, low, start, count = (fields[i : i + 3] for i in (0, 3, 6, 9))
+        share = f.at(c.element, w, fields[12])
+        with f.when(f.value(f"icmp slt i64 {depth}, {count[0]}")):
+            plane = _seen(f, c, 0, depth, low, window, sizes)
+            out_depth = f.add(start[0], f.mul(depth, c.spread[0]))
+            out_plane = f.add(f.mul(image, out[0]), out_depth)
+            first = f.mul(block, rows)
+            with f.loop(first, f.minimum(f.add(first, rows), count[1]), hint="row") as row:
+                seen = [plane, _seen(f, c, 1, row, low, window, sizes)]
+                out_row = f.add(f.mul(out_plane, out[1]), f.add(start[1], f.mul(row, c.spread[1])))
+                with f.loop(0, count[2], c.pixels, "pixel") as pixel:
+                    column = f.sub(f.mul(pixel, c.steps[2]), low[2])
+                    source = _source(f, c, x, image, sizes, seen, column, window)
+                    out_pixel = f.add(f.mul(out_row, out[2]), f.add(start[2], f.mul(pixel, c.spread[2])))
+                    remaining = f.sub(count[2], pixel)
+                    _channel_groups(f, c, source, share, seen, window, chunk, out_pixel, remaining)
+    names = {"main": min(c.outputs, c.lanes * c.vectors)}
+    rest = c.outputs - (c.groups - 1) * c.lanes * c.vectors
+    if rest != names["main"]:
+        names["rest"] = rest
+    functions = [_block(c, epilogue, name, channels) for name, channels in names.items()]
+    return Kernel(kernel.AS_WRITTEN + ir.module([*functions, f.finish()]), c.scratch, title)
+
+
+def _seen(
+    f: ir.Function,
+    c: Correlation,
+    axis: int,
+    index: str,
+    low: Sequence[str],
+    window: Sequence[str],
+    sizes: Sequence[str],
+) -> tuple[str, str, str]:
+    """What a window sees along an axis: its first tap inside the image, that pixel, and how many taps."""
+    dilation = c.dilations[axis]
+    origin = f.sub(f.mul(index, c.steps[axis]), low[axis])
+    first = f.div(f.maximum(f.sub(dilation - 1, origin), 0), dilation)
+    stop = f.div(f.maximum(f.add(f.sub(sizes[axis], origin), dilation - 1), 0), dilation)
+    taps = f.maximum(f.sub(f.minimum(stop, window[axis]), first), 0)
+    return first, f.add(origin, f.mul(first, dilation)), taps
+
+
+def _source(
+    f: ir.Function,
+    c: Correlation,
+    x: str,
+    image: str,
+    sizes: Sequence[str],
+    seen: Sequence[tuple[str, str, str]],
+    column: str,
+    window: Sequence[str],
+) -> tuple[str, str, str]:
+    """Where a block finds the pixels that it sees, and the steps from one depth and one row of taps to the next.
+
+    That is the image itself, or a copy in scratch if some of the pixels are outside.
+    """
+    (_, depth, depths), (_, row, rows) = seen
+    line = f.mul(sizes[2], c.inputs)
+    plane = f.mul(sizes[1], line)
+    inside_plane = f.add(f.mul(f.add(f.mul(image, sizes[0]), depth), plane), f.mul(row, line))
+    depth_step, row_step = f.mul(plane, c.dilations[0]), f.mul(line, c.dilations[1])
+    places = [f.variable(kind) for kind in (ir.POINTER, ir.I64, ir.I64)]
+
+    def choose(*values: str) -> None:
+        for kind, value, place in zip((ir.POINTER, ir.I64, ir.I64), values, places):
+            f.store(kind, value, place)
+
+    last = f.add(column, f.mul(f.sub(window[2], 1), c.dilations[2]))
+    last = f.add(last, (c.pixels - 1) * c.steps[2])
+    starts_inside = f.value(f"icmp sge i64 {column}, 0")
+    ends_inside = f.value(f"icmp slt i64 {last}, {sizes[2]}")
+    with f.either(f.value(f"and i1 {starts_inside}, {ends_inside}")) as branches:
+        choose(f.at(c.element, x, f.add(inside_plane, f.mul(column, c.inputs))), depth_step, row_step)
+        branches.otherwise()
+        # Pixels of the image from `first` to `stop`, as far as the block sees them.
+        first = f.maximum(column, 0)
+        stop = f.maximum(f.minimum(sizes[2], f.add(last, 1)), first)
+        elements = f.mul(f.sub(stop, first), c.inputs)
+        ahead = f.mul(f.sub(first, column), c.inputs)
+        with f.loop(0, depths, hint="copy.depth") as i, f.loop(0, rows, hint="copy.row") as j:
+            to = f.at(c.element, "%scratch", f.mul(f.add(f.mul(i, rows), j), c.row))
+            kind = ir.vector(c.lanes, c.element)
+            with f.loop(0, c.row, c.lanes, "clear") as k:
+                f.store(kind, "zeroinitializer", f.at(c.element, to, k), c.dtype.size)
+            start = f.add(f.add(f.mul(i, depth_step), f.mul(j, row_step)), inside_plane)
+            start = f.add(start, f.mul(first, c.inputs))
+            copy(f, c.dtype, c.lanes, f.at(c.element, x, start), f.at(c.element, to, ahead), elements)
+        choose("%scratch", f.mul(rows, c.row), str(c.row))
+    address, depth_step, row_step = (
+        f.load(kind, place) for kind, place in zip((ir.POINTER, ir.I64, ir.I64), places)
+    )
+    return address, depth_step, row_step
+
+
+def copy(f: ir.Function, dtype: DType, lanes: int, source: str, to: str, elements: str) -> None:
+    """Copies some elements that follow each other."""
+    element, count = ir.MEMORY[dtype], ir.vector(lanes, ir.I64)
+    numbers = "<" + ", ".join(f"i64 {n}" for n in range(lanes)) + ">"
+    with f.loop(0, elements, lanes, "copy") as i:
+        left = epilogues.broadcast(f, lanes, ir.I64, f.sub(elements, i))
+        some = Segment(lanes, f.value(f"icmp slt {count} {numbers}, {left}"))
+        some.store(f, dtype, some.load(f, dtype, f.at(element, source, i)), f.at(element, to, i))
+
+
+def _channel_groups(
+    f: ir.Function,
+    c: Correlation,
+    source: tuple[str, str, str],
+    share: str,
+    seen: Sequence[tuple[str, str, str]],
+    window: Sequence[str],
+    chunk: str,
+    out_pixel: str,
+    remaining: str,
+) -> None:
+    """Calls the block functions of a tile's share of the output's channels."""
+    (first_depth, _, depths), (first_row, _, rows) = seen
+    w_row = f.mul(window[2], c.inputs * c.outputs)
+    w_depth = f.mul(window[1], w_row)
+    weights = f.at(c.element, share, f.add(f.mul(first_depth, w_depth), f.mul(first_row, w_row)))
+    pixels = f.minimum(remaining, c.pixels)
+    channels = c.lanes * c.vectors
+
+    def call(name: str, group: str | int) -> None:
+        channel = f.mul(group, channels)
+        offset = f.add(f.mul(out_pixel, c.outputs), channel)
+        values = [
+            "%buffers", *source, f.at(c.element, weights, channel), w_depth, w_row, depths, rows, window[2],
+            channel, offset, pixels,
+        ]  # fmt: skip
+        arguments = ", ".join(f"{kind} {value}" for (kind, _), value in zip(_BLOCK_ARGUMENTS, values))
+        f.do(f"call void @{name}({arguments})")
+
+    per_chunk = -(-c.groups // c.chunks)
+    first = f.mul(chunk, per_chunk)
+    full = c.groups if c.outputs % channels == 0 or c.outputs < channels else c.groups - 1
+    stop = f.minimum(f.add(first, per_chunk), c.groups)
+    with f.loop(first, f.minimum(stop, full), hint="group") as group:
+        call("main", group)
+    if full < c.groups:
+        with f.when(f.value(f"icmp eq i64 {stop}, {c.groups}")):
+            call("rest", full)

@@ -1,0 +1,279 @@
+"""Depthwise convolution kernels: each channel has filters of its own.
+
+Images are `[batch, *spatial, channels]`, filters `[*window, channels, multiplier]`, and the output is
+`[batch, *out, channels * multiplier]`. Every product meets another element of the filter, so there is little to keep
+in registers: vectors run along the channels, and loads are what counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tahr.backends.native import filter_gradients, ir, kernel, sliding
+from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.sliding import Walk, Window, volume
+from tahr.core.dtypes import DType
+
+# Partial gradients of the filter; see `splits`.
+_SPLITS = 8
+_PARTIAL_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is compiled into the kernels of a depthwise convolution.
+
+    Attributes:
+        dtype: of images and filters, float32 or float64.
+        window, strides, dilations: one number for each spatial dimension.
+        channels: of the images.
+        multiplier: filters for each channel.
+    """
+
+    dtype: DType
+    window: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    channels: int
+    multiplier: int = 1
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the output."""
+        return self.channels * self.multiplier
+
+    @property
+    def title(self) -> str:
+        """What it computes, for people."""
+        window, strides = ("x".join(map(str, values)) for values in (self.window, self.strides))
+        return f"depthwise {self.dtype.name} {window} /{strides} {self.channels}x{self.multiplier}"
+
+    def sliding(self, channels: int) -> Window:
+        """The window as it slides over arrays of so many channels."""
+        return Window(volume(self.window, 1), volume(self.strides, 1), volume(self.dilations, 1), channels)
+
+
+def sizes(spec: Spec, walked: Sequence[int], seen: Sequence[int], low: Sequence[int]) -> list[int]:
+    """The table of sizes of `forward` and `to_data`.
+
+    Args:
+        walked: spatial sizes of what the kernel writes: of the output, or of the image in `to_data`.
+        seen: those of the other one.
+        low: the padding before each spatial dimension of the image.
+    """
+    return sliding.sizes(spec.sliding(spec.outputs), walked, seen, low)
+
+
+def tiles(table: Sequence[int], batch: int) -> int:
+    """How many tiles `forward` and `to_data` have with a table of sizes."""
+    return sliding.tiles(table, batch)
+
+
+# ------------------------------------------------------------------------------------------------ forward
+
+
+def forward(spec: Spec) -> Kernel:
+    """The kernel of the depthwise convolution.
+
+    Buffers: x, w, y `[batch, *out, channels * multiplier]`.
+    """
+    walk = Walk(spec.sliding(spec.outputs), spec.dtype.size)
+    f, values = walk.f, ir.vector(walk.lanes, ir.MEMORY[spec.dtype])
+    x, w, y = (kernel.buffer(f, i) for i in range(3))
+
+    def windows(channel: str, vectors: int) -> None:
+        sums = [f.variable(values, "zeroinitializer", "sum") for _ in range(vectors)]
+        with walk.each_tap(pixel) as tap:
+            filters = walk.load(spec.dtype, w, walk.element(tap.tap, channel), vectors)
+            seen = _repeated(walk, spec, x, tap.place, channel, vectors)
+            for value, weight, total in zip(seen, filters, sums):
+                _multiply_add(f, values, value, weight, total)
+        result = [f.load(values, total) for total in sums]
+        walk.store(spec.dtype, result, y, walk.element(pixel.place, channel))
+
+    with walk.windows() as pixel:
+        walk.channels(windows)
+    return walk.kernel(spec.title)
+
+
+def _repeated(walk: Walk, spec: Spec, x: str, place: str, channel: str, vectors: int) -> list[str]:
+    """The image's channels that meet some channels of the output: each is repeated for each of its filters."""
+    if spec.multiplier == 1:
+        return walk.load(spec.dtype, x, walk.element(place, channel), vectors)
+    f, base = walk.f, walk.f.mul(place, spec.channels)
+    places: list[str] = []
+    for i in range(vectors):
+        outputs = _numbers(walk, walk.f.add(channel, i * walk.lanes), 1)
+        channels = f.value(f"udiv {_integers(walk)} {outputs}, {_splat(walk, spec.multiplier)}")
+        places.append(f.value(f"add nsw {_integers(walk)} {channels}, {walk.splat(ir.I64, base)}"))
+    return walk.gather(spec.dtype, x, places)
+
+
+# ------------------------------------------------------------------------------------------------ to the data
+
+
+def to_data(spec: Spec) -> Kernel:
+    """The kernel of the gradient to the images.
+
+    Buffers: dy, w, dx.
+    """
+    walk = Walk(spec.sliding(spec.channels), spec.dtype.size)
+    f, values = walk.f, ir.vector(walk.lanes, ir.MEMORY[spec.dtype])
+    dy, w, dx = (kernel.buffer(f, i) for i in range(3))
+
+    def pixels(channel: str, vectors: int) -> None:
+        sums = [f.variable(values, "zeroinitializer", "sum") for _ in range(vectors)]
+        with walk.each_window(pixel) as window:
+            for number in range(spec.multiplier):
+                filters = _every(walk, spec, w, window.tap, channel, number, vectors)
+                gradients = _every(walk, spec, dy, window.place, channel, number, vectors)
+                for value, weight, total in zip(gradients, filters, sums):
+                    _multiply_add(f, values, value, weight, total)
+        result = [f.load(values, total) for total in sums]
+        walk.store(spec.dtype, result, dx, walk.element(pixel.place, channel))
+
+    with walk.pixels() as pixel:
+        walk.channels(pixels)
+    return walk.kernel(f"{spec.title} to data")
+
+
+def _every(
+    walk: Walk, spec: Spec, array: str, place: str, channel: str, number: int, vectors: int
+) -> list[str]:
+    """What belongs to the filter of a number of each of some channels."""
+    if spec.multiplier == 1:
+        return walk.load(spec.dtype, array, walk.element(place, channel), vectors)
+    f = walk.f
+    places: list[str] = []
+    for i in range(vectors):
+        first = f.add(walk.element(place, channel), i * walk.lanes)
+        places.append(_numbers(walk, f.add(f.mul(first, spec.multiplier), number), spec.multiplier))
+    return walk.gather(spec.dtype, array, places)
+
+
+# ------------------------------------------------------------------------------------------------ to the filter
+
+# The table of sizes: the batch, and three times three numbers.
+_IMAGES, _OUT, _SIZES, _LOW, _COUNT = 0, 1, 4, 7, 10
+
+
+def splits(spec: Spec) -> int:
+    """How many partial gradients `to_filter` makes, to be added up: a function of the spec alone."""
+    size = math.prod(spec.window) * spec.outputs * spec.dtype.size
+    return max(1, min(_SPLITS, _PARTIAL_BYTES // max(1, size)))
+
+
+def to_filter(spec: Spec) -> Kernel:
+    """The kernel of the gradient to the filter.
+
+    Buffers: x, dy, the partial gradients `[splits, *window, channels, multiplier]`. A tile is one of them, or a few
+    channels of one.
+    """
+    walk = Walk(spec.sliding(spec.outputs), spec.dtype.size)
+    f, element, values = walk.f, ir.MEMORY[spec.dtype], ir.vector(walk.lanes, ir.MEMORY[spec.dtype])
+    x, dy, partial = (kernel.buffer(f, i) for i in range(3))
+    table = kernel.sizes(f, _COUNT)
+    out, image_sizes, low = (table[i : i + 3] for i in (_OUT, _SIZES, _LOW))
+    rows = f.mul(f.mul(table[_IMAGES], out[0]), out[1])
+    window = spec.sliding(spec.outputs)
+    taps = math.prod(window.taps)
+
+    def tap_range(axis: int, tap: str) -> tuple[str, str, str]:
+        """The outputs that see a pixel through a tap: the first, the end, and the pixel that output 0 would see."""
+        stride = window.strides[axis]
+        shift = f.sub(f.mul(tap, window.dilations[axis]), low[axis])
+        first = f.div(f.maximum(f.sub(stride - 1, shift), 0), stride)
+        end = f.div(f.maximum(f.add(f.sub(image_sizes[axis], shift), stride - 1), 0), stride)
+        return first, f.minimum(end, out[axis]), shift
+
+    def channels(channel: str, vectors: int) -> None:
+        with (
+            f.loop(0, window.taps[0], hint="tap") as i,
+            f.loop(0, window.taps[1], hint="tap") as j,
+            f.loop(0, window.taps[2], hint="tap") as k,
+        ):
+            sums = [f.variable(values, "zeroinitializer", "sum") for _ in range(vectors)]
+            for total in sums:
+                f.store(values, "zeroinitializer", total)
+            ranges = [tap_range(axis, tap) for axis, tap in enumerate((i, j, k))]
+            with f.loop(first_row, last_row, hint="row") as row:
+                plane, line = f.div(row, out[1]), f.rem(row, out[1])
+                image, depth = f.div(plane, out[0]), f.rem(plane, out[0])
+                inside = _between(f, depth, *ranges[0][:2]), _between(f, line, *ranges[1][:2])
+                with f.when(f.value(f"and i1 {inside[0]}, {inside[1]}")):
+                    seen_depth = f.add(f.mul(depth, window.strides[0]), ranges[0][2])
+                    seen_row = f.add(f.mul(line, window.strides[1]), ranges[1][2])
+                    plane = f.add(f.mul(image, image_sizes[0]), seen_depth)
+                    start = f.mul(f.add(f.mul(plane, image_sizes[1]), seen_row), image_sizes[2])
+                    with f.loop(ranges[2][0], ranges[2][1], hint="column") as column:
+                        pixel = f.add(start, f.add(f.mul(column, window.strides[2]), ranges[2][2]))
+                        gradient = walk.element(f.add(f.mul(row, out[2]), column), channel)
+                        gradients = walk.load(spec.dtype, dy, gradient, vectors)
+                        images = _repeated(walk, spec, x, pixel, channel, vectors)
+                        for value, shared, total in zip(gradients, images, sums):
+                            _multiply_add(f, values, value, shared, total)
+            number = f.add(f.mul(f.add(f.mul(i, window.taps[1]), j), window.taps[2]), k)
+            target = f.at(element, partial, f.mul(split, taps * spec.outputs))
+            walk.store(
+                spec.dtype, [f.load(values, total) for total in sums], target, walk.element(number, channel)
+            )
+
+    with f.loop("%begin", "%end", hint="split") as split:
+        first_row = f.div(f.mul(split, rows), splits(spec))
+        last_row = f.div(f.mul(f.add(split, 1), rows), splits(spec))
+        walk.channels(channels)
+    return walk.kernel(f"{spec.title} to filter")
+
+
+def to_filter_sizes(batch: int, image: Sequence[int], out: Sequence[int], low: Sequence[int]) -> list[int]:
+    """The table of sizes of `to_filter`; it has `splits` tiles.
+
+    Args:
+        image, out: spatial sizes of the image and of the output.
+        low: the padding before each spatial dimension of the image.
+    """
+    return [batch, *volume(out, 1), *volume(image, 1), *volume(low, 0)]
+
+
+def combine(spec: Spec) -> Kernel:
+    """The kernel that adds up the partial gradients. Buffers: these, the gradient. It needs no sizes."""
+    return filter_gradients.total(spec.dtype, math.prod(spec.window) * spec.outputs, splits(spec))
+
+
+def combine_tiles(spec: Spec) -> int:
+    """How many tiles `combine` has."""
+    return filter_gradients.total_tiles(math.prod(spec.window) * spec.outputs)
+
+
+def _between(f: ir.Function, value: str, first: str, end: str) -> str:
+    """Whether first <= value < end."""
+    after, before = f.value(f"icmp sge i64 {value}, {first}"), f.value(f"icmp slt i64 {value}, {end}")
+    return f.value(f"and i1 {after}, {before}")
+
+
+# ------------------------------------------------------------------------------------------------ vectors
+
+
+def _integers(walk: Walk) -> str:
+    return ir.vector(walk.lanes, ir.I64)
+
+
+def _splat(walk: Walk, value: int) -> str:
+    return ir.splat(walk.lanes, ir.I64, str(value))
+
+
+def _numbers(walk: Walk, first: str, step: int) -> str:
+    """The vector first, first + step, ..."""
+    steps = "<" + ", ".join(f"i64 {lane * step}" for lane in range(walk.lanes)) + ">"
+    return walk.f.value(f"add nsw {_integers(walk)} {walk.splat(ir.I64, first)}, {steps}")
+
+
+def _multiply_add(f: ir.Function, values: str, a: str, b: str, total: str) -> None:
+    """total += a b."""
+    suffix = values.strip("<>").replace(" x ", "").replace("float", "f32").replace("double", "f64")
+    call = (
+        f"call {values} @llvm.fmuladd.v{suffix}({values} {a}, {values} {b}, {values} {f.load(values, total)})"
+    )
+    f.store(values, f.value(call), total)

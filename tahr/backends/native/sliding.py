@@ -1,0 +1,304 @@
+"""Loops of kernels in which a window slides over images, channel by channel: pooling, depthwise convolution.
+
+A `Walk` visits every pixel of what a kernel writes: the output, where each pixel is a window with its taps; or, in a
+gradient, the image, where each pixel is seen by some windows, and gathers what they give to it. So every element is
+written once, rows are independent, and nothing is cleared before. Vectors run along the channels.
+
+There are always three spatial dimensions: a picture is a volume of depth 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+from tahr.backends.native import ir, kernel, target
+from tahr.backends.native.epilogue import Segment, broadcast
+from tahr.backends.native.kernel import Kernel
+from tahr.core.dtypes import DType
+
+_ATTRIBUTES = 'nounwind optsize "no-builtins" "prefer-vector-width"="512"'
+
+# So many vectors of channels are worked on at once: enough to hide latencies, few enough for the registers.
+_VECTORS = 4
+
+# A tile should be worth the handing out: so many elements that its windows see.
+_TILE_ELEMENTS = 1 << 15
+
+
+def volume(values: Sequence[int], fill: int) -> tuple[int, int, int]:
+    """Numbers of one to three spatial dimensions as those of three."""
+    depth, height, width = (*[fill] * (3 - len(values)), *values)
+    return depth, height, width
+
+
+@dataclass(frozen=True)
+class Window:
+    """What is compiled in: a window, the steps between windows and between its taps, and channels that are written."""
+
+    taps: tuple[int, int, int]
+    strides: tuple[int, int, int]
+    dilations: tuple[int, int, int]
+    channels: int
+
+
+# The table of sizes: blocks of rows in a plane, rows in a block, and three times three numbers.
+_BLOCKS, _ROWS, _WALKED, _SEEN, _LOW, _COUNT = 0, 1, 2, 5, 8, 11
+
+
+def sizes(window: Window, walked: Sequence[int], seen: Sequence[int], low: Sequence[int]) -> list[int]:
+    """The table of sizes of a walk.
+
+    Args:
+        walked: spatial sizes of what the kernel writes: of the output, or of the image in a gradient.
+        seen: those of the other one.
+        low: the padding before each spatial dimension of the image.
+    """
+    walked = volume(walked, 1)
+    elements = walked[2] * window.channels * math.prod(window.taps)
+    rows = max(1, min(walked[1], _TILE_ELEMENTS // max(1, elements)))
+    return [-(-walked[1] // rows), rows, *walked, *volume(seen, 1), *volume(low, 0)]
+
+
+def tiles(table: Sequence[int], batch: int) -> int:
+    """How many tiles a walk has with a table of sizes."""
+    return batch * table[_WALKED] * table[_BLOCKS]
+
+
+@dataclass(frozen=True)
+class _Range:
+    """The positions along one axis that a pixel or window is concerned with.
+
+    Attributes:
+        origin: a window's first tap, as a pixel of the image (perhaps outside); or a pixel, counted with padding.
+        first, count: the first tap inside the image, and how many; or the last window that sees the pixel, and how
+            many do.
+    """
+
+    origin: str
+    first: str
+    count: str
+
+
+@dataclass(frozen=True)
+class Pixel:
+    """What a walk stands at.
+
+    Attributes:
+        place: its number in the array that is written.
+        image: the depths of all images before this one, in the array that is seen.
+        ranges: what it is concerned with along each axis.
+    """
+
+    place: str
+    image: str
+    ranges: tuple[_Range, _Range, _Range]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A tap of a window, or a window that sees a pixel.
+
+    Attributes:
+        place: the number of the pixel in the array that is seen.
+        tap: the number of the tap in the window.
+        at: its position along each axis.
+    """
+
+    place: str
+    tap: str
+    at: tuple[str, str, str]
+
+
+class Walk:
+    """A kernel under construction that visits each pixel of what it writes.
+
+    Attributes:
+        f: its function.
+        lanes: elements of a vector.
+        walked, seen, low: sizes and padding, as `sizes` gave them.
+    """
+
+    def __init__(self, window: Window, size: int) -> None:
+        """Begins a kernel; `size` is that of an element in bytes."""
+        self.window = window
+        self.f = ir.Function(kernel.SYMBOL, kernel.ARGUMENTS, attributes=_ATTRIBUTES)
+        table = kernel.sizes(self.f, _COUNT)
+        self._blocks, self._rows = table[_BLOCKS], table[_ROWS]
+        self.walked, self.seen, self.low = (table[i : i + 3] for i in (_WALKED, _SEEN, _LOW))
+        # Half types are computed as floats.
+        self.lanes = target.current().lanes(max(4, size))
+        while self.lanes > max(1, window.channels):
+            self.lanes //= 2
+
+    def kernel(self, title: str) -> Kernel:
+        """What was built."""
+        return Kernel(ir.module([self.f.finish()]), 0, title)
+
+    # ------------------------------------------------------------ loops
+
+    def windows(self) -> AbstractContextManager[Pixel]:
+        """The loops over the pixels of an output: `each_tap` gives what such a window sees."""
+        return self._pixels(self._taps_of)
+
+    def pixels(self) -> AbstractContextManager[Pixel]:
+        """The loops over the pixels of an image: `each_window` gives those that see one."""
+        return self._pixels(self._windows_of)
+
+    @contextmanager
+    def _pixels(self, around: Callable[[int, str], _Range]) -> Generator[Pixel]:
+        f, walked, seen = self.f, self.walked, self.seen
+        with f.loop("%begin", "%end", hint="tile") as tile:
+            block, rest = f.rem(tile, self._blocks), f.div(tile, self._blocks)
+            depth, image = f.rem(rest, walked[0]), f.div(rest, walked[0])
+            in_depth = around(0, depth)
+            first = f.mul(block, self._rows)
+            with f.loop(first, f.minimum(f.add(first, self._rows), walked[1]), hint="row") as row:
+                in_row = around(1, row)
+                line = f.add(f.mul(f.add(f.mul(image, walked[0]), depth), walked[1]), row)
+                with f.loop(0, walked[2], hint="column") as column:
+                    place = f.add(f.mul(line, walked[2]), column)
+                    ranges = (in_depth, in_row, around(2, column))
+                    yield Pixel(place, f.mul(image, seen[0]), ranges)
+
+    def _taps_of(self, axis: int, position: str) -> _Range:
+        """What a window sees along an axis."""
+        f, dilation = self.f, self.window.dilations[axis]
+        origin = f.sub(f.mul(position, self.window.strides[axis]), self.low[axis])
+        first = f.div(f.maximum(f.sub(dilation - 1, origin), 0), dilation)
+        stop = f.div(f.maximum(f.add(f.sub(self.seen[axis], origin), dilation - 1), 0), dilation)
+        return _Range(origin, first, f.sub(f.minimum(stop, self.window.taps[axis]), first))
+
+    def _windows_of(self, axis: int, position: str) -> _Range:
+        """Which windows see a pixel along an axis; with dilation, those that might."""
+        f, taps, stride = self.f, self.window.taps[axis], self.window.strides[axis]
+        origin = f.add(position, self.low[axis])
+        if self.window.dilations[axis] > 1:
+            return _Range(origin, "0", str(taps))
+        last = f.minimum(f.div(origin, stride), f.sub(self.seen[axis], 1))
+        before = f.div(f.maximum(f.add(f.sub(origin, taps), stride), 0), stride)
+        return _Range(origin, last, f.add(f.sub(last, before), 1))
+
+    def channels(self, body: Callable[[str, int], None]) -> None:
+        """Emits the loop over channels: the body gets the first channel, and how many vectors begin there.
+
+        The last vector ends with the channels; what it shares with the one before is computed twice. (Masks would
+        do, but LLVM 22 stores four bytes for a mask of one lane over a truncated vector.)
+        """
+        channels = self.window.channels
+        whole = channels // self.lanes
+        full = whole // _VECTORS * _VECTORS
+        if full:
+            with self.f.loop(0, full * self.lanes, _VECTORS * self.lanes, "channel") as channel:
+                body(channel, _VECTORS)
+        if whole > full:
+            body(str(full * self.lanes), whole - full)
+        if channels > whole * self.lanes:
+            body(str(channels - self.lanes), 1)
+
+    # ------------------------------------------------------------ taps and windows
+
+    @contextmanager
+    def each_tap(self, pixel: Pixel) -> Generator[Seen]:
+        """The loops over the taps of a window inside the image."""
+        with self._ranges(pixel) as numbers:
+            taps = [self.f.add(r.first, n) for r, n in zip(pixel.ranges, numbers)]
+            yield self._tap(pixel, taps)
+
+    def first_tap(self, pixel: Pixel) -> Seen:
+        """The first tap of a window inside the image."""
+        return self._tap(pixel, [r.first for r in pixel.ranges])
+
+    def _tap(self, pixel: Pixel, taps: Sequence[str]) -> Seen:
+        f, dilations = self.f, self.window.dilations
+        at = [f.add(r.origin, f.mul(tap, d)) for r, tap, d in zip(pixel.ranges, taps, dilations)]
+        return self._seen(pixel, at, taps)
+
+    @contextmanager
+    def each_window(self, pixel: Pixel) -> Generator[Seen]:
+        """The loops over the windows that see a pixel, in the order of the taps that see it."""
+        f, window = self.f, self.window
+        with self._ranges(pixel) as numbers:
+            at: list[str] = []
+            taps: list[str] = []
+            conditions: list[str] = []
+            for axis, (around, number) in enumerate(zip(pixel.ranges, numbers)):
+                stride, dilation = window.strides[axis], window.dilations[axis]
+                if dilation == 1:
+                    # The last window sees the pixel through the first tap.
+                    at.append(f.sub(around.first, number))
+                    taps.append(f.sub(around.origin, f.mul(at[-1], stride)))
+                    continue
+                ahead = f.sub(around.origin, f.mul(number, dilation))
+                taps.append(number)
+                at.append(f.div(ahead, stride))
+                # A negative number, taken as unsigned, is beyond all sizes.
+                conditions.append(f.value(f"icmp ult i64 {at[-1]}, {self.seen[axis]}"))
+                conditions.append(f.value(f"icmp eq i64 {f.rem(ahead, stride)}, 0"))
+                conditions.append(f.value(f"icmp sge i64 {ahead}, 0"))
+            with f.when(self._all(conditions)):
+                yield self._seen(pixel, at, taps)
+
+    def _all(self, conditions: Sequence[str]) -> str:
+        result = "true"
+        for condition in conditions:
+            result = self.f.value(f"and i1 {result}, {condition}")
+        return result
+
+    @contextmanager
+    def _ranges(self, pixel: Pixel) -> Generator[tuple[str, str, str]]:
+        f, (depth, row, column) = self.f, pixel.ranges
+        with (
+            f.loop(0, depth.count, hint="i") as i,
+            f.loop(0, row.count, hint="j") as j,
+            f.loop(0, column.count, hint="k") as k,
+        ):
+            yield i, j, k
+
+    def _seen(self, pixel: Pixel, at: Sequence[str], taps: Sequence[str]) -> Seen:
+        f, (depth, row, column) = self.f, at
+        line = f.add(f.mul(f.add(pixel.image, depth), self.seen[1]), row)
+        place = f.add(f.mul(line, self.seen[2]), column)
+        plane = f.add(f.mul(taps[0], self.window.taps[1]), taps[1])
+        tap = f.add(f.mul(plane, self.window.taps[2]), taps[2])
+        return Seen(place, tap, (depth, row, column))
+
+    # ------------------------------------------------------------ vectors
+
+    def element(self, place: str, channel: str) -> str:
+        """The number of an element of an array that has as many channels as the one that is written."""
+        return self.f.add(self.f.mul(place, self.window.channels), channel)
+
+    def gather(self, dtype: DType, array: str, places: Sequence[str]) -> list[str]:
+        """Vectors of elements at vectors of places."""
+        element, lanes = ir.MEMORY[dtype], self.lanes
+        values, pointers = ir.vector(lanes, element), ir.vector(lanes, ir.POINTER)
+        suffix = f"v{lanes}{'f32' if element == ir.F32 else 'f64'}.v{lanes}p0"
+        every = f"{ir.vector(lanes, ir.I1)} {ir.splat(lanes, ir.I1, 'true')}"
+        result: list[str] = []
+        for place in places:
+            address = f"getelementptr inbounds {element}, ptr {array}, {ir.vector(lanes, ir.I64)} {place}"
+            arguments = f"{pointers} align {dtype.size} {self.f.value(address)}, {every}, {values} poison"
+            result.append(self.f.value(f"call {values} @llvm.masked.gather.{suffix}({arguments})"))
+        return result
+
+    def load(self, dtype: DType, array: str, place: str, vectors: int) -> list[str]:
+        """Some vectors of channels."""
+        segment = Segment(self.lanes)
+        return [segment.load(self.f, dtype, self._address(dtype, array, place, i)) for i in range(vectors)]
+
+    def store(self, dtype: DType, values: Sequence[str], array: str, place: str) -> None:
+        """Writes some vectors of channels."""
+        segment = Segment(self.lanes)
+        for i, value in enumerate(values):
+            segment.store(self.f, dtype, value, self._address(dtype, array, place, i))
+
+    def _address(self, dtype: DType, array: str, place: str, vector: int) -> str:
+        base = self.f.at(ir.MEMORY[dtype], array, place)
+        return self.f.at(ir.MEMORY[dtype], base, vector * self.lanes)
+
+    def splat(self, element: str, value: str) -> str:
+        """A vector of one value's copies."""
+        return broadcast(self.f, self.lanes, element, value)
