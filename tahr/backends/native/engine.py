@@ -16,18 +16,10 @@ from typing import Any
 
 from tahr.backends.native import target as targets
 from tahr.backends.native.cache import Cache, default, key
-from tahr.backends.native.kernel import AS_WRITTEN, SYMBOL, Kernel
+from tahr.backends.native.compiler import OPTIONS, CompileError, Compiler
+from tahr.backends.native.kernel import SYMBOL, Kernel
 from tahr.backends.native.once import LOCK, once
 from tahr.backends.native.target import Target
-
-# O3 gains nothing over O2 here and compiles longer. SLP vectorization costs compile time and finds nothing in
-# loops that are vectorized already.
-SPEED_LEVEL = 2
-OPTIONS = f"O{SPEED_LEVEL} loop-vectorize no-slp"
-
-
-class CompileError(RuntimeError):
-    """LLVM did not take a kernel: a mistake of an emitter."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +29,7 @@ class Statistics:
     Attributes:
         compiled: how many kernels it compiled.
         from_disk: how many it found compiled on disk.
-        compile_ms, load_ms: the milliseconds spent compiling, and spent reading objects and linking them.
+        compile_ms, load_ms: the milliseconds that went by compiling, and reading objects and linking them.
     """
 
     compiled: int
@@ -57,31 +49,17 @@ class Engine:
     def __init__(self, target: Target, cache: Cache | None = None) -> None:
         self.target = target
         self.cache = cache
+        self._compiler = Compiler(target)
         self._addresses: dict[str, int] = {}
         self._libraries = 0
         self._compiled = self._from_disk = 0
         self._compile_seconds = self._load_seconds = 0.0
 
     @functools.cached_property
-    def _machine(self) -> Any:
-        binding = targets.llvm()
-        if self.target.architecture != targets.host().architecture:
-            binding.initialize_all_targets()
-            binding.initialize_all_asmprinters()
-        return binding.Target.from_triple(self.target.triple).create_target_machine(
-            cpu=self.target.cpu,
-            features=self.target.features,
-            opt=SPEED_LEVEL,
-            reloc="pic",
-            codemodel="small",
-            jit=True,
-        )
-
-    @functools.cached_property
     def _jit(self) -> Any:
         # JITLink keeps a library's sections together, as aarch64's short jumps need; Windows is beyond it.
         jit = targets.llvm().create_lljit_compiler(
-            self._machine, use_jit_link=os.name != "nt", suppress_errors=True
+            self._compiler.new_machine(), use_jit_link=os.name != "nt", suppress_errors=True
         )
         # Threads may still be in the code when the interpreter is taken down: nothing is ever unmapped.
         atexit.register(jit.detach)
@@ -103,7 +81,7 @@ class Engine:
 
     def _load(self, kernels: Sequence[Kernel]) -> None:
         symbols = [kernel.symbol for kernel in kernels]
-        objects = [self.object_of(kernel) for kernel in kernels]
+        objects = self.objects_of(kernels)
         try:
             self._addresses |= self.link(objects, symbols)
         except CompileError as error:
@@ -115,7 +93,7 @@ class Engine:
     ) -> dict[str, int]:
         """The addresses of what a module defines; it is loaded as often as it is asked for."""
         with LOCK:
-            return self.link([self._object(text, title)], symbols, imports)
+            return self.link(self._objects([text], [title]), symbols, imports)
 
     def link(
         self, objects: Iterable[bytes], symbols: Iterable[str], imports: Mapping[str, int] | None = None
@@ -123,7 +101,7 @@ class Engine:
         """Loads compiled objects for good.
 
         Args:
-            objects: what `compile` gave.
+            objects: what `objects_of` gave.
             symbols: the functions and variables that are asked for.
             imports: addresses of what the objects call; the C library's functions are found without.
 
@@ -158,66 +136,48 @@ class Engine:
         """What an object depends on beside the text."""
         return (self.target.triple, self.target.cpu, self.target.features, targets.llvm_version(), OPTIONS)
 
-    def object_of(self, kernel: Kernel) -> bytes:
-        """A kernel's object code, from disk if it was compiled before."""
-        return self._object(kernel.text.replace(f"@{SYMBOL}", f"@{kernel.symbol}"), kernel.title)
-
-    def _object(self, text: str, title: str) -> bytes:
-        if self.cache is None:
-            return self.compile(text, title)
-        name = key((*self._circumstances, text))
-        start = time.perf_counter()
-        data = self.cache.get(name)
-        self._load_seconds += time.perf_counter() - start
-        if data is not None:
-            self._from_disk += 1
-            return data
-        data = self.compile(text, title)
-        self.cache.put(name, data)
-        return data
-
-    def compile(self, text: str, title: str) -> bytes:
-        """The object code of a module.
+    def objects_of(self, kernels: Sequence[Kernel]) -> list[bytes]:
+        """The object code of kernels, from disk where they were compiled before.
 
         Raises:
-            CompileError: LLVM refuses the text.
+            CompileError: LLVM refuses a text.
         """
+        texts = [kernel.text.replace(f"@{SYMBOL}", f"@{kernel.symbol}") for kernel in kernels]
         with LOCK:
-            start = time.perf_counter()
-            data = self._machine.emit_object(self._optimized(text, title))
-            self._compiled += 1
-            self._compile_seconds += time.perf_counter() - start
-            return data
+            return self._objects(texts, [kernel.title for kernel in kernels])
 
-    def _optimized(self, text: str, title: str) -> Any:
-        binding = targets.llvm()
-        machine = self._machine
-        try:
-            module = binding.parse_assembly(text)
-            module.triple = machine.triple
-            module.data_layout = str(machine.target_data)
-            module.verify()
-        except RuntimeError as error:
-            raise CompileError(f"{title}: {error}") from error
-        options = binding.create_pipeline_tuning_options(SPEED_LEVEL)
-        options.loop_vectorization = True
-        options.slp_vectorization = False
-        builder = binding.create_pass_builder(machine, options)
-        passes = _clean_up() if text.startswith(AS_WRITTEN) else builder.getModulePassManager()
-        passes.run(module, builder)
-        return module
+    def _objects(self, texts: Sequence[str], titles: Sequence[str]) -> list[bytes]:
+        start = time.perf_counter()
+        names = [key((*self._circumstances, text)) for text in texts] if self.cache else []
+        found = [self.cache.get(name) for name in names] if self.cache else [None] * len(texts)
+        missing = [i for i, data in enumerate(found) if data is None]
+        self._from_disk += len(texts) - len(missing)
+        self._load_seconds += time.perf_counter() - start
+        compiled = self._compile([texts[i] for i in missing], [titles[i] for i in missing])
+        if self.cache:
+            for i, data in zip(missing, compiled):
+                self.cache.put(names[i], data)
+        new = iter(compiled)
+        return [next(new) if data is None else data for data in found]
+
+    def _compile(self, texts: Sequence[str], titles: Sequence[str]) -> list[bytes]:
+        start = time.perf_counter()
+        objects = self._compiler.compile(texts, titles, targets.default_threads())
+        self._compiled += len(texts)
+        self._compile_seconds += time.perf_counter() - start
+        return objects
 
     # ------------------------------------------------------------ looking inside
 
     def ir_of(self, kernel: Kernel) -> str:
         """A kernel's LLVM IR after optimization, for people."""
         with LOCK:
-            return str(self._optimized(kernel.text, kernel.title))
+            return self._compiler.ir(kernel.text, kernel.title)
 
     def assembly_of(self, kernel: Kernel) -> str:
         """A kernel's assembly, for people."""
         with LOCK:
-            return self._machine.emit_assembly(self._optimized(kernel.text, kernel.title))
+            return self._compiler.assembly(kernel.text, kernel.title)
 
     def statistics(self) -> Statistics:
         """What was compiled and loaded so far."""
@@ -225,17 +185,6 @@ class Engine:
             return Statistics(
                 self._compiled, self._from_disk, self._compile_seconds * 1e3, self._load_seconds * 1e3
             )
-
-
-def _clean_up() -> Any:
-    """The passes for code that is as it shall be but for stack slots and needless blocks."""
-    passes = targets.llvm().create_new_module_pass_manager()
-    passes.add_sroa_pass()
-    passes.add_simplify_cfg_pass()
-    passes.add_instruction_combine_pass()
-    passes.add_loop_rotate_pass()
-    passes.add_simplify_cfg_pass()
-    return passes
 
 
 @once

@@ -28,7 +28,7 @@ from tahr import errors
 from tahr.backends.native import engine as engines, ir
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.once import once
-from tahr.backends.native.target import Target
+from tahr.backends.native.target import Target, default_threads
 
 # ---------------------------------------------------------------- what Python and native code share
 
@@ -603,18 +603,6 @@ def _run_steps(system: _System) -> str:
 # ---------------------------------------------------------------- Python's side
 
 
-def default_threads() -> int:
-    """How many threads compute: `TAHR_NUM_THREADS`, or as many as there are processors for this process."""
-    text = os.environ.get("TAHR_NUM_THREADS", "")
-    if text:
-        if not text.isdecimal() or int(text) < 1:
-            raise ValueError(f"TAHR_NUM_THREADS={text}: expected a positive number")
-        return min(int(text), MOST_WORKERS + 1)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 class Runtime:
     """The runtime as it is loaded in this process; `runtime()` gives it.
 
@@ -638,7 +626,7 @@ class Runtime:
             if hasattr(os, "register_at_fork"):
                 os.register_at_fork(after_in_child=reset)
         ctypes.c_int64.from_address(self.pool + SPIN).value = SPIN_NANOSECONDS
-        self.threads = default_threads()
+        self.threads = min(default_threads(), MOST_WORKERS + 1)
         arguments = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
         # The first lets other Python threads run meanwhile, which costs 0.1 us.
         self._releasing = ctypes.CFUNCTYPE(ctypes.c_int64, *arguments)(self.run_steps)

@@ -85,6 +85,18 @@ class Target:
         return self.vector_bytes // element_bytes
 
 
+def default_threads() -> int:
+    """How many threads compute: `TAHR_NUM_THREADS`, or as many as there are processors for this process."""
+    text = os.environ.get("TAHR_NUM_THREADS", "")
+    if text:
+        if not text.isdecimal() or int(text) < 1:
+            raise ValueError(f"TAHR_NUM_THREADS={text}: expected a positive number")
+        return int(text)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 # What every x86-64 processor has.
 BASELINE = Target("x86_64-unknown-linux-gnu", "x86-64", "", vector_bytes=16, vector_registers=16)
 AARCH64 = Target("aarch64-unknown-linux-gnu", "generic", "+neon", vector_bytes=16, vector_registers=32)

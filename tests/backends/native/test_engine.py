@@ -130,8 +130,8 @@ def test_baseline_code_runs() -> None:
 @pytest.mark.parametrize("target", [AARCH64, BASELINE, WINDOWS, MACOS], ids=lambda t: t.triple)
 def test_other_processors_and_systems_compile(target: Target) -> None:
     own = Engine(target)
-    for text in (kernels.scale(2.0).text, runtime.text(target)):
-        assert len(own.compile(text, "a module")) > 100
+    modules = [kernels.scale(2.0), Kernel(runtime.text(target), 0, "runtime")]
+    assert all(len(data) > 100 for data in own.objects_of(modules))
     assert own.statistics().compiled == 2
 
 
@@ -170,7 +170,7 @@ def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
     assert (second.statistics().compiled, second.statistics().from_disk) == (0, 2)
     # Another target's objects are other entries.
     third = Engine(targets.BASELINE, Cache(tmp_path / "cache"))
-    third.object_of(wanted[0])
+    third.objects_of(wanted[:1])
     assert (third.statistics().compiled, third.statistics().from_disk) == (1, 0)
 
 
