@@ -138,19 +138,28 @@ class Context:
             condition.wait(WAKE_INTERVAL)
 
 
+Shortcut = Callable[..., Any]
+"""Takes the values of a function's inputs; gives its results, or NotImplemented where they are not as before."""
+
+
 class Executor:
     """Runs functions on a backend: plans their stages and walks through them.
 
     Args:
         execute: runs one plan: `execute(plan, values, executor, run)` gives the outputs.
         optimize: the passes that Programs go through for this backend.
+        shortcut: a quicker way to run a plan again: `shortcut(plan, values, store)`.
     """
 
     def __init__(
-        self, execute: Callable[[Plan, Sequence[Any], Executor, Run], list[Any]], optimize: Optimize
+        self,
+        execute: Callable[[Plan, Sequence[Any], Executor, Run], list[Any]],
+        optimize: Optimize,
+        shortcut: Callable[[Plan, Sequence[Any], Any], Shortcut | None] | None = None,
     ) -> None:
         self._execute = execute
         self._optimize = optimize
+        self._shortcut = shortcut
 
     def call(self, function: Function, values: Sequence[Any], run: Run) -> tuple[list[Any], Sequence[bool]]:
         """Runs a function.
@@ -170,6 +179,20 @@ class Executor:
             places = planned.results
             return [found[i] for i in places], [owned[i] for i in places]  # pyright: ignore[reportArgumentType, reportCallIssue]
         return _Walk(self, function, run, values, planned, found).finish()
+
+    @property
+    def has_shortcuts(self) -> bool:
+        """Whether there may be a quicker way to run something again."""
+        return self._shortcut is not None
+
+    def shortcut(self, function: Function, values: Sequence[Any], store: Any) -> Shortcut | None:
+        """A quicker way to run a function again, on arrays of the same shapes and dtypes; None where there is none."""
+        if self._shortcut is None or function.constants:
+            return None
+        planned = first_stage(function, values, self._optimize)
+        if not planned.is_whole or list(planned.results) != list(range(len(planned.plan.outputs))):
+            return None
+        return self._shortcut(planned.plan, values, store)
 
     def execute(self, plan: Plan, values: Sequence[Any], run: Run) -> list[Any]:
         """Runs one plan."""

@@ -96,7 +96,10 @@ class Cell:
 
     def take(self) -> Array:
         """The value, to be changed in place; until `give`, whoever wants it waits. The caller holds the lock."""
-        array = self.writable()
+        array = self._array
+        # The references are the cell's own, the name's here, and that of getrefcount's argument.
+        if array is None or self._is_lazy or not _COUNTS_ARE_EXACT or sys.getrefcount(array) > _OWN_REFERENCES + 1:
+            array = self.writable()
         self._array = None
         return array
 
@@ -107,8 +110,12 @@ class Cell:
     def update(self, change: Callable[[Array], Array]) -> Array:
         """Changes the value in place: `change(array)` returns the array."""
         with self.lock:
-            self._array = change(self.writable())
-            return self._array
+            array = self.take()
+            try:
+                array = change(array)
+            finally:
+                self._array = array
+            return array
 
 
 def _uninitialized(variable: Operation) -> str:
@@ -175,13 +182,22 @@ class Store:
         if len(cells) == 1:
             (cell,) = cells
             with cell.lock:
-                change(cell.writable())
+                array = cell.take()
+                try:
+                    change(array)
+                finally:
+                    cell.give(array)
             return
         with ExitStack() as stack:
             # One order for all threads, so that none waits for another.
             for cell in sorted(set(cells), key=id):
                 stack.enter_context(cell.lock)
-            change(*[cell.writable() for cell in cells])
+            arrays = {cell: cell.take() for cell in cells}
+            try:
+                change(*[arrays[cell] for cell in cells])
+            finally:
+                for cell, array in arrays.items():
+                    cell.give(array)
 
     def close(self) -> None:
         """Tells every resource that its session is gone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -14,9 +15,10 @@ import numpy as np
 
 from tahr.backends import numpy as reference
 from tahr.backends.base import Executor, Run, runtime_error
-from tahr.backends.native import plan as plans, runtime
+from tahr.backends.native import entry, plan as plans, runtime
 from tahr.backends.native.calls import Bind, Call, Partial, Place, Ref, Status
 from tahr.backends.native.plan import HostStep, NativePlan, Segment, Unplannable
+from tahr.backends.native import roles
 from tahr.backends.native.roles import Role, extent
 from tahr.core import sizes
 from tahr.core.opdef import Array
@@ -28,6 +30,8 @@ from tahr.program.passes import pipeline
 MAX_BINDINGS = 64
 # The run of a plan from which on it is compiled: what runs once never waits for a compiler.
 COMPILED_FROM = 2
+# Runs longer than this let other Python threads go on meanwhile, which costs 0.1 us.
+RELEASE_SECONDS = 20e-6
 # Every buffer of an arena begins at a multiple of this many bytes.
 ALIGNMENT = 64
 
@@ -109,6 +113,7 @@ class _BoundSegment:
         )
         self.shapes = {v: _exact(v, bound) for v in segment.outputs}
         self._frames: list[tuple[runtime.Frame, Array]] = []
+        self._shortest = math.inf
         self._places: dict[Value, list[tuple[int, int]]] = {}
         for ref, slot in self._slots.items():
             if ref.storage in outside:
@@ -126,14 +131,43 @@ class _BoundSegment:
         try:
             return self._frames.pop()
         except IndexError:
-            frame = runtime.Frame(len(self._slots) + 1, self.steps.scratch, self.steps.widest)
-            arena = runtime.aligned(self.layout.size)
-            for ref, slot in self._slots.items():
-                found = self.layout.offsets.get(ref.storage)
-                if found is not None:
-                    assert isinstance(ref.offset, int)
-                    frame.buffers[slot] = arena.ctypes.data + found + ref.offset * _itemsize(ref.storage)
-            return frame, arena
+            return self._new_frame()
+
+    def _new_frame(self) -> tuple[runtime.Frame, Array]:
+        frame = runtime.Frame(len(self._slots) + 1, self.steps.scratch, self.steps.widest)
+        arena = runtime.aligned(self.layout.size)
+        for ref, slot in self._slots.items():
+            found = self.layout.offsets.get(ref.storage)  # pyright: ignore[reportArgumentType, reportCallIssue]
+            if found is not None:
+                assert isinstance(ref.offset, int)
+                frame.buffers[slot] = arena.ctypes.data + found + ref.offset * _itemsize(ref.storage)  # pyright: ignore[reportArgumentType]
+        return frame, arena
+
+    # ------------------------------------------------------------ for shortcuts
+
+    def new_frame(self, threads: int) -> tuple[runtime.Frame, Array]:
+        """A frame of a shortcut's own."""
+        frame, arena = self._new_frame()
+        frame.status["threads"] = threads
+        return frame, arena
+
+    def slot(self, value: Value) -> int | None:
+        """The only place of the table that leads to the start of a value's storage; None where there are others."""
+        places = self._places.get(value, ())
+        return places[0][0] if len(places) == 1 and places[0][1] == 0 else None
+
+    def fill_fixed(self, frame: runtime.Frame, fixed: Mapping[Value, Array]) -> list[Array]:
+        """Puts what never changes into a table; the arrays must be kept."""
+        held: list[Any] = []
+        for value in self.segment.inputs:
+            if value in fixed:
+                self._give(frame, value, fixed[value], held)
+        return held
+
+    @property
+    def is_long(self) -> bool:
+        """Whether runs are so long that other Python threads should go on meanwhile."""
+        return self._shortest > RELEASE_SECONDS
 
     def run(self, arrays: dict[Value, Any], cells: Mapping[Value, Any], threads: int) -> None:
         """Runs the segment: reads inputs from `arrays`, and puts outputs there."""
@@ -148,13 +182,15 @@ class _BoundSegment:
                 array = arrays[value] = np.empty(shape, value.dtype.numpy)
                 self._give(frame, value, array, held)
             self._take_cells(frame, cells, stack, held)
+            start = time.perf_counter()
             code = runtime.runtime().run(self.steps, frame)
-            failure = self._failure(frame) if code else None
+            self._shortest = min(self._shortest, time.perf_counter() - start)
+            failure = self.failure(frame) if code else None
         self._frames.append((frame, arena))
         if failure is not None:
             raise failure
 
-    def _failure(self, frame: runtime.Frame) -> Exception:
+    def failure(self, frame: runtime.Frame) -> Exception:
         """The error for what a kernel reported."""
         code, detail, step = (int(frame.status[field]) for field in ("code", "detail", "step"))
         frame.status["code"] = 0
@@ -208,21 +244,80 @@ def _exact(value: Value, bound: Mapping[str, int]) -> tuple[int, ...]:
     return tuple(sizes.evaluate(d, bound) for d in value.shape)  # pyright: ignore[reportArgumentType]
 
 
-def _itemsize(storage: Value | Partial) -> int:
-    if isinstance(storage, Partial):
-        return storage.dtype.size
-    dtype = (
-        storage.node.attrs["dtype"]
-        if "shape" in storage.node.attrs and storage.node.opdef.name in ("VariableV2", "VarHandleOp")
-        else storage.dtype
-    )
+def _dtype(value: Value) -> DType:
+    """The type of a storage's elements; for a variable, of its array."""
+    dtype = value.node.attrs["dtype"] if roles.is_variable(value.node) else value.dtype
     assert dtype is not None
-    return dtype.size
+    return dtype
+
+
+def _itemsize(storage: Value | Partial) -> int:
+    return storage.dtype.size if isinstance(storage, Partial) else _dtype(storage).size
 
 
 def _at(ref: Ref, bound: Mapping[str, int]) -> Ref:
     """A buffer with an exact offset."""
     return replace(ref, offset=sizes.evaluate(ref.offset, bound))  # pyright: ignore[reportArgumentType]
+
+
+class Shortcut:
+    """A run of one segment, again, on arrays of the same shapes: everything that can be is looked up beforehand.
+
+    Args:
+        binding: the plan for exact sizes.
+        segment: its only item.
+        cells: the session's variables.
+        threads: how many threads compute; 0 for as many as there are.
+        shapes: the shapes of the inputs.
+    """
+
+    def __init__(
+        self,
+        binding: Binding,
+        segment: _BoundSegment,
+        cells: Mapping[Value, Any],
+        threads: int,
+        shapes: Sequence[tuple[int, ...]],
+    ) -> None:
+        plan = binding.plan
+        written = set(segment.segment.written)
+        in_order = sorted(segment.segment.cells, key=lambda v: (v not in written, id(cells[v])))
+        self._written = [cells[v] for v in in_order if v in written]
+        self._read = [cells[v] for v in in_order if v not in written]
+        given = [v for v in plan.program.inputs]
+        results = plan.program.outputs
+        expected = [(v, shape) for v, shape in zip(given, shapes)]
+        expected += [(v, tuple(v.node.attrs["shape"])) for v in in_order]
+        expected += [(v, segment.shapes[v]) for v in results]
+        frame, self._arena = segment.new_frame(threads)
+        inputs = [entry.Input(segment.slot(v), _dtype(v).numpy, shape) for v, shape in expected]
+        self._held = segment.fill_fixed(frame, binding.fixed)
+        self._entry = entry.make_entry(segment.steps, frame, inputs, segment.is_long)
+        self._makers = [(segment.shapes[v], _dtype(v).numpy) for v in results]
+        self._segment = segment
+        self._frame = frame
+
+    def __call__(self, *values: Any) -> Any:
+        """The results, which are the caller's own; NotImplemented where something is not as it was."""
+        results = [np.empty(shape, dtype) for shape, dtype in self._makers]
+        written = self._written
+        for cell in written:
+            cell.lock.acquire()
+        taken: list[Array] = []
+        try:
+            for cell in written:
+                taken.append(cell.take())
+            code = self._entry(*values, *taken, *[cell.read() for cell in self._read], *results)
+        finally:
+            for cell, array in zip(written, taken):
+                cell.give(array)
+            for cell in written:
+                cell.lock.release()
+        if code is None:
+            return results
+        if code is NotImplemented:
+            return code
+        raise self._segment.failure(self._frame)
 
 
 class Binding:
@@ -234,16 +329,31 @@ class Binding:
         self.items = [
             _BoundSegment(item, bound) if isinstance(item, Segment) else item for item in plan.items
         ]
-        self._arrays: dict[Value, Any] = {}
+        self.fixed: dict[Value, Any] = {}
         for value, role in _given(plan):
             if role is Role.CONSTANT:
-                self._arrays[value] = _dense_array(value.node.attrs["value"])
+                self.fixed[value] = _dense_array(value.node.attrs["value"])
             elif role is Role.EXTENT:
                 assert value.dtype is not None
                 count = sizes.evaluate(extent(value.node), bound)  # pyright: ignore[reportArgumentType]
-                self._arrays[value] = np.asarray(count).astype(value.dtype.numpy)
+                self.fixed[value] = np.asarray(count).astype(value.dtype.numpy)
             else:
-                self._arrays[value] = plans.constant_array(value, bound)
+                self.fixed[value] = plans.constant_array(value, bound)
+
+    def shortcut(
+        self, cells: Mapping[Value, Any], threads: int, shapes: Sequence[tuple[int, ...]]
+    ) -> Shortcut | None:
+        """A quicker way for the next run; None where there is Python to do in between."""
+        if len(self.items) != 1 or not isinstance(self.items[0], _BoundSegment):
+            return None
+        segment = self.items[0]
+        program = self.plan.program
+        given = [*program.inputs, *segment.segment.cells, *program.outputs]
+        if len(set(program.outputs)) < len(program.outputs) or not set(program.outputs) <= set(segment.shapes):
+            return None
+        if any(segment.slot(v) is None for v in given) or len(segment.shapes) > len(program.outputs):
+            return None
+        return Shortcut(self, segment, cells, threads, shapes)
 
     def run(
         self,
@@ -254,7 +364,7 @@ class Binding:
         threads: int,
     ) -> list[Any]:
         """Runs the plan."""
-        arrays = dict(self._arrays)
+        arrays = dict(self.fixed)
         arrays.update(zip(self.plan.program.inputs, values))
         for item, frees in zip(self.items, self.plan.frees):
             if isinstance(item, _BoundSegment):
@@ -364,12 +474,22 @@ class Backend:
         binding = self._binding(record, plan, values)
         if binding is None:
             return reference.execute(plan, values, executor, run)
-        store: Any = run.store
-        cells = {v: store.cell(key, op) for v, key, op in binding.plan.variables}
+        cells = _cells(binding.plan, run.store)
         try:
             return binding.run(values, cells, executor, run, self._threads)
         except _Unexpected:
             return reference.execute(plan, values, executor, run)
+
+    def shortcut(self, plan: Plan, values: Sequence[Any], store: Any) -> Shortcut | None:
+        """A quicker way to run a plan that has been run, on arrays of the same shapes; None where there is none."""
+        record = _records.get(plan)
+        if record is None or record.native is None or record.runs <= self._compiled_from:
+            return None
+        binding = self._binding(record, plan, values)
+        if binding is None:
+            return None
+        shapes = [v.shape for v in values]
+        return binding.shortcut(_cells(binding.plan, store), self._threads, shapes)
 
     def _binding(self, record: _Record, plan: Plan, values: Sequence[Any]) -> Binding | None:
         with record.lock:
@@ -393,9 +513,15 @@ class Backend:
             return found
 
 
+def _cells(plan: NativePlan, store: Any) -> dict[Value, Any]:
+    """A session's variables, by the values that stand for them."""
+    return {v: store.cell(key, op) for v, key, op in plan.variables}
+
+
 _records: WeakKeyDictionary[Plan, _Record] = WeakKeyDictionary()
 
 
 def executor(compiled_from: int = COMPILED_FROM, threads: int = 0) -> Executor:
     """The native executor; arguments as `Backend`'s."""
-    return Executor(Backend(compiled_from, threads).execute, pipeline.for_numpy)
+    backend = Backend(compiled_from, threads)
+    return Executor(backend.execute, pipeline.for_numpy, backend.shortcut)

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from tahr.backends.native import singles, windows
+from tahr.backends.native.single import is_plain
 from tahr.core import scalar
 from tahr.core.convert import Const
 from tahr.core.dtypes import DType
@@ -29,7 +30,7 @@ from tahr.core.opdef import (
 )
 from tahr.core.scalar import Scalar
 from tahr.core.shapes import Spec
-from tahr.core.sizes import Dim, Unknown
+from tahr.core.sizes import Dim
 from tahr.core.views import Assembly
 from tahr.ops import state
 from tahr.program.node import Input, Node, Value, attrs_key
@@ -66,6 +67,11 @@ _NAMED: dict[str, Role] = {Const.name: Role.CONSTANT, Input.name: Role.INPUT}
 _VARIABLES = (state.VariableV2, state.VarHandleOp)
 
 
+def is_variable(node: Node) -> bool:
+    """Whether a node stands for a variable itself."""
+    return node.opdef in _VARIABLES
+
+
 def role(node: Node) -> Role:
     """The role of a node."""
     opdef = node.opdef
@@ -74,12 +80,12 @@ def role(node: Node) -> Role:
     if opdef in _VARIABLES:
         return Role.VARIABLE
     if opdef is state.ReadCell:
-        return Role.HOST if node.attrs["lenient"] or not _is_plain(node.outputs[0].spec) else Role.READ
+        return Role.HOST if node.attrs["lenient"] or not is_plain(node.outputs[0].spec) else Role.READ
     if not node.outputs and not isinstance(opdef.form, Update):
         return Role.HOST
     if isinstance(opdef.form, Update):
         return Role.UPDATE if _can_update(node) else Role.HOST
-    if node.has_effects or not all(_is_plain(v.spec) for v in node.outputs):
+    if node.has_effects or not all(is_plain(v.spec) for v in node.outputs):
         return Role.HOST
     if all(_is_known(v) for v in node.outputs) and not isinstance(opdef.form, Iota):
         return Role.KNOWN
@@ -94,7 +100,7 @@ def _role_of_form(node: Node) -> Role:
         return Role.VIEW
     if singles.single(node) is not None:
         return Role.SINGLE
-    plain = all(_is_plain(node.inputs[i].spec) for i in data_inputs(node, None))
+    plain = all(is_plain(node.inputs[i].spec) for i in data_inputs(node, None))
     if not plain:
         return Role.HOST
     if isinstance(form, Elementwise) and form.scalar is not None:
@@ -146,22 +152,13 @@ def data_inputs(node: Node, found: Role | None) -> Sequence[int]:
     return range(len(node.inputs))
 
 
-def _is_plain(spec: Spec) -> bool:
-    """Whether the scalar language has the dtype, and every dimension is a size."""
-    return (
-        spec.dtype in scalar.SUPPORTED
-        and spec.shape is not None
-        and not any(isinstance(d, Unknown) for d in spec.shape)
-    )
-
-
 def _is_known(value: Value) -> bool:
     return known_value(value.spec) is not None
 
 
 def _views(node: Node) -> Any:
     viewed = node.inputs[node.opdef.viewed].spec
-    if not _is_plain(viewed):
+    if not is_plain(viewed):
         return None
     return node.opdef.views([v.spec for v in node.inputs], [v.spec for v in node.outputs], node.attrs)
 
@@ -224,7 +221,7 @@ def _can_update(node: Node) -> bool:
         return False
     specs = [Spec(node.inputs[i].node.attrs["dtype"], node.inputs[i].node.attrs["shape"]) for i in written]
     others = [v.spec for i, v in enumerate(node.inputs) if i not in written]
-    if not all(map(_is_plain, specs + others)):
+    if not all(map(is_plain, specs + others)):
         return False
     shape = specs[0].shape
     same = all(s.shape == shape for s in specs) and all(s.shape in (shape, ()) for s in others)
