@@ -129,6 +129,35 @@ class Extent(Form):
 
 
 @dataclass(frozen=True)
+class Lookup(Form):
+    """Slices of the first input, at the places that the second holds.
+
+    Attributes:
+        axis: `axis(*specs, **attrs)` is the dimension, from 0, that the second input's elements are indices along; None
+            where it is not known. Without it the second input's rows are tuples of indices along the first dimensions.
+    """
+
+    axis: Callable[..., int | None] | None = None
+
+
+@dataclass(frozen=True)
+class Accumulation(Form):
+    """Slices added up at places of the output; the adjoint of a `Lookup` along the first dimensions.
+
+    Attributes:
+        rows: which input holds the slices.
+        indices: which input holds their places.
+        tuples: whether those are tuples of indices along the first dimensions.
+        drops_negative: whether a negative place means nowhere, instead of an error.
+    """
+
+    rows: int
+    indices: int
+    tuples: bool = False
+    drops_negative: bool = False
+
+
+@dataclass(frozen=True)
 class Scan(Form):
     """Each element depends on those before it along an axis, as in a cumulative sum."""
 

@@ -15,7 +15,7 @@ from tahr.core import dtypes, shapes
 from tahr.core.convert import IndexedSlices, convert_to_tensor
 from tahr.core.dtypes import INDICES, NUMBERS
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import Array, OpDef, known_int, known_ints
+from tahr.core.opdef import Accumulation, Array, Lookup, OpDef, known_int, known_ints
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN
@@ -69,6 +69,7 @@ Gather = OpDef(
     "params: Tparams, indices: Tindices -> output: Tparams",
     attrs={"validate_indices": True},
     types={"Tindices": INDICES},
+    form=Lookup(axis=lambda *_, **__: 0),
 )
 
 
@@ -99,11 +100,18 @@ def _rows_of(params: Tensor, indices: Tensor, dy: Tensor) -> IndexedSlices:
     return IndexedSlices(dy, indices, shape)
 
 
+def _gathered_axis(params: Spec, indices: Spec, axis: Spec, *, batch_dims: int) -> int | None:
+    """The axis, where all batches have the same indices."""
+    known = known_int(axis)
+    return None if known is None or params.shape is None or batch_dims else known % len(params.shape)
+
+
 GatherV2 = OpDef(
     "GatherV2",
     "params: Tparams, indices: Tindices, axis: Taxis -> output: Tparams",
     attrs={"batch_dims": 0},
     types={"Tindices": INDICES, "Taxis": INDICES},
+    form=Lookup(axis=_gathered_axis),
 )
 
 
@@ -311,6 +319,7 @@ UnsortedSegmentSum = OpDef(
     "UnsortedSegmentSum",
     "data: T, segment_ids: Tindices, num_segments: Tnumsegments -> output: T",
     types={"T": NUMBERS, "Tindices": INDICES, "Tnumsegments": INDICES},
+    form=Accumulation(rows=0, indices=1, drops_negative=True),
 )
 UnsortedSegmentSum.shape(segment_shape)
 
@@ -391,7 +400,10 @@ def flat_rows(indices: Array, dims: Sequence[int], shown: str) -> Array:
 
 
 GatherNd = OpDef(
-    "GatherNd", "params: Tparams, indices: Tindices -> output: Tparams", types={"Tindices": INDICES}
+    "GatherNd",
+    "params: Tparams, indices: Tindices -> output: Tparams",
+    types={"Tindices": INDICES},
+    form=Lookup(),
 )
 
 
@@ -461,7 +473,10 @@ def gather_nd(params: Any, indices: Any, name: str | None = None, batch_dims: in
 
 
 ScatterNd = OpDef(
-    "ScatterNd", "indices: Tindices, updates: T, shape: Tindices -> output: T", types={"Tindices": INDICES}
+    "ScatterNd",
+    "indices: Tindices, updates: T, shape: Tindices -> output: T",
+    types={"Tindices": INDICES},
+    form=Accumulation(rows=1, indices=0, tuples=True),
 )
 
 

@@ -79,7 +79,8 @@ class Call:
         reads, writes: the storages that it uses.
         kernels: what has to be compiled whatever the sizes.
         bind: the kernels' calls for exact sizes, and how many elements of each Partial there are.
-        complaint: the error for a code and a detail that one of its kernels reported; None if they report nothing.
+        operands: where kernels may report that an input is not valid, the inputs by their number that were data: the
+            NumPy kernel of the (only) node raises the error for them. None if they report nothing.
     """
 
     title: str
@@ -88,4 +89,4 @@ class Call:
     writes: tuple[Value, ...]
     kernels: tuple[Kernel, ...]
     bind: Callable[[Known], tuple[list[Bind], dict[Partial, int]]]
-    complaint: Callable[[int, int], Exception] | None = None
+    operands: Mapping[int, Ref] | None = None

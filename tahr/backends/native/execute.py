@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import threading
 import time
@@ -21,6 +22,7 @@ from tahr.backends.native.plan import HostStep, NativePlan, Segment, Unplannable
 from tahr.backends.native import roles
 from tahr.backends.native.roles import Role, extent
 from tahr.core import sizes
+from tahr.core.convert import Const
 from tahr.core.opdef import Array
 from tahr.plan.plan import Plan
 from tahr.program.node import Value
@@ -80,6 +82,7 @@ class _BoundSegment:
 
     def __init__(self, segment: Segment, bound: Mapping[str, int]) -> None:
         self.segment = segment
+        self._bound = bound
         binds: list[Bind] = []
         counts: dict[Partial, int] = {}
         self._calls: list[Call] = []  # for each step the call that it belongs to
@@ -191,12 +194,32 @@ class _BoundSegment:
             raise failure
 
     def failure(self, frame: runtime.Frame) -> Exception:
-        """The error for what a kernel reported."""
-        code, detail, step = (int(frame.status[field]) for field in ("code", "detail", "step"))
+        """The error for what a kernel reported: the NumPy kernel raises it, given the same inputs."""
         frame.status["code"] = 0
-        call = self._calls[step]
-        assert call.complaint is not None
-        return runtime_error(call.nodes[0].op, call.complaint(code, detail))
+        call = self._calls[int(frame.status["step"])]
+        (node,) = call.nodes
+        assert call.operands is not None and node.opdef.compute is not None
+        inputs = [
+            self._seen(frame, value, call.operands[i]) if i in call.operands else self._known(value)
+            for i, value in enumerate(node.inputs)
+        ]
+        try:
+            node.opdef.compute(*inputs, **node.attrs)
+        except Exception as error:
+            return runtime_error(node.op, error, inputs)
+        raise AssertionError(f"{node.opdef.name}: the kernel reported an error, but NumPy finds none")
+
+    def _known(self, value: Value) -> Array:
+        """A value that was read when the plan was made."""
+        is_constant = value.node.opdef is Const
+        return value.node.attrs["value"] if is_constant else plans.constant_array(value, self._bound)
+
+    def _seen(self, frame: runtime.Frame, value: Value, ref: Ref) -> Array:
+        """A copy of what a kernel was given as a value."""
+        assert value.dtype is not None
+        array = np.empty(_exact(value, self._bound), value.dtype.numpy)
+        ctypes.memmove(array.ctypes.data, int(frame.buffers[self._slots[_at(ref, self._bound)]]), array.nbytes)
+        return array
 
     def _give(self, frame: runtime.Frame, value: Value, array: Array, held: list[Any]) -> None:
         array = _dense_array(array)

@@ -62,8 +62,13 @@ class Lowering:
         if role is Role.SINGLE:
             single = singles.single(group.anchor)
             assert single is not None
-            return [single.call(group.anchor, self._places)]
+            return [single.call(group.anchor, self._dense_places(group.anchor, role))]
         return self._parts(group.anchor)
+
+    def _dense_places(self, node: Node, role: Role) -> Mapping[Value, Place]:
+        """Where values lie, for a kernel that reads dense copies of some of its node's inputs."""
+        data = (node.inputs[i] for i in roles.data_inputs(node, role))
+        return {**self._places, **{v: self._places[n] for v, n in zip(data, self._needs[node])}}
 
     # ------------------------------------------------------------ products
 

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
-from tahr.backends.native.calls import Call, Place
+from tahr.backends.native import lookups
+from tahr.backends.native.single import Single
+from tahr.core import opdef
 from tahr.core.opdef import Form
-from tahr.program.node import Node, Value
+from tahr.program.node import Node
 
-
-@dataclass(frozen=True)
-class Single:
-    """How nodes of one form are computed.
-
-    Attributes:
-        fits: whether a node can be: its dtypes, and what is known of its inputs.
-        data: the inputs that it reads as data; others are read when the plan is made.
-        call: the call; each data input is dense, and lies in the root that `places` says.
-    """
-
-    fits: Callable[[Node], bool]
-    data: Callable[[Node], list[int]]
-    call: Callable[[Node, Mapping[Value, Place]], Call]
-
-
-SINGLES: dict[type[Form], Single] = {}
+SINGLES: dict[type[Form], Single] = {
+    opdef.Lookup: lookups.LOOKUP,
+    opdef.Accumulation: lookups.ACCUMULATION,
+}
 
 
 def single(node: Node) -> Single | None:

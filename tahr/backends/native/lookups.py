@@ -1,0 +1,267 @@
+"""Slices of a tensor by their indices, and the adjoint: slices added up at their indices.
+
+Both see the dimensions that are indexed as one, of *rows*. A place is one index, or a tuple of them. Every index is
+compared with its dimension before anything is read or written there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tahr.backends.native import ir, kernel, scalars, single
+from tahr.backends.native.calls import Bind, Call, Known, Place, Ref, Status
+from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.single import Single
+from tahr.core import scalar
+from tahr.core.dtypes import DType
+from tahr.core.opdef import Accumulation, Lookup
+from tahr.program.node import Node, Value
+
+# Rows of at most so many bytes are compiled in: copying one is then a few vector instructions.
+SHORT_ROW = 512
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is compiled into a kernel.
+
+    Attributes:
+        dtype: of the elements.
+        indices: the dtype of the indices.
+        depth: how many indices make a place.
+        length: how many elements a row has; None where the table of sizes says it.
+    """
+
+    dtype: DType
+    indices: DType
+    depth: int
+    length: int | None
+
+    @property
+    def title(self) -> str:
+        """What is indexed, for people."""
+        return f"{self.dtype.name} {self.length or ''} by {self.indices.name} {self.depth}"
+
+
+def _rows(dtype: DType, indices: Value, depth: int, inner: Sequence[object]) -> Rows:
+    length = single.fixed_count(inner)  # pyright: ignore[reportArgumentType]
+    if length is not None and length * dtype.size > SHORT_ROW:
+        length = None
+    return Rows(dtype, single.dtype_of(indices), depth, length)
+
+
+def _row(f: ir.Function, rows: Rows, indices: str, number: str, dims: Sequence[str]) -> tuple[str, str]:
+    """The row that place `number` is, and whether all its indices are in range."""
+    row, is_inside = "0", "true"
+    for k, dim in enumerate(dims):
+        index = single.load_index(f, rows.indices, indices, f.add(f.mul(number, rows.depth), k))
+        fits = f.value(f"icmp ult i64 {index}, {dim}")
+        is_inside = fits if k == 0 else f.value(f"and i1 {is_inside}, {fits}")
+        # An index that is out of range may overflow here; the row is not used then.
+        row = index if k == 0 else f.value(f"add i64 {f.value(f'mul i64 {row}, {dim}')}, {index}")
+    return row, is_inside
+
+
+# ---------------------------------------------------------------- lookups
+
+
+def lookup(rows: Rows, has_outer: bool) -> Kernel:
+    """Copies rows.
+
+    Buffers: source [outer, rows, length], indices [places, depth], target [outer, places, length], status.
+    Sizes: rows of the target in a tile, rows of the target, places, length, rows of the source, the indexed dimensions.
+    """
+    f = kernel.function()
+    source, indices, target, status = (kernel.buffer(f, i) for i in range(4))
+    tile, total, places, length, height, *dims = kernel.sizes(f, 5 + rows.depth)
+    count = length if rows.length is None else rows.length
+    with f.loop("%begin", "%end", hint="tile") as number:
+        start = f.mul(number, tile)
+        with f.loop(start, f.minimum(f.add(start, tile), total), hint="row") as i:
+            row, is_inside = _row(f, rows, indices, f.rem(i, places) if has_outer else i, dims)
+            with f.either(is_inside) as branches:
+                if has_outer:
+                    row = f.add(f.mul(f.div(i, places), height), row)
+                kind = ir.MEMORY[rows.dtype]
+                taken = f.at(kind, source, f.mul(row, count))
+                single.copy_elements(f, rows.dtype, f.at(kind, target, f.mul(i, count)), taken, count)
+                branches.otherwise()
+                single.report(f, status)
+    return Kernel(f.finish() + "\n", 0, f"lookup {rows.title}")
+
+
+def _axis(node: Node) -> int | None:
+    """The dimension that indices are along; 0 for tuples of indices, None where it is not known."""
+    form = node.opdef.form
+    assert isinstance(form, Lookup)
+    return 0 if form.axis is None else form.axis(*(v.spec for v in node.inputs), **node.attrs)
+
+
+def _depth(node: Node) -> int | None:
+    form = node.opdef.form
+    assert isinstance(form, Lookup)
+    if form.axis is not None:
+        return 1
+    assert node.inputs[1].shape is not None
+    last = node.inputs[1].shape[-1]
+    return last if isinstance(last, int) else None
+
+
+def _lookup_fits(node: Node) -> bool:
+    return single.are_plain(node, (0, 1)) and _axis(node) is not None and _depth(node) is not None
+
+
+def _lookup_call(node: Node, places: Mapping[Value, Place]) -> Call:
+    params, indices = node.inputs[:2]
+    axis, depth = _axis(node), _depth(node)
+    assert axis is not None and depth is not None and params.shape is not None
+    rows = _rows(single.dtype_of(params), indices, depth, params.shape[axis + depth :])
+    buffers = (
+        single.place(places, params),
+        single.place(places, indices),
+        Ref(node.outputs[0]),
+        Ref(Status()),
+    )
+
+    def bind(known: Known) -> list[Bind]:
+        shape = single.exact(params, known)
+        outer, dims, length = (
+            math.prod(shape[:axis]),
+            shape[axis : axis + depth],
+            math.prod(shape[axis + depth :]),
+        )
+        count = math.prod(single.exact(indices, known)[: None if depth_is_one else -1])
+        tile, tiles = single.cut(outer * count, length * rows.dtype.size)
+        table = (tile, outer * count, count, length, math.prod(dims), *dims)
+        return [Bind(lookup(rows, outer != 1), buffers, single.bound(table, tiles))]
+
+    form = node.opdef.form
+    assert isinstance(form, Lookup)
+    depth_is_one = form.axis is not None
+    return single.call(node, places, (0, 1), bind, raises=True)
+
+
+LOOKUP = Single(_lookup_fits, lambda node: (0, 1), _lookup_call)
+
+
+# ---------------------------------------------------------------- accumulations
+
+# A tile goes through all indices, so that there are not more of them than some threads can share well.
+MOST_TILES = 16
+# A tile takes at least so many bytes of each row.
+NARROWEST = 1024
+
+
+def accumulate(rows: Rows, drops_negative: bool) -> Kernel:
+    """Adds up rows where they belong, each place in the order of the rows; a tile is a block of the target.
+
+    Buffers: rows [places, length], indices [places, depth], target [rows, length], status.
+    Sizes: places, length, rows of the target, rows and columns of a block, blocks side by side, the indexed
+    dimensions.
+    """
+    f = kernel.function()
+    source, indices, target, status = (kernel.buffer(f, i) for i in range(4))
+    places, length, height, block_rows, block_columns, across, *dims = kernel.sizes(f, 6 + rows.depth)
+    memory = ir.MEMORY[rows.dtype]
+    size = rows.dtype.size
+    with f.loop("%begin", "%end", hint="tile") as tile:
+        low = f.mul(f.div(tile, across), block_rows)
+        high = f.minimum(f.add(low, block_rows), height)
+        left = f.mul(f.rem(tile, across), block_columns)
+        width = f.maximum(f.minimum(block_columns, f.sub(length, left)), 0)
+        with f.loop(low, high, hint="clear") as row:
+            cleared = f.at(memory, target, f.add(f.mul(row, length), left))
+            f.do(f"call void @llvm.memset.p0.i64(ptr {cleared}, i8 0, i64 {f.mul(width, size)}, i1 false)")
+        with f.loop(0, places, hint="place") as i:
+            row, is_inside = _row(f, rows, indices, i, dims)
+            is_dropped = f.value(f"icmp slt i64 {row}, 0") if drops_negative else "false"
+            with f.either(is_inside) as branches:
+                # Unsigned: the row is below `low` where the difference wraps.
+                is_mine = f.value(f"icmp ult i64 {f.value(f'sub i64 {row}, {low}')}, {f.sub(high, low)}")
+                with f.when(is_mine):
+                    into = f.at(memory, target, f.add(f.mul(row, length), left))
+                    _add_row(f, rows.dtype, into, f.at(memory, source, f.add(f.mul(i, length), left)), width)
+                branches.otherwise()
+                with f.when(f.value(f"xor i1 {is_dropped}, true")):
+                    single.report(f, status)
+    return Kernel("\n".join([f.finish(), *f.metadata]) + "\n", 0, f"accumulate {rows.title}")
+
+
+def _add_row(f: ir.Function, dtype: DType, target: str, source: str, count: str) -> None:
+    """Adds `count` elements to others; halves are rounded after every addition, as in TensorFlow."""
+    memory, computed = ir.MEMORY[dtype], scalars.kind(dtype)
+    loop, group = 1, 2
+    f.metadata = [
+        f"!{group} = distinct !{{}}",
+        f'!3 = !{{!"llvm.loop.parallel_accesses", !{group}}}',
+        f"!{loop} = distinct !{{!{loop}, !3}}",
+    ]
+    align = f"align {dtype.size}, !llvm.access.group !{group}"
+    with f.loop(0, count, hint="column", metadata=f", !llvm.loop !{loop}") as j:
+        to = f.at(memory, target, j)
+        a = scalars.from_memory(f, dtype, f.value(f"load {memory}, ptr {to}, {align}"))
+        b = f.value(f"load {memory}, ptr {f.at(memory, source, j)}, {align}")
+        b = scalars.from_memory(f, dtype, b)
+        total = f.value(f"{'fadd' if dtype.is_floating else 'add'} {computed} {a}, {b}")
+        f.do(f"store {memory} {scalars.to_memory(f, dtype, total)}, ptr {to}, {align}")
+
+
+def _blocks(height: int, length: int, size: int) -> tuple[int, int, int, int]:
+    """The rows and columns of a block of the target, how many are side by side, and how many there are in all."""
+    across = min(MOST_TILES, max(1, length * size // NARROWEST))
+    columns = -(-length // across)
+    across = max(1, -(-length // max(columns, 1)))
+    down = min(MOST_TILES // across, max(1, height * columns * size // single.TILE_BYTES), max(height, 1))
+    rows = -(-height // down)
+    return rows, columns, across, across * max(1, -(-height // max(rows, 1)))
+
+
+def _accumulation(node: Node) -> Accumulation:
+    form = node.opdef.form
+    assert isinstance(form, Accumulation)
+    return form
+
+
+def _places_depth(node: Node) -> int | None:
+    form = _accumulation(node)
+    if not form.tuples:
+        return 1
+    shape = node.inputs[form.indices].shape
+    assert shape is not None
+    return shape[-1] if isinstance(shape[-1], int) else None
+
+
+def _accumulation_data(node: Node) -> tuple[int, int]:
+    form = _accumulation(node)
+    return form.rows, form.indices
+
+
+def _accumulation_fits(node: Node) -> bool:
+    if not single.are_plain(node, _accumulation_data(node)) or _places_depth(node) is None:
+        return False
+    return node.outputs[0].dtype in scalar.SUPPORTED and not single.dtype_of(node.outputs[0]).is_bool
+
+
+def _accumulation_call(node: Node, places: Mapping[Value, Place]) -> Call:
+    form, data, output = _accumulation(node), _accumulation_data(node), node.outputs[0]
+    source, indices = (node.inputs[i] for i in data)
+    depth = _places_depth(node)
+    assert depth is not None
+    rows = Rows(single.dtype_of(output), single.dtype_of(indices), depth, None)
+    made = accumulate(rows, form.drops_negative)
+    buffers = (single.place(places, source), single.place(places, indices), Ref(output), Ref(Status()))
+
+    def bind(known: Known) -> list[Bind]:
+        shape = single.exact(output, known)
+        dims, length = shape[:depth], math.prod(shape[depth:])
+        count = math.prod(single.exact(indices, known)[: -1 if form.tuples else None])
+        block_rows, block_columns, across, tiles = _blocks(math.prod(dims), length, rows.dtype.size)
+        table = (count, length, math.prod(dims), block_rows, block_columns, across, *dims)
+        return [Bind(made, buffers, single.bound(table, tiles))]
+
+    return single.call(node, places, data, bind, raises=True)
+
+
+ACCUMULATION = Single(_accumulation_fits, _accumulation_data, _accumulation_call)
