@@ -135,7 +135,7 @@ class Walk:
 
     def kernel(self, title: str) -> Kernel:
         """What was built."""
-        return Kernel(ir.module([self.f.finish()]), 0, title)
+        return Kernel(kernel.AS_WRITTEN + ir.module([self.f.finish()]), 0, title)
 
     # ------------------------------------------------------------ loops
 
@@ -203,67 +203,76 @@ class Walk:
     @contextmanager
     def each_tap(self, pixel: Pixel) -> Generator[Seen]:
         """The loops over the taps of a window inside the image."""
-        with self._ranges(pixel) as numbers:
-            taps = [self.f.add(r.first, n) for r, n in zip(pixel.ranges, numbers)]
-            yield self._tap(pixel, taps)
 
-    def first_tap(self, pixel: Pixel) -> Seen:
-        """The first tap of a window inside the image."""
-        return self._tap(pixel, [r.first for r in pixel.ranges])
+        def position(axis: int, number: str) -> tuple[str, str, str]:
+            around = pixel.ranges[axis]
+            tap = self.f.add(around.first, number)
+            return self.f.add(around.origin, self.f.mul(tap, self.window.dilations[axis])), tap, "true"
 
-    def _tap(self, pixel: Pixel, taps: Sequence[str]) -> Seen:
-        f, dilations = self.f, self.window.dilations
-        at = [f.add(r.origin, f.mul(tap, d)) for r, tap, d in zip(pixel.ranges, taps, dilations)]
-        return self._seen(pixel, at, taps)
+        with self._each(pixel, position) as seen:
+            yield seen
 
     @contextmanager
     def each_window(self, pixel: Pixel) -> Generator[Seen]:
         """The loops over the windows that see a pixel, in the order of the taps that see it."""
-        f, window = self.f, self.window
-        with self._ranges(pixel) as numbers:
-            at: list[str] = []
-            taps: list[str] = []
-            conditions: list[str] = []
-            for axis, (around, number) in enumerate(zip(pixel.ranges, numbers)):
-                stride, dilation = window.strides[axis], window.dilations[axis]
-                if dilation == 1:
-                    # The last window sees the pixel through the first tap.
-                    at.append(f.sub(around.first, number))
-                    taps.append(f.sub(around.origin, f.mul(at[-1], stride)))
-                    continue
-                ahead = f.sub(around.origin, f.mul(number, dilation))
-                taps.append(number)
-                at.append(f.div(ahead, stride))
-                # A negative number, taken as unsigned, is beyond all sizes.
-                conditions.append(f.value(f"icmp ult i64 {at[-1]}, {self.seen[axis]}"))
-                conditions.append(f.value(f"icmp eq i64 {f.rem(ahead, stride)}, 0"))
-                conditions.append(f.value(f"icmp sge i64 {ahead}, 0"))
-            with f.when(self._all(conditions)):
-                yield self._seen(pixel, at, taps)
+        f = self.f
 
-    def _all(self, conditions: Sequence[str]) -> str:
-        result = "true"
-        for condition in conditions:
-            result = self.f.value(f"and i1 {result}, {condition}")
-        return result
+        def position(axis: int, number: str) -> tuple[str, str, str]:
+            around, stride = pixel.ranges[axis], self.window.strides[axis]
+            if self.window.dilations[axis] == 1:
+                # The last window sees the pixel through the first tap.
+                at = f.sub(around.first, number)
+                return at, f.sub(around.origin, f.mul(at, stride)), "true"
+            ahead = f.sub(around.origin, f.mul(number, self.window.dilations[axis]))
+            at = f.div(ahead, stride)
+            # A negative number, taken as unsigned, is beyond all sizes.
+            is_inside = f.value(f"icmp ult i64 {at}, {self.seen[axis]}")
+            is_pixel = f.value(f"icmp eq i64 {f.rem(ahead, stride)}, 0")
+            is_positive = f.value(f"icmp sge i64 {ahead}, 0")
+            return at, number, self._both(self._both(is_inside, is_pixel), is_positive)
+
+        with self._each(pixel, position) as seen:
+            yield seen
 
     @contextmanager
-    def _ranges(self, pixel: Pixel) -> Generator[tuple[str, str, str]]:
-        f, (depth, row, column) = self.f, pixel.ranges
-        with (
-            f.loop(0, depth.count, hint="i") as i,
-            f.loop(0, row.count, hint="j") as j,
-            f.loop(0, column.count, hint="k") as k,
-        ):
-            yield i, j, k
+    def _each(self, pixel: Pixel, position: Callable[[int, str], tuple[str, str, str]]) -> Generator[Seen]:
+        """The loops over a pixel's ranges.
 
-    def _seen(self, pixel: Pixel, at: Sequence[str], taps: Sequence[str]) -> Seen:
-        f, (depth, row, column) = self.f, at
+        Args:
+            position: of an axis and a number in its range, the position in the array that is seen, the tap, and
+                whether there is such a position.
+        """
+        f, (depths, rows, columns), taps = self.f, pixel.ranges, self.window.taps
+        with f.loop(0, depths.count, hint="i") as i:
+            depth, tap_depth, has_depth = position(0, i)
+            plane = f.mul(f.add(pixel.image, depth), self.seen[1])
+            tap_plane = f.mul(tap_depth, taps[1])
+            with f.loop(0, rows.count, hint="j") as j:
+                row, tap_row, has_row = position(1, j)
+                line = f.mul(f.add(plane, row), self.seen[2])
+                tap_line = f.mul(f.add(tap_plane, tap_row), taps[2])
+                has_line = self._both(has_depth, has_row)
+                with f.loop(0, columns.count, hint="k") as k:
+                    column, tap_column, has_column = position(2, k)
+                    with f.when(self._both(has_line, has_column)):
+                        yield Seen(f.add(line, column), f.add(tap_line, tap_column), (depth, row, column))
+
+    def first_tap(self, pixel: Pixel) -> Seen:
+        """The first tap of a window inside the image."""
+        f, window, (depths, rows, columns) = self.f, self.window, pixel.ranges
+        depth, row, column = (
+            f.add(r.origin, f.mul(r.first, dilation)) for r, dilation in zip(pixel.ranges, window.dilations)
+        )
         line = f.add(f.mul(f.add(pixel.image, depth), self.seen[1]), row)
-        place = f.add(f.mul(line, self.seen[2]), column)
-        plane = f.add(f.mul(taps[0], self.window.taps[1]), taps[1])
-        tap = f.add(f.mul(plane, self.window.taps[2]), taps[2])
-        return Seen(place, tap, (depth, row, column))
+        tap = f.add(
+            f.mul(f.add(f.mul(depths.first, window.taps[1]), rows.first), window.taps[2]), columns.first
+        )
+        return Seen(f.add(f.mul(line, self.seen[2]), column), tap, (depth, row, column))
+
+    def _both(self, a: str, b: str) -> str:
+        if a == "true":
+            return b
+        return a if b == "true" else self.f.value(f"and i1 {a}, {b}")
 
     # ------------------------------------------------------------ vectors
 
