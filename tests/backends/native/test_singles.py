@@ -1,0 +1,195 @@
+"""Nodes that are a kernel of their own: the registry's samples, edge cases, errors, any number of threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tahr as tf
+from tahr import errors
+from tahr.backends.native import target
+from tahr.core import scalar
+from tests.backends.native import natively
+from tests.ops.samples import Sample, collect
+
+pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
+
+# The ops, and the inputs that are fed.
+OPS = {
+    "Gather": (0, 1),
+    "GatherV2": (0, 1),
+    "GatherNd": (0, 1),
+    "UnsortedSegmentSum": (0, 1),
+    "ScatterNd": (0, 1),
+}
+SUPPORTED = {d.name for d in scalar.SUPPORTED}
+CASES = [
+    (sample, dtype)
+    for op, samples in sorted(collect().items())
+    if op in OPS
+    for sample in samples
+    if sample.stateful is None
+    for dtype in sample.dtypes or (None,)
+    if dtype is None or dtype in SUPPORTED
+]
+# What has no kernel of its own.
+LEFT_TO_NUMPY = {"GatherV2: of strings", "GatherV2: indices of each batch"}
+
+
+@pytest.fixture(autouse=True)
+def graph() -> Any:
+    """A graph for each test."""
+    with tf.Graph().as_default():
+        yield
+
+
+def reference(fetches: Any, feeds: Any) -> Any:
+    """What NumPy computes."""
+    with tf.Session(backend="numpy") as session:
+        return session.run(fetches, feeds)
+
+
+@pytest.mark.parametrize("hides_sizes", [False, True], ids=["sizes known", "sizes hidden"])
+@pytest.mark.parametrize(("sample", "dtype"), CASES, ids=[f"{s}-{d or 'as written'}" for s, d in CASES])
+def test_sample(sample: Sample, dtype: str | None, hides_sizes: bool) -> None:
+    outputs, feeds = natively.op_of_sample(sample, dtype, OPS[sample.op], hides_sizes)
+    found, hosts = natively.run(outputs, feeds)
+    for a, b in zip(found, reference(outputs, feeds)):
+        assert natively.same(a, b)
+    assert bool(hosts) == (str(sample) in LEFT_TO_NUMPY)
+
+
+def check(fetch: Any, feeds: Any) -> None:
+    """Native results are NumPy's, with one thread and with several, and nothing is left to NumPy."""
+    expected = reference(fetch, feeds)
+    for threads in (1, 2):
+        found, hosts = natively.run(fetch, feeds, threads)
+        assert not hosts
+        assert natively.same(found, expected)
+
+
+# ---------------------------------------------------------------- lookups
+
+
+@pytest.mark.parametrize("shape", [(40, 1), (40, 3), (40, 200), (40, 20_000), (40, 0), (1, 5)])
+@pytest.mark.parametrize("count", [0, 1, 2_500])
+def test_gather_of_many_sizes(shape: tuple[int, int], count: int) -> None:
+    rng = np.random.default_rng(0)
+    params = tf.placeholder(tf.float32, [None, shape[1]])
+    indices = tf.placeholder(tf.int64, [None])
+    count = min(count, 8_000_000 // max(shape[1], 1) // 4)
+    feeds = {params: rng.normal(size=shape).astype(np.float32), indices: rng.integers(0, shape[0], count)}
+    check(tf.gather(params, indices), feeds)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1])
+def test_gather_along_axes(axis: int) -> None:
+    rng = np.random.default_rng(0)
+    params, indices = tf.placeholder(tf.float64, [None, 31, 40]), tf.placeholder(tf.int32, [7, None])
+    feeds = {params: rng.normal(size=[35, 31, 40]), indices: rng.integers(0, 31, [7, 9])}
+    check(tf.gather(params, indices, axis=axis), feeds)
+
+
+def test_gather_reads_copies_of_what_is_not_dense() -> None:
+    rng = np.random.default_rng(0)
+    params, indices = tf.placeholder(tf.float32, [None, 8]), tf.placeholder(tf.int32, [2, None])
+    feeds = {params: rng.normal(size=[35, 8]), indices: rng.integers(0, 8, [2, 9])}
+    check(tf.gather(tf.transpose(params), tf.transpose(indices)), feeds)
+
+
+def test_gather_from_a_variable_and_its_gradient() -> None:
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=[50, 16]).astype(np.float32)
+    indices = tf.placeholder(tf.int32, [None, 3])
+    feeds = {indices: rng.integers(0, 50, [20, 3])}
+    variable = tf.Variable(table)
+    rows = tf.nn.embedding_lookup(variable, indices)
+    (slope,) = tf.gradients(tf.reduce_sum(rows * rows), [variable])
+    dense = tf.convert_to_tensor(slope)
+    with tf.Session(backend="native", tier="compiled") as session:
+        session.run(tf.global_variables_initializer())
+        found = session.run([rows, dense], feeds)
+    np.testing.assert_array_equal(found[0], table[feeds[indices]])
+    expected = np.zeros_like(table)
+    np.add.at(expected, feeds[indices], 2 * table[feeds[indices]])
+    np.testing.assert_allclose(found[1], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [-1, 40, 2**31 - 1, -(2**31)])
+@pytest.mark.parametrize("place", [0, 1, 777, 2_999])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_gather_complains_of_an_index(bad: int, place: int, threads: int) -> None:
+    params, indices = tf.placeholder(tf.float32, [None, 100]), tf.placeholder(tf.int32, [None, 3])
+    fetch = tf.gather(params, indices)
+    wrong = np.ones([1000, 3], np.int32)
+    wrong.flat[place] = bad
+    feeds = {params: np.zeros([40, 100], np.float32), indices: wrong}
+    message = rf"indices\[{place // 3},{place % 3}\] = {bad} is not in \[0, 40\)"
+    with pytest.raises(errors.InvalidArgumentError, match=message):
+        natively.run(fetch, feeds, threads)
+
+
+def test_a_run_after_an_error_is_as_any_other() -> None:
+    params, indices = tf.placeholder(tf.float32, [None]), tf.placeholder(tf.int32, [None])
+    fetch = tf.gather(params, indices)
+    values = np.arange(5, dtype=np.float32)
+    with tf.Session(backend="native", tier="compiled") as session:
+        for _ in range(4):
+            np.testing.assert_array_equal(session.run(fetch, {params: values, indices: [4, 0]}), [4, 0])
+            with pytest.raises(errors.InvalidArgumentError, match=r"indices\[1\] = 5 is not in \[0, 5\)"):
+                session.run(fetch, {params: values, indices: [4, 5]})
+
+
+def test_gather_from_nothing() -> None:
+    params, indices = tf.placeholder(tf.float32, [None, 2]), tf.placeholder(tf.int32, [None])
+    check(tf.gather(params, indices), {params: np.zeros([0, 2]), indices: []})
+    with pytest.raises(errors.InvalidArgumentError, match=r"indices\[0\] = 0 is not in \[0, 0\)"):
+        natively.run(tf.gather(params, indices), {params: np.zeros([0, 2]), indices: [0]})
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+def test_gather_nd_and_its_adjoint(depth: int) -> None:
+    rng = np.random.default_rng(0)
+    params, indices = tf.placeholder(tf.float32, [None, 8, 9]), tf.placeholder(tf.int32, [None, 5, depth])
+    feeds = {params: rng.normal(size=[7, 8, 9]), indices: rng.integers(0, 7, [600, 5, depth])}
+    taken = tf.gather_nd(params, indices)
+    check(taken, feeds)
+    check(tf.scatter_nd(indices, taken, tf.shape(params)), feeds)
+    if depth:
+        feeds[indices][99, 2, depth - 1] = -1
+        with pytest.raises(
+            errors.InvalidArgumentError, match=r"indices\[99,2\] = .*-1\] does not index into"
+        ):
+            natively.run(taken, feeds)
+
+
+# ---------------------------------------------------------------- accumulations
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int32", "uint8"])
+@pytest.mark.parametrize("width", [0, 1, 3, 300, 5_000])
+@pytest.mark.parametrize("segments", [0, 1, 70, 4_000])
+def test_segment_sums_of_many_sizes(dtype: str, width: int, segments: int) -> None:
+    rng = np.random.default_rng(0)
+    data, ids = tf.placeholder(dtype, [None, width]), tf.placeholder(tf.int32, [None])
+    count = 500
+    segments = min(segments, 4_000_000 // max(width, 1))
+    feeds = {
+        data: (10 * rng.normal(size=[count, width])).astype(tf.as_dtype(dtype).as_numpy_dtype),
+        ids: rng.integers(-3, segments, count),
+    }
+    check(tf.unsorted_segment_sum(data, ids, segments), feeds)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_segment_sum_complains_of_an_id(threads: int) -> None:
+    data, ids = tf.placeholder(tf.float32, [None, 400]), tf.placeholder(tf.int64, [None])
+    wrong = np.full([300], -1)
+    wrong[[70, 80]] = 60, 61
+    feeds = {data: np.zeros([300, 400]), ids: wrong}
+    with pytest.raises(
+        errors.InvalidArgumentError, match=r"segment_ids\[70\] = 60 is out of range \[0, 60\)"
+    ):
+        natively.run(tf.unsorted_segment_sum(data, ids, 60), feeds, threads)
