@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tahr.backends.native import convolution, epilogue, filter_gradients
+from tahr.backends.native import convolution, epilogue, filter_gradients, target as targets
+from tahr.backends.native.compiler import Compiler
 from tahr.backends.native.convolution import Spec
 from tahr.backends.native.epilogue import Epilogue, Operand
+from tahr.backends.native.target import AARCH64, BASELINE
 from tahr.core import dtypes, scalar
 from tahr.ops import windows
 from tests.backends.native.guarded import Array, run
@@ -170,3 +172,22 @@ def test_products() -> None:
     assert convolution.is_product(Spec(dtypes.float32, (1, 1), (1, 1), (1, 1), 3, 4))
     assert not convolution.is_product(Spec(dtypes.float32, (1, 1), (2, 2), (1, 1), 3, 4))
     assert not convolution.is_product(Spec(dtypes.float32, (1, 3), (1, 1), (1, 1), 3, 4))
+
+
+@pytest.mark.parametrize("case", [CASES[2], CASES[4], CASES[9]], ids=str)
+def test_every_x86_64_processor(case: Case) -> None:
+    if targets.host().architecture != BASELINE.architecture:
+        pytest.skip("another architecture")
+    with targets.using(BASELINE):
+        test_convolution_and_its_gradients(case, dtypes.float32)
+
+
+def test_other_processors_compile() -> None:
+    with targets.using(AARCH64):
+        c = Convolution(CASES[2], dtypes.float32)
+        kernels = [
+            convolution.forward(c.spec),
+            convolution.to_data(c.spec),
+            filter_gradients.to_filter(c.spec),
+        ]
+        assert all(Compiler(AARCH64).compile([k.text for k in kernels], [k.title for k in kernels]))
