@@ -103,9 +103,15 @@ class Cell:
         self._array = None
         return array
 
-    def give(self, array: Array) -> None:
+    def give(self, array: Array | None) -> None:
         """Puts back what was taken."""
         self._array = array
+
+    def vacate(self) -> Array | None:
+        """Takes the value, if there is one and nobody reads it, for its storage. The caller holds the lock."""
+        array, self._array = self._array, None
+        self._is_lazy = False
+        return array
 
     def update(self, change: Callable[[Array], Array]) -> Array:
         """Changes the value in place: `change(array)` returns the array."""

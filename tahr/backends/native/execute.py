@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -188,10 +189,9 @@ class _BoundSegment:
             start = time.perf_counter()
             code = runtime.runtime().run(self.steps, frame)
             self._shortest = min(self._shortest, time.perf_counter() - start)
-            failure = self.failure(frame) if code else None
-        self._frames.append((frame, arena))
-        if failure is not None:
-            raise failure
+            self._frames.append((frame, arena))
+            if code:
+                raise self.failure(frame)
 
     def failure(self, frame: runtime.Frame) -> Exception:
         """The error for what a kernel reported: the NumPy kernel raises it, given the same inputs."""
@@ -235,8 +235,14 @@ class _BoundSegment:
         for cell in sorted(written, key=id):  # one order for all threads, so that none waits for another
             stack.enter_context(cell.lock)
         for cell, value in written.items():
-            array = cell.take()
-            stack.callback(cell.give, array)
+            if value in self.segment.overwritten:
+                # Whatever it held, or nothing, is replaced; a reader may still have the old array.
+                array = np.empty(value.node.attrs["shape"], _dtype(value).numpy)
+                old = cell.vacate()
+                stack.push(partial(_replace, cell, old, array))
+            else:
+                array = cell.take()
+                stack.callback(cell.give, array)
             _check(value, array)
             self._give(frame, value, array, held)
         for value in self.segment.cells:
@@ -244,6 +250,11 @@ class _BoundSegment:
                 array = cells[value].read()
                 _check(value, array)
                 self._give(frame, value, array, held)
+
+
+def _replace(cell: Any, old: Array | None, new: Array, kind: Any, *_: Any) -> None:
+    """Gives a variable its new value, or, where the run failed, its old one."""
+    cell.give(old if kind is not None else new)
 
 
 def _check(value: Value, array: Array) -> None:
@@ -374,7 +385,7 @@ class Binding:
         given = [*program.inputs, *segment.segment.cells, *program.outputs]
         if len(set(program.outputs)) < len(program.outputs) or not set(program.outputs) <= set(segment.shapes):
             return None
-        if any(segment.slot(v) is None for v in given) or len(segment.shapes) > len(program.outputs):
+        if segment.segment.overwritten or any(segment.slot(v) is None for v in given) or len(segment.shapes) > len(program.outputs):
             return None
         return Shortcut(self, segment, cells, threads, shapes)
 

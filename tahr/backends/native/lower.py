@@ -144,11 +144,7 @@ class Lowering:
         for node in group.nodes[1:]:
             role = self._roles[node]
             shape = fuse.iteration_shape(node, role)
-            types = roles.variable_types(node)
-            arguments = {i: operand(v, t, shape) for i, (v, t) in enumerate(zip(node.inputs, types))}
-            found = roles.update_traced(node) if role is Role.UPDATE else roles.traced(node)
-            assert found is not None
-            results = scalar.substitute(found, arguments)
+            results = _applied(node, role, lambda i, t, n=node, s=shape: operand(n.inputs[i], t, s))
             if role is Role.UPDATE:
                 cells = (node.inputs[i] for i in node.opdef.effects.writes)
                 updated.update(zip(cells, results))
@@ -268,19 +264,14 @@ class _NestBuilder:
         if role is Role.REDUCE:
             self._reduce(node, self._operand(node.inputs[0], None, mapping, shape))
             return
-        types = roles.variable_types(node)
-        arguments = {
-            i: self._operand(v, t, mapping, shape) for i, (v, t) in enumerate(zip(node.inputs, types))
-        }
+        results = _applied(
+            node, role, lambda i, dtype: self._operand(node.inputs[i], dtype, mapping, shape)
+        )
         if role is Role.UPDATE:
-            found = roles.update_traced(node)
-            assert found is not None
             cells = [node.inputs[i] for i in node.opdef.effects.writes]
-            self._updated += [(c, e, node) for c, e in zip(cells, scalar.substitute(found, arguments))]
-            return
-        found = roles.traced(node)
-        assert found is not None
-        self._values.update(zip(node.outputs, scalar.substitute(found, arguments)))
+            self._updated += [(c, e, node) for c, e in zip(cells, results)]
+        else:
+            self._values.update(zip(node.outputs, results))
 
     def _reduce(self, node: Node, what: Scalar) -> None:
         form, group, result = node.opdef.form, self._group, node.outputs[0]
@@ -386,6 +377,14 @@ def _nest_call(
         (loop.kernel, *combiners),
         bind,
     )
+
+
+def _applied(node: Node, role: Role, operand: Callable[[int, DType], Scalar]) -> list[Scalar]:
+    """The expressions of what a node computes; only operands that they use are asked for."""
+    found = roles.update_traced(node) if role is Role.UPDATE else roles.traced(node)
+    assert found is not None
+    used = {e.value: e.dtype for e in scalar.ordered(found) if e.op == "leaf"}
+    return scalar.substitute(found, {i: operand(i, dtype) for i, dtype in sorted(used.items())})
 
 
 def _unique(names: Iterable[str]) -> list[str]:

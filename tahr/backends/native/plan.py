@@ -62,6 +62,7 @@ class Segment:
         outputs: roots that become arrays.
         cells: the variables that it reads or writes.
         written: those that it writes.
+        overwritten: those of them whose old values it does not look at.
     """
 
     calls: list[Call]
@@ -69,6 +70,7 @@ class Segment:
     outputs: list[Value]
     cells: list[Value]
     written: list[Value]
+    overwritten: frozenset[Value]
     number: int = 0
 
 
@@ -376,6 +378,7 @@ class _Planner:
             outputs,
             cells,
             [v for v in cells if v in written],
+            frozenset(written & set(cells)) - {v for call in calls for v in call.reads},
             number,
         )
 

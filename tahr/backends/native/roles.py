@@ -225,6 +225,8 @@ def _can_update(node: Node) -> bool:
         return False
     shape = specs[0].shape
     same = all(s.shape == shape for s in specs) and all(s.shape in (shape, ()) for s in others)
+    if not node.attrs.get("validate_shape", True) or (len(others) == 1 and others[0].shape != shape):
+        return False  # an assignment may change the shape, or has to complain
     return same and update_traced(node) is not None
 
 
