@@ -9,8 +9,9 @@ Source: K. Goto and R. van de Geijn, "Anatomy of high-performance matrix multipl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+import functools
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from tahr.backends.native import ir
@@ -45,7 +46,8 @@ class Blocking:
         lanes: elements of a vector register.
         rows: rows of the micro-kernel's block of C.
         vectors: the most vectors in a row of it.
-        packed_a, packed_b: how many elements of packed A and B a thread's scratch holds.
+        packed_a, packed_b: how many elements of packed A (in the second-level cache) and of packed B (of which the
+            second-level cache holds a panel) a thread's scratch holds.
         depth: the most steps along K before the block of C goes to memory.
         accumulated: how many elements of C wait in scratch where K is cut into blocks.
         masks: whether loads and stores of parts of a vector cost no more than whole ones.
@@ -76,17 +78,21 @@ class Blocking:
 def blocking(product: Product, target: Target) -> Blocking:
     """The blocking for a target: the block of C, a row of B and an element of A fill the vector registers."""
     rows, vectors = (8, 3) if target.vector_registers >= 32 else (4, 3) if target.has_fma else (4, 2)
-    packed = (512 << 10) // product.accumulated.size
+    element_bytes = product.accumulated.size
+    lanes = target.lanes(element_bytes)
+    # Half the second-level cache is for A, three eighths for a panel of B.
+    packed = target.l2 // 2 // element_bytes
+    depth = target.l2 * 3 // 8 // (vectors * lanes * element_bytes) // 8 * 8
     return Blocking(
-        lanes=target.lanes(product.accumulated.size),
+        lanes=lanes,
         rows=rows,
         vectors=vectors,
         packed_a=packed,
-        packed_b=packed,
-        depth=1024,
+        packed_b=4 * packed,
+        depth=min(depth, 2048),
         accumulated=packed // 2,
         masks=target.has("avx512f"),
-        element_bytes=product.accumulated.size,
+        element_bytes=element_bytes,
     )
 
 
@@ -95,21 +101,33 @@ def blocking(product: Product, target: Target) -> Blocking:
 
 def sizes(plan: Blocking, product: Product, problem: Problem) -> list[int]:
     """The table of the blocked kernel."""
-    depth = even(problem.k, plan.depth, 1)
+    depth = _depth(plan, problem)
     rows, columns = _tile(plan, problem, depth)
     packs_a, packs_b = _packs_a(plan, product, problem), _packs_b(plan, product, problem)
-    return table(problem, rows, columns, depth, packs_a, packs_b)
+    row_blocks, column_blocks = blocks(problem.m, rows), blocks(problem.n, columns)
+    # A block stays packed from one tile to the next if both need it: along a row of tiles A's, down a column B's.
+    again_a, again_b = problem.m * (column_blocks - 1), problem.n * (row_blocks - 1)
+    return table(problem, rows, columns, depth, packs_a, packs_b, by_columns=again_a < again_b)
+
+
+def _depth(plan: Blocking, problem: Problem) -> int:
+    """How far a block goes along K: all the way, if that is not too far."""
+    return even(problem.k, plan.depth if problem.k <= plan.depth else plan.depth // 4, 1)
 
 
 def _tile(plan: Blocking, problem: Problem, depth: int) -> tuple[int, int]:
     """Rows and columns of a tile: packed blocks fit their scratch, and there is work for several threads."""
-    rows = min(_TILE_ROWS, plan.packed_a // depth, plan.accumulated // plan.columns) // plan.rows * plan.rows
-    rows = even(problem.m, rows, plan.rows)
-    most = min(plan.packed_b // depth, plan.accumulated // rows) // plan.columns * plan.columns
+    most = min(_TILE_ROWS, plan.packed_a // depth, plan.accumulated // plan.columns)
+    rows = even(problem.m, most // plan.rows * plan.rows, plan.rows)
+    most, tiles = plan.packed_b // depth, _TILES
+    if depth < problem.k:
+        # Nothing stays packed from one tile to the next.
+        most, tiles = min(most, plan.accumulated // rows), _TILES // 2
     # A tile has work for some microseconds; beyond that, more tiles let more threads take part.
     least = _TILE_WORK // (rows * depth)
-    wanted = problem.n * problem.batch * blocks(problem.m, rows) // _TILES
-    return rows, even(problem.n, min(most, up(max(wanted, least, 1), plan.columns)), plan.columns)
+    wanted = problem.n * problem.batch * blocks(problem.m, rows) // tiles
+    columns = min(most // plan.columns * plan.columns, up(max(wanted, least, 1), plan.columns))
+    return rows, even(problem.n, columns, plan.columns)
 
 
 # A tile's most rows; its least multiplications; how many tiles are enough for every thread.
@@ -137,6 +155,7 @@ def kernel(plan: Blocking, product: Product, way: str = "blocked") -> Kernel:
     return Kernel(emitter.text(), emitter.scratch_bytes, product.title(way))
 
 
+_PACK_STEPS = 8
 _ATTRIBUTES = 'noinline "prefer-vector-width"="512"'
 _PACK = (
     (POINTER, "source"),
@@ -301,43 +320,71 @@ class _Blocked(Emitter):
 
     def _pack_a(self, block: str, rows: str, depth: str) -> None:
         """A's block as panels of the micro-kernel's rows: [panel][k][row]."""
-        f, height, leading = self.f, self.plan.rows, self.size[Size.LDA]
+        f, height = self.f, self.plan.rows
         pack = self._copy(height) if self.product.transpose_a else self._transpose()
-        row_step = 1 if self.product.transpose_a else leading
-        with loop(f, 0, rows, height, hint="pa") as row:
-            source = f.at(self.memory, block, f.mul(row, row_step))
-            packed = f.at(self.element, self.packed_a, f.mul(row, depth))
+        with (
+            self._steps(depth, self.product.transpose_a) as (k, steps),
+            loop(f, 0, rows, height, hint="pa") as row,
+        ):
             there = f.minimum(height, f.sub(rows, row))
-            arguments = f"ptr {source}, i64 {leading}, i64 {there}, ptr {packed}, i64 {height}, i64 {depth}"
-            f.do(f"call void @{pack}({arguments})")
+            packed = f.at(self.element, self.packed_a, f.add(f.mul(row, depth), f.mul(k, height)))
+            source = self._within(block, Size.LDA, row, k, self.product.transpose_a)
+            self._pack(pack, source, Size.LDA, there, packed, height, steps)
 
     def _pack_b(self, block: str, columns: str, depth: str) -> None:
         """B's block as panels of vectors: [panel][k][column]."""
-        f, leading = self.f, self.size[Size.LDB]
+        f = self.f
         pack = self._transpose() if self.product.transpose_b else self._copy(self.plan.lanes)
-        column_step = leading if self.product.transpose_b else 1
         count, panels = self._panels(columns)
-        with loop(f, 0, panels, hint="pb") as panel:
+        with (
+            self._steps(depth, not self.product.transpose_b) as (k, steps),
+            loop(f, 0, panels, hint="pb") as panel,
+        ):
             start, width, _ = self._panel(panel, panels, count)
-            source = f.at(self.memory, block, f.mul(start, column_step))
-            packed = f.at(self.element, self.packed_b, f.mul(start, depth))
             there = f.minimum(width, f.sub(columns, start))
-            arguments = f"ptr {source}, i64 {leading}, i64 {there}, ptr {packed}, i64 {width}, i64 {depth}"
-            f.do(f"call void @{pack}({arguments})")
+            packed = f.at(self.element, self.packed_b, f.add(f.mul(start, depth), f.mul(k, width)))
+            source = self._within(block, Size.LDB, start, k, not self.product.transpose_b)
+            self._pack(pack, source, Size.LDB, there, packed, width, steps)
+
+    @contextmanager
+    def _steps(self, depth: str, along_line: bool) -> Generator[tuple[str, str]]:
+        """The loop over runs of steps along K: where one begins, and how many steps it has.
+
+        Lines that lie side by side are read a few steps at a time: so all panels read from the same few pages.
+        """
+        f = self.f
+        step = str(_PACK_STEPS) if along_line else depth
+        with loop(f, 0, depth, step, hint="step") as k:
+            yield k, f.minimum(step, f.sub(depth, k))
+
+    def _within(self, block: str, leading: Size, line: str, k: str, along_line: bool) -> str:
+        f = self.f
+        far, near = (k, line) if along_line else (line, k)
+        return f.at(self.memory, block, f.add(f.mul(far, self.size[leading]), near))
+
+    def _pack(
+        self, pack: str, source: str, leading: Size, there: str, packed: str, width: str | int, steps: str
+    ) -> None:
+        leading_size = self.size[leading]
+        arguments = f"ptr {source}, i64 {leading_size}, i64 {there}, ptr {packed}, i64 {width}, i64 {steps}"
+        self.f.do(f"call void @{pack}({arguments})")
 
     def _copy(self, unit: int) -> str:
         """The function that packs lines which lie as they shall, `unit` elements at a time."""
         f = ir.Function(f"copy{unit}", _PACK, attributes=_ATTRIBUTES, linkage="internal")
-        with loop(f, 0, "%depth", hint="k") as k:
-            line = f.at(self.memory, "%source", f.mul(k, "%leading"))
-            packed = f.at(self.element, "%packed", f.mul(k, "%width"))
-
-            def run(column: str, run: Segment) -> None:
-                value = run.load(f, self.product.dtype, f.at(self.memory, line, column))
-                run.store(f, self.product.accumulated, value, f.at(self.element, packed, column))
-
-            cover(f, "%there", unit, run)
+        full = f.value(f"icmp eq i64 %there, {unit}")
+        with f.either(full) as branches:
+            with loop(f, 0, "%depth", hint="k") as k:
+                self._copy_run(f, k, "0", Segment(unit))
+            branches.otherwise()
+            with loop(f, 0, "%depth", hint="k") as k:
+                cover(f, "%there", unit, functools.partial(self._copy_run, f, k))
         return self._helper(f)
+
+    def _copy_run(self, f: ir.Function, k: str, line: str, run: Segment) -> None:
+        source = f.at(self.memory, "%source", f.add(f.mul(k, "%leading"), line))
+        packed = f.at(self.element, "%packed", f.add(f.mul(k, "%width"), line))
+        run.store(f, self.product.accumulated, run.load(f, self.product.dtype, source), packed)
 
     def _transpose(self) -> str:
         """The function that packs lines which lie across, square by square; one that is not there repeats the last."""

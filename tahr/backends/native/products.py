@@ -143,10 +143,18 @@ class Size(enum.IntEnum):
     K_BLOCKS = 19
     PACKS_A = 20  # 1 where the block is packed, 0 where the micro-kernel reads the matrix itself
     PACKS_B = 21
+    INNER_BLOCKS = 22  # how many tiles follow each other in a row (or column) of tiles
+    BY_COLUMNS = 23  # 1 where tiles follow each other down a column of tiles, 0 where along a row
 
 
 def table(
-    problem: Problem, rows: int, columns: int, depth: int, packs_a: bool = False, packs_b: bool = False
+    problem: Problem,
+    rows: int,
+    columns: int,
+    depth: int,
+    packs_a: bool = False,
+    packs_b: bool = False,
+    by_columns: bool = False,
 ) -> list[int]:
     """The table of sizes for tiles of so many rows and columns."""
     outer, inner = [Batch(1, 0, 0, 0)] * (2 - len(problem.batches)) + list(problem.batches)
@@ -162,6 +170,7 @@ def table(
         Size.ROW_BLOCKS: row_blocks, Size.COLUMN_BLOCKS: column_blocks,
         Size.K_BLOCKS: max(1, blocks(problem.k, depth)),
         Size.PACKS_A: int(packs_a), Size.PACKS_B: int(packs_b),
+        Size.INNER_BLOCKS: row_blocks if by_columns else column_blocks, Size.BY_COLUMNS: int(by_columns),
     }  # fmt: skip
     return [places[place] for place in Size]
 
@@ -231,16 +240,16 @@ class Emitter:
     def tiles(self) -> Generator[Tile]:
         """The loop over the tiles of a call."""
         f, size = self.f, self.size
+
+        def split(index: str, count: str) -> tuple[str, str]:
+            return f.div(index, count), f.rem(index, count)
+
+        by_columns = f.value(f"icmp ne i64 {size[Size.BY_COLUMNS]}, 0")
         with loop(f, "%begin", "%end", hint="tile") as tile:
-            row_of_tiles, column_block = (
-                f.div(tile, size[Size.COLUMN_BLOCKS]),
-                f.rem(tile, size[Size.COLUMN_BLOCKS]),
-            )
-            batch, row_block = (
-                f.div(row_of_tiles, size[Size.ROW_BLOCKS]),
-                f.rem(row_of_tiles, size[Size.ROW_BLOCKS]),
-            )
-            outer, inner = f.div(batch, size[Size.BATCH]), f.rem(batch, size[Size.BATCH])
+            batch, within = split(tile, f.mul(size[Size.ROW_BLOCKS], size[Size.COLUMN_BLOCKS]))
+            y, x = split(within, size[Size.INNER_BLOCKS])
+            row_block, column_block = either(f, by_columns, x, y), either(f, by_columns, y, x)
+            outer, inner = split(batch, size[Size.BATCH])
             i, j = f.mul(row_block, size[Size.MC]), f.mul(column_block, size[Size.NC])
             a, b, c = (
                 f.add(f.mul(outer, size[place]), f.mul(inner, size[place + 3]))
@@ -254,7 +263,7 @@ class Emitter:
                 a,
                 b,
                 c,
-                row_of_tiles,
+                f.add(f.mul(batch, size[Size.ROW_BLOCKS]), row_block),
                 f.add(f.mul(batch, size[Size.COLUMN_BLOCKS]), column_block),
             )
 
