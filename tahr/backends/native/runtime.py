@@ -40,6 +40,7 @@ STEP = np.dtype(
         ("sizes", np.uint64),  # address of the kernel's sizes
         ("tiles", np.int64),
         ("work", np.int64),  # about how many nanoseconds it takes one thread; decides how many share it
+        ("samples", np.int64),  # how often that was measured
         ("scratch", np.int64),  # bytes that each thread needs
         ("chunk", np.int64),  # tiles that a thread takes at a time; 0: as the runtime sees fit
     ]
@@ -84,8 +85,9 @@ SHARE_ABOVE = 1500
 # Waking a sleeping thread takes its waker 10 us: it is done for a step of more work than this, and in a run whose
 # steps were worth sharing for so long.
 WAKE_ABOVE = 20_000
-# The estimate of a step about which nothing is known: large.
-UNKNOWN_WORK = 1 << 40
+# How much work a step is: an eighth of its tiles is timed in so many runs, of which the fastest counts.
+SAMPLES = 4
+SAMPLED_PART = 8
 # Each thread draws about so many times from a step's tiles: less is uneven, more costs atomic additions.
 DRAWS = 4
 
@@ -152,6 +154,7 @@ def text(target: Target) -> str:
         functions += [
             _now(system),
             _draw(),
+            _measure(),
             _share(system),
             _start(system),
             _worker(system),
@@ -261,7 +264,7 @@ def _draw() -> str:
 
 
 def _share(system: _System) -> str:
-    """Runs a step on up to `threads` threads: this one, and those of the pool that come in time.
+    """Runs a step from tile `first` on on up to `threads` threads: this one, and those of the pool that come in time.
 
     `since` leads to the time when this function was first called in the run, or 0.
     """
@@ -269,6 +272,7 @@ def _share(system: _System) -> str:
         (ir.POINTER, "pool"),
         (ir.I64, "threads"),
         *_CALL,
+        (ir.I64, "first"),
         (ir.I64, "asked"),
         (ir.I64, "need"),
         (ir.POINTER, "scratch"),
@@ -282,11 +286,11 @@ def _share(system: _System) -> str:
     other = _atomic(f, "xchg", "%pool", BUSY, 1, "acquire")
     _branch(f, f.value(f"icmp ne i64 {other}, 0"), alone, ours)
     f.open(alone)
-    f.do("call void %kernel(ptr %buffers, ptr %sizes, i64 0, i64 %tiles, ptr %scratch)")
+    f.do("call void %kernel(ptr %buffers, ptr %sizes, i64 %first, i64 %tiles, ptr %scratch)")
     f.do("ret void")
 
     f.open(ours)
-    helpers = f.sub(f.minimum("%threads", "%tiles"), 1)
+    helpers = f.sub(f.minimum("%threads", f.sub("%tiles", "%first")), 1)
     started = _get(f, ir.I64, "%pool", STARTED)
     wanted = f.minimum(helpers, _get(f, ir.I64, "%pool", MOST))
     _branch(f, f.value(f"icmp slt i64 {started}, {wanted}"), start, ready)
@@ -304,7 +308,7 @@ def _share(system: _System) -> str:
     _put(f, ir.I64, chunk, "%pool", JOB_CHUNK)
     _put(f, ir.I64, "%need", "%pool", JOB_SCRATCH)
     _atomic_put(f, helpers, "%pool", JOB_HELPERS, "monotonic")
-    _atomic_put(f, 0, "%pool", NEXT, "monotonic")
+    _atomic_put(f, "%first", "%pool", NEXT, "monotonic")
     # Open the job, then look for sleepers; they announce themselves, then look for jobs. In this order on both
     # sides, and sequentially consistent, no job is missed by everyone.
     last = _atomic_get(f, "%pool", STATE, "monotonic")
@@ -352,6 +356,22 @@ def _share(system: _System) -> str:
     f.jump(wait)
     f.open(done)
     _atomic_put(f, 0, "%pool", BUSY)
+    return f.finish()
+
+
+def _measure() -> str:
+    """Computes a step's first tiles and notes what that says of the step's work."""
+    arguments = [(ir.POINTER, "record"), *_CALL, (ir.I64, "sample"), (ir.POINTER, "scratch")]
+    f = ir.Function("measure", arguments, attributes="noinline", linkage="internal")
+    begun = f.value("call i64 @now()")
+    f.do("call void %kernel(ptr %buffers, ptr %sizes, i64 0, i64 %sample, ptr %scratch)")
+    work = f.div(f.mul(f.sub(f.value("call i64 @now()"), begun), "%tiles"), "%sample")
+    samples = _get(f, ir.I64, "%record", _offset(STEP, "samples"))
+    fastest = f.minimum(work, _get(f, ir.I64, "%record", _offset(STEP, "work")))
+    is_first = f.value(f"icmp eq i64 {samples}, 0")
+    known = f.value(f"select i1 {is_first}, i64 {work}, i64 {fastest}")
+    _put(f, ir.I64, known, "%record", _offset(STEP, "work"))
+    _put(f, ir.I64, f.add(samples, 1), "%record", _offset(STEP, "samples"))
     return f.finish()
 
 
@@ -571,21 +591,32 @@ def _run_steps(system: _System) -> str:
             field("sizes", ir.POINTER),
             field("tiles", ir.I64),
         )
-        alone = f"call void {function}(ptr {gathered}, ptr {sizes}, i64 0, i64 {tiles}, ptr {scratch})"
+        rest = f"{function}, ptr {gathered}, ptr {sizes}, i64 {tiles}"
+        first = f.variable(ir.I64, hint="first")
+        f.store(ir.I64, "0", first)
         if system.threads:
+            shareable = f.value(f"icmp sgt i64 {f.minimum(tiles, limit)}, 1")
+            unknown = f.value(f"icmp slt i64 {field('samples', ir.I64)}, {SAMPLES}")
+            with f.when(f.value(f"and i1 {shareable}, {unknown}")):
+                sample = f.maximum(f.div(tiles, SAMPLED_PART), 1)
+                f.do(f"call void @measure(ptr {record}, ptr {rest}, i64 {sample}, ptr {scratch})")
+                f.store(ir.I64, sample, first)
             work = field("work", ir.I64)
             threads = f.minimum(limit, f.div(work, SHARE_ABOVE))
-            several = f.value(f"icmp sgt i64 {f.minimum(tiles, threads)}, 1")
-            with f.either(several) as branches:
+            left = f.sub(tiles, f.load(ir.I64, first))
+            with f.either(f.value(f"icmp sgt i64 {f.minimum(left, threads)}, 1")) as branches:
                 f.do(
-                    f"call void @share(ptr %pool, i64 {threads}, ptr {function}, ptr {gathered}, ptr {sizes}, "
-                    f"i64 {tiles}, i64 {field('chunk', ir.I64)}, i64 {field('scratch', ir.I64)}, ptr {scratch}, "
+                    f"call void @share(ptr %pool, i64 {threads}, ptr {rest}, i64 {f.load(ir.I64, first)}, "
+                    f"i64 {field('chunk', ir.I64)}, i64 {field('scratch', ir.I64)}, ptr {scratch}, "
                     f"i64 {work}, ptr {since})"
                 )
                 branches.otherwise()
-                f.do(alone)
+                f.do(
+                    f"call void {function}(ptr {gathered}, ptr {sizes}, i64 {f.load(ir.I64, first)}, i64 {tiles}, "
+                    f"ptr {scratch})"
+                )
         else:
-            f.do(alone)
+            f.do(f"call void {function}(ptr {gathered}, ptr {sizes}, i64 0, i64 {tiles}, ptr {scratch})")
         failed, following = f.label("failed"), f.label("following")
         code = status_field("code", ir.I64)
         _branch(f, f.value(f"icmp eq i64 {code}, {OK}"), following, failed)
@@ -674,7 +705,7 @@ class Step:
         buffers: which buffers of the run's table it is given; 0 is the status block.
         sizes: its sizes.
         tiles: how many tiles it has.
-        work: about how many nanoseconds one thread takes for it.
+        work: about how many nanoseconds one thread takes for it; None: the runtime finds out.
         chunk: how many tiles a thread takes at a time; 0 leaves it to the runtime.
     """
 
@@ -682,7 +713,7 @@ class Step:
     buffers: Sequence[int]
     sizes: Sequence[int]
     tiles: int
-    work: int = UNKNOWN_WORK
+    work: int | None = None
     chunk: int = 0
 
 
@@ -690,7 +721,7 @@ class Steps:
     """Steps in the form that native code reads.
 
     Attributes:
-        records: the array of `STEP`; `tiles`, `work` and `chunk` may be changed between runs.
+        records: the array of `STEP`; `tiles`, `work`, `samples` and `chunk` may be changed between runs.
         sizes: for each step a view of its sizes, which may be changed between runs.
         scratch: how many bytes of scratch a frame needs.
         widest: the largest number of buffers of a step.
@@ -710,7 +741,9 @@ class Steps:
             record["indices"] = self._indices.ctypes.data + 4 * first_index
             record["buffers"] = len(step.buffers)
             record["sizes"] = all_sizes.ctypes.data + 8 * first_size
-            record["tiles"], record["work"], record["chunk"] = step.tiles, step.work, step.chunk
+            record["tiles"], record["chunk"] = step.tiles, step.chunk
+            if step.work is not None:
+                record["work"], record["samples"] = step.work, SAMPLES
             record["scratch"] = step.kernel.scratch
             self.sizes.append(all_sizes[first_size : first_size + len(step.sizes)])
             first_index += len(step.buffers)

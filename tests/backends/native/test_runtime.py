@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,14 @@ from tests.backends.native import kernels
 pytest.importorskip("llvmlite")
 
 ROOT = Path(__file__).parents[3]
+# So much work that a step is shared; nanoseconds.
+MUCH = 1 << 40
 pooled = pytest.mark.skipif(os.name != "posix", reason="the pool needs POSIX threads")
 
 
 def run(steps: list[Step], buffers: list[np.ndarray], threads: int = 0) -> Frame:
-    """Runs steps on buffers, which are numbers 1 and up of the table."""
-    table = Steps(steps)
+    """Runs steps, shared unless they say how much work they are, on buffers, numbers 1 and up of the table."""
+    table = Steps([replace(step, work=MUCH if step.work is None else step.work) for step in steps])
     frame = Frame(len(buffers) + 1, table.scratch, table.widest)
     frame.buffers[1:] = [buffer.ctypes.data for buffer in buffers]
     frame.status["threads"] = threads
@@ -102,6 +105,38 @@ def test_threads_take_part() -> None:
 def test_small_steps_are_not_shared() -> None:
     quick = Step(kernels.thread_of_tile(), [1], [], 24, work=100)
     assert threads_of(quick, 4) == {threading.get_ident()}
+
+
+@pooled
+def test_the_runtime_finds_out_how_much_work_a_step_is() -> None:
+    slow = Step(kernels.thread_of_tile(pause_microseconds=300), [1], [], 24)
+    quick = Step(kernels.thread_of_tile(), [1], [], 2)
+    steps = Steps([slow, quick])
+    threads = np.zeros(24, np.int64)
+    frame = Frame(2, steps.scratch, steps.widest)
+    frame.buffers[1] = threads.ctypes.data
+    frame.status["threads"] = 2
+    for _ in range(10):
+        runtime.runtime().run(steps, frame)
+    much, little = steps.records["work"].tolist()
+    assert much >= 24 * 300_000
+    assert 0 <= little < 24 * 300_000
+    assert steps.records["samples"].tolist() == [runtime.SAMPLES] * 2
+    run([replace(slow, work=much)], [threads], 2)
+    run([replace(quick, work=0)], [threads], 2)
+    assert (threads[:2] == threading.get_ident()).all()
+
+
+@pytest.mark.parametrize("tiles", [1, 2, 3, 50])
+def test_measuring_computes_each_tile_once(tiles: int) -> None:
+    count = np.zeros(1, np.int64)
+    steps = Steps([Step(kernels.fail_at(), [0, 1], [-1, 0], tiles)] * 2)
+    frame = Frame(2, steps.scratch, steps.widest)
+    frame.buffers[1] = count.ctypes.data
+    frame.status["threads"] = 2
+    for i in range(8):
+        assert runtime.runtime().run(steps, frame) == 0
+        assert count[0] == 2 * tiles * (i + 1)
 
 
 @pooled
@@ -258,7 +293,7 @@ def python(program: str, timeout: float = 60) -> subprocess.CompletedProcess[str
         "from tahr.backends.native.runtime import Frame, Step, Steps\n"
         "from tests.backends.native import kernels\n"
         "def work(threads, tile=100, rounds=50):\n"
-        "    steps = Steps([Step(kernels.scale(2.0), [1, 2], [tile], 40, chunk=1)])\n"
+        "    steps = Steps([Step(kernels.scale(2.0), [1, 2], [tile], 40, chunk=1, work=10**9)])\n"
         "    source = np.arange(40 * tile, dtype=np.float32)\n"
         "    for _ in range(rounds):\n"
         "        target = np.zeros_like(source)\n"
@@ -359,7 +394,7 @@ def test_where_the_system_refuses_threads_and_memory() -> None:
         "work(3)\n"
         "floats = 8 << 20\n"
         "tiles = 4\n"
-        "steps = Steps([Step(kernels.through_scratch(floats), [1, 2, 3], [], tiles)])\n"
+        "steps = Steps([Step(kernels.through_scratch(floats), [1, 2, 3], [], tiles, work=10**9)])\n"
         "source = np.ones(tiles * floats, np.float32)\n"
         "target, addresses = np.zeros_like(source), np.zeros(tiles, np.uint64)\n"
         "frame = Frame(4, steps.scratch, steps.widest)\n"
