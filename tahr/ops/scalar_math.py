@@ -34,7 +34,6 @@ class _Format:
         exp_min, exp_max: where exp leaves the normal numbers.
         exp: (exp(r) - 1 - r) / r^2 on [-ln(2) / 2, ln(2) / 2].
         expm1_min: below, exp(x) - 1 is -1.
-        tanh: (tanh(x) - x) / x^3 in x^2 on [0, 9/16].
         tanh_max: from there on, tanh(x) is 1.
     """
 
@@ -49,7 +48,6 @@ class _Format:
     exp_max: float
     exp: tuple[float, ...]
     expm1_min: float
-    tanh: tuple[float, ...]
     tanh_max: float
 
     @property
@@ -72,8 +70,6 @@ _F32 = _Format(
     # error 2^-26
     exp=(0.500000006, 0.16666545, 0.0416662892, 0.00836640733, 0.00139460978),
     expm1_min=-18.0,
-    # error 2^-29
-    tanh=(-0.333333199, 0.133326132, -0.0538515158, 0.0210573553, -0.006241712),
     tanh_max=9.5,
 )
 _F64 = _Format(
@@ -93,12 +89,6 @@ _F64 = _Format(
         2.510875036596393e-08, 2.0924229354466577e-09,
     ),
     expm1_min=-38.0,
-    # error 2^-54
-    tanh=(
-        -0.3333333333333294, 0.13333333333222108, -0.05396825389086842, 0.021869486138612695,
-        -0.008863194840986879, 0.003591710989471276, -0.001453129483091923, 0.0005787730978408888,
-        -0.00020956829993545325, 5.0434459161251845e-05,
-    ),
     tanh_max=20.0,
 )  # fmt: skip
 
@@ -158,8 +148,8 @@ _SINH = (
 )  # fmt: skip
 _SINH_SHORT = (0.16666666520790718, 0.008333348927911077, 0.00019836327155380986, 2.816174826409542e-06)
 
-# erf(x) / x in x^2 on [0, 7/8], and -log(erfc(x)) in x on [7/8, 4]; errors in erf 2^-27 and 2^-29
-_ERF_SMALL = (1.12837916, -0.376125572, 0.112825243, -0.0267939596, 0.00503587963, -0.000622246317)
+# erf(x) / x - 1 in x^2 on [0, 7/8], and -log(erfc(x)) in x on [7/8, 4]; errors in erf 2^-27 and 2^-29
+_ERF_SMALL = (0.12837916, -0.376125572, 0.112825243, -0.0267939596, 0.00503587963, -0.000622246317)
 _ERF_LARGE = (
     0.000133745083,
     1.12793529,
@@ -241,17 +231,28 @@ def _expm1_reduced(r: Scalar) -> Scalar:
     return muladd(r * r, _polynomial(r, _format(r).exp), r)
 
 
-def _exp(x: Scalar, extra: Scalar | None = None, halved: bool = False) -> Scalar:
-    """exp(x); or exp(x + extra) for a very small extra; or half of it."""
+def _exp(x: Scalar, halved: bool = False) -> Scalar:
+    """exp(x), or half of it."""
+    form = _format(x)
+    result = _exp_within(x, halved=halved)
+    limit = form.exp_max + (math.log(2) if halved else 0)
+    return select(x <= limit, result, x * math.inf)  # also NaN
+
+
+def _exp_of_negative(x: Scalar, extra: Scalar | None = None) -> Scalar:
+    """exp(x) for x <= 0, or exp(x + extra) for a very small extra."""
+    return select(x <= 0, _exp_within(x, extra), x)
+
+
+def _exp_within(x: Scalar, extra: Scalar | None = None, halved: bool = False) -> Scalar:
+    """exp(x + extra), or half of it, where that is not above the largest number; anything for NaN."""
     form = _format(x)
     r, n = _reduce_exp(x)
     mantissa = 1 + _expm1_reduced(r if extra is None else r + extra)
     bits = bitcast(mantissa, form.bits) + n
-    limit = form.exp_max
     if halved:
-        bits, limit = bits - (1 << form.fraction), limit + math.log(2)
-    result = select(x < form.exp_min, 0, bitcast(bits, form.dtype))
-    return select(x <= limit, result, x * math.inf)  # also NaN
+        bits = bits - (1 << form.fraction)
+    return select(x < form.exp_min, 0, bitcast(bits, form.dtype))
 
 
 @_of_floats
@@ -274,23 +275,28 @@ def expm1(x: Scalar) -> Scalar:
 
 @_of_floats
 def tanh(x: Scalar) -> Scalar:
-    """The hyperbolic tangent: 1 - 2 / (exp(2 |x|) + 1), and a polynomial where that cancels."""
+    """The hyperbolic tangent: t = u / (u + 2) with u = exp(2 |x|) - 1; for small x, more exactly, u / 2 (1 - t)."""
     form = _format(x)
     size = abs(x)
-    square = x * x
-    small = muladd(size * square, _polynomial(square, form.tanh), size)
-    clamped = select(size > form.tanh_max, form.tanh_max, size)
-    r, n = _reduce_exp(clamped + clamped)
-    scale = bitcast(n + form.one, form.dtype)
-    large = 1 - 2 / muladd(scale, _expm1_reduced(r), scale + 1)
-    return copysign(select(size < 0.5625, small, large), x)
+    size = select(size > form.tanh_max, form.tanh_max, size)
+    # As in `_reduce_exp`, for r / 2. One part of ln 2 is enough: where n is large, tanh is 1.
+    shifted = muladd(size, 2 / math.log(2), form.magic)
+    half = muladd(shifted - form.magic, -math.log(2) / 2, size)
+    coefficients = [c * 2 ** (k + 2) for k, c in enumerate(form.exp)]
+    reduced = muladd(half * half, _polynomial(half, coefficients), half + half)
+    scale = bitcast((bitcast(shifted, form.bits) << form.fraction) + form.one, form.dtype)
+    u = muladd(scale, reduced, scale - 1)
+    t = u / (u + 2)
+    return copysign(select(size < 0.375, muladd(-0.5 * u, t, 0.5 * u), t), x)
 
 
 @_of_floats
 def sigmoid(x: Scalar) -> Scalar:
-    """1 / (1 + exp(-x)), and exp(x) / (1 + exp(x)) for x < 0."""
-    small = _exp(-abs(x))
-    return select(x < 0, small, 1) / (1 + small)
+    """1 / (1 + exp(-x)): 1 - t and, for x < 0, e (1 - t) with e = exp(-|x|) and t = e / (1 + e)."""
+    small = _exp_of_negative(-abs(x))
+    t = small / (1 + small)
+    base = select(x < 0, small, 1)
+    return muladd(-base, t, base)
 
 
 @_in_float64
@@ -387,7 +393,7 @@ def log1p(x: Scalar) -> Scalar:
 @_of_floats
 def softplus(x: Scalar) -> Scalar:
     """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)), which never overflows."""
-    _, small = _log1p_of(_exp(-abs(x)))
+    _, small = _log1p_of(_exp_of_negative(-abs(x)))
     return scalar.maximum(x, 0) + small
 
 
@@ -396,7 +402,7 @@ def asinh(x: Scalar, *, short: bool) -> Scalar:
     """The inverse hyperbolic sine."""
     size = abs(x)
     square = size * size
-    large = size > 1e8
+    large = size > 1e18  # where log(1 + x) is log(x), and squares are not yet infinite
     value = select(large, size, size + square / (1 + sqrt(square + 1)))
     return copysign(_log1p(value) + select(large, constant(math.log(2), x.dtype), 0), x)
 
@@ -405,7 +411,7 @@ def asinh(x: Scalar, *, short: bool) -> Scalar:
 def acosh(x: Scalar, *, short: bool) -> Scalar:
     """The inverse hyperbolic cosine."""
     above = x - 1
-    large = x > 1e8
+    large = x > 1e18
     value = select(large, x, above + sqrt(above * (above + 2)))
     result = _log1p(value) + select(large, constant(math.log(2), x.dtype), 0)
     return select(x < 1, math.nan, result)
@@ -457,7 +463,9 @@ def _power(x: Scalar, y: Scalar, *, short: bool) -> Scalar:
         exponent = y * high
         extra = fma(y, high, -exponent) + y * low
     is_one = scalar.eq(size, 1)
-    result = _exp(select(is_one, y * 0, exponent), None if extra is None else select(is_one, 0, extra))
+    exponent = select(is_one, y * 0, exponent)
+    result = _exp_within(exponent, None if extra is None else select(is_one, 0, extra))
+    result = select(exponent <= _F64.exp_max, result, exponent * math.inf)
     whole = scalar.floor(y)
     half = 0.5 * y
     is_odd = scalar.eq(whole, y) & scalar.ne(scalar.floor(half), half)
@@ -661,7 +669,7 @@ def _erf_and_erfc(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
         (1 / math.sqrt(math.pi) - correction) / size,
     )
     # exp(-x^2) with what the rounding of x^2 lost.
-    return is_small, small, _exp(-square, -fma(size, size, -square)) * factor
+    return is_small, small, _exp_of_negative(-square, -fma(size, size, -square)) * factor
 
 
 @_of_floats
@@ -672,8 +680,8 @@ def erf(x: Scalar) -> Scalar:
         return select(is_small, small, copysign(1 - complement, x))
     size = abs(x)
     size = select(size > 4, 4, size)
-    small = x * _polynomial(x * x, _ERF_SMALL)
-    complement = _exp(-_polynomial(size, _ERF_LARGE))
+    small = muladd(x, _polynomial(x * x, _ERF_SMALL), x)
+    complement = _exp_of_negative(-_polynomial(size, _ERF_LARGE))
     return select(size < 0.875, small, copysign(1 - complement, x))
 
 

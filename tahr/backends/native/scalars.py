@@ -108,8 +108,8 @@ def _binary(of_floats: str, of_signed: str, of_unsigned: str | None = None) -> _
 
     def emit(f: ir.Function, node: Scalar, width: int | None, x: str, y: str) -> str:
         dtype = node.args[0].dtype
-        unsigned = of_unsigned or of_signed
-        name = of_floats if dtype.is_floating else unsigned if dtype.is_unsigned else of_signed
+        signed = not (dtype.is_unsigned or dtype.is_bool)
+        name = of_floats if dtype.is_floating else of_signed if signed else of_unsigned or of_signed
         return f.value(f"{name} {kind(dtype, width)} {x}, {y}")
 
     return emit

@@ -1,0 +1,179 @@
+"""Expressions as machine code: every primitive against its meaning in NumPy, for elements and for vectors."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from tahr.backends.native import ir, scalars
+from tahr.core import dtypes, scalar
+from tahr.core.dtypes import DType
+from tahr.core.scalar import Scalar, Unsupported, leaf
+from tests.backends.native.loop import Loop
+
+SUPPORTED = sorted(scalar.SUPPORTED, key=lambda dtype: dtype.name)
+FLOATS = (
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    2.5,
+    -2.5,
+    3.0,
+    255.7,
+    -128.9,
+    1e4,
+    65519.0,
+    65520.0,
+    1e-3,
+    math.inf,
+    -math.inf,
+)
+INTEGERS = (
+    0,
+    1,
+    2,
+    3,
+    7,
+    63,
+    100,
+    127,
+    128,
+    255,
+    -1,
+    -2,
+    -7,
+    -100,
+    -127,
+    -128,
+    2**31 - 1,
+    -(2**31),
+    2**63 - 1,
+)
+
+UNARY = ("neg", "absolute", "sqrt", "floor", "ceil", "trunc", "rint", "not_")
+BINARY = (
+    "add", "sub", "mul", "div", "quotient", "remainder", "minimum", "maximum", "copysign",
+    "lt", "le", "eq", "ne", "and_", "or_", "xor",
+)  # fmt: skip
+
+
+def values(dtype: DType) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        if dtype.is_floating:
+            return np.array([*FLOATS, math.nan]).astype(dtype.numpy)
+        return np.array([x if x < 2**63 else x - 2**64 for x in INTEGERS]).astype(dtype.numpy)
+
+
+@functools.cache
+def inputs(dtype: DType) -> list[np.ndarray]:
+    """All pairs of values, and a number of bits to shift by."""
+    pairs = list(itertools.product(values(dtype), values(dtype)))
+    x, y = (np.array(column, dtype.numpy) for column in zip(*pairs))
+    width = 8 * dtype.size
+    counts = np.arange(x.size) % width
+    return [x, y, counts.astype(dtype.numpy)]
+
+
+def expressions(dtype: DType) -> dict[str, Scalar]:
+    """What can be said of elements of a dtype, by primitive."""
+    x, y, count = (leaf(i, dtype) for i in range(3))
+    made = {name: lambda name=name: getattr(scalar, name)(x) for name in UNARY}
+    made |= {name: lambda name=name: getattr(scalar, name)(x, y) for name in BINARY}
+    made |= {
+        name: lambda name=name: getattr(scalar, name)(x, count) for name in ("shift_left", "shift_right")
+    }
+    made |= {name: lambda name=name: getattr(scalar, name)(x, y, x) for name in ("fma", "muladd")}
+    made["select"] = lambda: scalar.select(scalar.eq(x, y), x, scalar.constant(1, dtype))
+    made["maximum with a constant"] = lambda: scalar.maximum(x, 1)
+    made["minimum of a constant"] = lambda: scalar.minimum(1, x)
+    for divisor in (2, -1, 3):
+        made[f"quotient by {divisor}"] = lambda divisor=divisor: scalar.quotient(x, divisor)
+        made[f"remainder by {divisor}"] = lambda divisor=divisor: scalar.remainder(x, divisor)
+    for target in SUPPORTED:
+        made[f"convert to {target.name}"] = lambda target=target: scalar.convert(x, target)
+        made[f"bits as {target.name}"] = lambda target=target: scalar.bitcast(x, target)
+    found: dict[str, Scalar] = {}
+    for name, make in made.items():
+        with contextlib.suppress(Unsupported):
+            found[name] = make()
+    return found
+
+
+def check(expression: Scalar, result: np.ndarray, expected: np.ndarray, exact: bool) -> None:
+    assert result.dtype == expected.dtype == expression.dtype.numpy
+    if not expression.dtype.is_floating:
+        np.testing.assert_array_equal(result, expected)
+        return
+    found, wanted = (
+        result.astype(np.float64),
+        expected.astype(np.float64),
+    )  # NumPy's tests know no NaN of bfloat16
+    tolerance = 0 if exact else 1e-2 if expression.dtype.size == 2 else 1e-6
+    np.testing.assert_allclose(found, wanted, rtol=tolerance)
+
+
+@pytest.mark.parametrize("width", [None, 4, 16])
+@pytest.mark.parametrize("dtype", SUPPORTED, ids=lambda dtype: dtype.name)
+def test_primitives_mean_what_numpy_says(dtype: DType, width: int | None):
+    made, arrays = expressions(dtype), inputs(dtype)
+    results = Loop(list(made.values()), [dtype] * 3, width)(*arrays)
+    for (name, expression), result in zip(made.items(), results):
+        where = np.ones(arrays[0].shape, bool)
+        if name.startswith("bits"):  # the bits of NaN are nobody's promise
+            where = ~np.isnan(arrays[0].astype(np.float64))
+        if dtype.is_floating and name == "convert to uint64":  # out of range: depends on the processor
+            where = (arrays[0].astype(np.float64) >= 0) & np.isfinite(arrays[0].astype(np.float64))
+        (expected,) = scalar.evaluate([expression], arrays)
+        # muladd may round twice.
+        check(expression, result[where], expected[where], exact=name not in ("fma", "muladd"))
+
+
+def test_every_primitive_is_tested():
+    ops = {
+        node.op for dtype in SUPPORTED for e in expressions(dtype).values() for node in scalar.ordered([e])
+    }
+    assert ops >= set(scalar.MEANING) | {"convert", "bitcast"}
+
+
+def test_doubles_are_rounded_once_to_halves():
+    # Just above the middle of two halves: rounding to float32 first would lose it.
+    for dtype, last in ((dtypes.float16, 2.0**-10), (dtypes.bfloat16, 2.0**-7)):
+        x = np.array([1 + last / 2 + 2.0**-40, 1 + last / 2, -1 - last / 2 - 2.0**-40, 1e300, 0.0])
+        (result,) = Loop([scalar.convert(leaf(0, dtypes.float64), dtype)], [dtypes.float64])(x)
+        np.testing.assert_array_equal(result.astype(np.float64), [1 + last, 1, -1 - last, math.inf, 0])
+
+
+def test_halves_are_rounded_by_casts_and_stores_alone():
+    x = leaf(0, dtypes.float16)
+    rounded = scalar.convert(scalar.convert(x * x, dtypes.float32), dtypes.float16) / x
+    results = Loop([x * x / x, rounded], [dtypes.float16])(np.array([1000.0], np.float16))
+    np.testing.assert_array_equal(np.concatenate(results), [1000.0, math.inf])
+
+
+def test_common_expressions_are_computed_once():
+    f = ir.Function("f", ())
+    x = leaf(0, dtypes.float32)
+    names = scalars.lower(f, [x * x + 1, x * x - 1, x], ["%x"])
+    text = f.finish()
+    assert text.count("fmul") == 1
+    assert names[2] == "%x"
+
+
+def test_what_is_known_is_not_computed_again():
+    f = ir.Function("f", ())
+    x = leaf(0, dtypes.float32)
+    scalars.lower(f, [x * x + 1], {0: "%x"}, known={x * x: "%square"})
+    assert "fmul" not in f.finish()
+
+
+def test_vectors_have_splatted_constants():
+    f = ir.Function("f", ())
+    scalars.lower(f, [leaf(0, dtypes.float32) + 1], ["%x"], width=4)
+    assert f.finish().count("float 0x3FF0000000000000") == 4

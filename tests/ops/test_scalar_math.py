@@ -1,0 +1,223 @@
+"""How exact the transcendental functions of the scalar language are, as machine code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from decimal import Decimal, localcontext
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tahr.core import dtypes, scalar
+from tahr.core.dtypes import DType
+from tahr.ops import scalar_math
+from tests.backends.native.loop import Loop
+
+Array = np.ndarray[Any, Any]
+Wide = np.longdouble
+# Where a long double is a double, the oracle's own errors count too.
+SLACK = 0.0 if np.finfo(Wide).eps < 1e-18 else 1.5
+
+COUNT = 20_000
+
+
+def sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))
+
+
+def softplus(x: Array) -> Array:
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+# name: oracle, range in float32 and in float64 (of normal results), most units in the last place in each.
+EXACTNESS: dict[
+    str, tuple[Callable[[Array], Array], tuple[float, float], tuple[float, float], float, float]
+] = {
+    "exp": (np.exp, (-87.3, 88.7), (-708.3, 709.7), 1.1, 1.1),
+    "expm1": (np.expm1, (-90, 88.7), (-750, 709.7), 1.6, 1.8),
+    "log": (np.log, (0, 1e4), (0, 1e4), 0.9, 1.0),
+    "log1p": (np.log1p, (-0.9999, 1e4), (-0.9999, 1e4), 1.5, 1.6),
+    "tanh": (np.tanh, (-10, 10), (-22, 22), 2.0, 2.1),
+    "sigmoid": (sigmoid, (-87, 90), (-708, 700), 1.8, 1.8),
+    "softplus": (softplus, (-87, 90), (-700, 700), 1.8, 1.8),
+    "sin": (np.sin, (-1e5, 1e5), (-1e5, 1e5), 0.6, 1.7),
+    "cos": (np.cos, (-1e5, 1e5), (-1e5, 1e5), 0.6, 1.7),
+    "tan": (np.tan, (-1e5, 1e5), (-1e5, 1e5), 0.6, 3.5),
+    "asin": (np.arcsin, (-1, 1), (-1, 1), 0.7, 2.6),
+    "acos": (np.arccos, (-1, 1), (-1, 1), 0.7, 1.6),
+    "atan": (np.arctan, (-10, 10), (-10, 10), 0.6, 2.6),
+    "sinh": (np.sinh, (-89, 89), (-709, 709), 0.6, 1.8),
+    "cosh": (np.cosh, (-89, 89), (-709, 709), 0.6, 1.6),
+    "asinh": (np.arcsinh, (-100, 100), (-100, 100), 0.6, 1.8),
+    "acosh": (np.arccosh, (1, 100), (1, 100), 0.6, 2.3),
+    "atanh": (np.arctanh, (-1, 1), (-1, 1), 0.6, 2.3),
+}
+
+EDGES = (
+    0.0, -0.0, math.nan, math.inf, -math.inf, 1e-30, -1e-30, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 89.0, -89.0, 104.0,
+    -104.0, 711.0, -711.0, -745.0, 1e10, -1e10, 3e38, -3e38,
+)  # fmt: skip
+
+
+def compiled(name: str, dtype: DType, *arrays: Array) -> Array:
+    leaves = [scalar.leaf(i, dtype) for i in range(len(arrays))]
+    return Loop([getattr(scalar_math, name)(*leaves)], [dtype] * len(arrays))(*arrays)[0]
+
+
+def sample(low: float, high: float) -> Array:
+    """Numbers spread evenly over an interval and, near zero, over magnitudes."""
+    random = np.random.default_rng(0)
+    size = max(abs(low), abs(high))
+    small = np.exp(random.uniform(math.log(1e-30), math.log(size), COUNT // 2)) * random.choice(
+        [-1, 1], COUNT // 2
+    )
+    return np.concatenate([random.uniform(low, high, COUNT // 2), small.clip(low, high)])
+
+
+def errors(result: Array, exact: Array) -> Array:
+    """Errors in units in the last place of normal finite results."""
+    rounded = exact.astype(result.dtype)
+    normal = np.isfinite(rounded) & (np.abs(rounded) >= np.finfo(result.dtype).tiny)
+    assert np.isfinite(result[normal]).all()
+    unit = np.spacing(np.abs(rounded[normal])).astype(Wide)
+    return np.abs((result[normal].astype(Wide) - exact[normal]) / unit).astype(np.float64)
+
+
+@pytest.mark.parametrize("dtype", [dtypes.float32, dtypes.float64], ids=lambda dtype: dtype.name)
+@pytest.mark.parametrize("name", EXACTNESS)
+def test_exactness(name: str, dtype: DType):
+    oracle, narrow, wide, narrow_bound, wide_bound = EXACTNESS[name]
+    is_narrow = dtype is dtypes.float32
+    x = sample(*(narrow if is_narrow else wide)).astype(dtype.numpy)
+    with np.errstate(all="ignore"):
+        x = x[np.isfinite(oracle(x.astype(Wide)))]
+        error = errors(compiled(name, dtype, x), oracle(x.astype(Wide)))
+    assert error.max() <= (narrow_bound if is_narrow else wide_bound + SLACK)
+
+
+@pytest.mark.parametrize("dtype", [dtypes.float32, dtypes.float64], ids=lambda dtype: dtype.name)
+@pytest.mark.parametrize("name", EXACTNESS)
+def test_ends_of_the_range(name: str, dtype: DType):
+    with np.errstate(all="ignore"):
+        x = np.array(EDGES).astype(dtype.numpy)
+        if name in ("sin", "cos", "tan"):
+            x = x[~(np.abs(x) > 2.0**45)]
+        expected = EXACTNESS[name][0](x.astype(Wide)).astype(dtype.numpy)
+    result = compiled(name, dtype, x)
+    tiny = np.finfo(dtype.numpy).tiny
+    expected = np.where(np.abs(expected) < tiny, np.copysign(0.0, expected), expected)
+    result = np.where(np.abs(result) < tiny, np.copysign(0.0, result), result)
+    np.testing.assert_allclose(result, expected, rtol=4 * np.finfo(dtype.numpy).eps)
+    if name not in ("cos", "log"):  # the log of numbers that are not normal is -inf
+        keeps_sign = (expected == 0) | (x == 0) & ~np.isnan(expected)
+        np.testing.assert_array_equal(np.signbit(result[keeps_sign]), np.signbit(expected[keeps_sign]))
+
+
+@pytest.mark.parametrize("name", ["sin", "cos", "tan"])
+def test_large_angles(name: str):
+    x = np.exp(np.random.default_rng(0).uniform(math.log(1e3), math.log(2.0**45), COUNT))
+    multiples = np.arange(1, 2000) * (math.pi / 2)  # the doubles next to zeros and poles
+    oracle = EXACTNESS[name][0]
+    for angles, bound in ((x, 3.5), (multiples, 3.5)):
+        assert (
+            errors(compiled(name, dtypes.float64, angles), oracle(angles.astype(Wide))).max() <= bound + SLACK
+        )
+        single = angles.astype(np.float32)
+        assert errors(compiled(name, dtypes.float32, single), oracle(single.astype(Wide))).max() <= 0.6
+    beyond = np.array([1e15, -1e15, 1e300])
+    assert np.isnan(compiled(name, dtypes.float64, beyond)).all()
+
+
+@pytest.mark.parametrize(("name", "oracle"), [("erf", math.erf), ("erfc", math.erfc)])
+def test_error_functions_of_float32(name: str, oracle: Callable[[float], float]):
+    x = sample(-6, 9).astype(np.float32)
+    exact = np.array([oracle(float(v)) for v in x])
+    assert errors(compiled(name, dtypes.float32, x), exact.astype(Wide)).max() <= 1.2
+
+
+PI = Decimal("3.14159265358979323846264338327950288419716939937510")
+
+
+def exact_erfc(x: float) -> Decimal:
+    """Taylor's series, or for large x the continued fraction DLMF 7.9.1."""
+    with localcontext() as context:
+        context.prec = 60
+        value = Decimal(x)
+        if x >= 3:
+            fraction = Decimal(0)
+            for k in range(400, 0, -1):
+                fraction = Decimal(k) / 2 / (value + fraction)
+            return (-value * value).exp() / PI.sqrt() / (value + fraction)
+        total, term, k = Decimal(0), value, 0
+        while abs(term) > Decimal("1e-50"):
+            total += term / (2 * k + 1)
+            k += 1
+            term = -term * value * value / k
+        return 1 - 2 / PI.sqrt() * total
+
+
+def relative(result: Array, exact: list[Decimal]) -> float:
+    return max(float(abs((Decimal(float(r)) - e) / e)) for r, e in zip(result, exact))
+
+
+def test_error_functions_of_float64():
+    random = np.random.default_rng(0)
+    x = np.concatenate(
+        [random.uniform(-6, 26, 40), random.uniform(0.4, 5, 40), random.uniform(0.46, 0.48, 10)]
+    )
+    complements = [exact_erfc(v) for v in x]
+    assert relative(compiled("erfc", dtypes.float64, x), complements) < 1e-15
+    assert relative(compiled("erf", dtypes.float64, x), [1 - c for c in complements]) < 1e-15
+
+
+def test_powers():
+    random = np.random.default_rng(0)
+    x = np.exp(random.uniform(-40, 40, COUNT)).astype(np.float32)
+    y = (random.uniform(-80, 80, COUNT) / np.log(x)).astype(np.float32)
+    exact = np.power(x.astype(Wide), y.astype(Wide))
+    assert errors(compiled("power", dtypes.float32, x, y), exact).max() <= 0.6
+    base = np.concatenate([np.exp(random.uniform(-50, 50, 60)), random.uniform(0.5, 2, 60)])
+    exponent = random.uniform(-690, 690, 120) / np.log(base)
+    with localcontext() as context:
+        context.prec = 60
+        powers = [(Decimal(float(b)) * Decimal(float(a)).ln()).exp() for a, b in zip(base, exponent)]
+    assert relative(compiled("power", dtypes.float64, base, exponent), powers) < 1e-15
+
+
+def test_powers_at_ends_of_the_range():
+    edges = np.array([0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 0.5, -0.5, math.inf, -math.inf, math.nan])
+    x, y = (a.ravel() for a in np.meshgrid(edges, edges))
+    with np.errstate(all="ignore"):
+        expected = np.power(x, y)
+    for dtype in (dtypes.float32, dtypes.float64):
+        result = compiled("power", dtype, x.astype(dtype.numpy), y.astype(dtype.numpy))
+        np.testing.assert_allclose(result, expected.astype(dtype.numpy), rtol=1e-6)
+        np.testing.assert_array_equal(np.signbit(result[expected == 0]), np.signbit(expected[expected == 0]))
+
+
+def test_angles_of_points():
+    edges = np.array([0.0, -0.0, math.inf, -math.inf, 1.0, -2.0, 1e-300, 1e300])
+    y, x = (a.ravel() for a in np.meshgrid(edges, edges))
+    np.testing.assert_allclose(compiled("atan2", dtypes.float64, y, x), np.arctan2(y, x), rtol=1e-15)
+    random = np.random.default_rng(0)
+    y, x = random.normal(size=COUNT), random.normal(size=COUNT)
+    exact = np.arctan2(y.astype(Wide), x.astype(Wide))
+    assert errors(compiled("atan2", dtypes.float64, y, x), exact).max() <= 2.6 + SLACK
+
+
+@pytest.mark.parametrize("name", [*EXACTNESS, "erf", "erfc"])
+def test_halves_are_computed_in_float32(name: str):
+    for dtype in (dtypes.float16, dtypes.bfloat16):
+        x = np.array([0.5, 1.0, 0.25, math.nan]).astype(dtype.numpy)
+        with np.errstate(all="ignore"):
+            expected = compiled(name, dtypes.float32, x.astype(np.float32)).astype(dtype.numpy)
+        np.testing.assert_array_equal(
+            compiled(name, dtype, x).astype(np.float32), expected.astype(np.float32)
+        )
+
+
+def test_integers_have_no_such_functions():
+    with pytest.raises(scalar.Unsupported):
+        scalar_math.exp(scalar.leaf(0, dtypes.int32))
