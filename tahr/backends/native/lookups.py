@@ -77,19 +77,31 @@ def lookup(rows: Rows, has_outer: bool) -> Kernel:
     source, indices, target, status = (kernel.buffer(f, i) for i in range(4))
     tile, total, places, length, height, *dims = kernel.sizes(f, 5 + rows.depth)
     count = length if rows.length is None else rows.length
+    kind = ir.MEMORY[rows.dtype]
     with f.loop("%begin", "%end", hint="tile") as number:
         start = f.mul(number, tile)
+        # The place of the row and the start of its part of the source are counted on: divisions are slow.
+        place = f.variable(ir.I64, f.rem(start, places) if has_outer else start, "place")
+        part = f.variable(ir.I64, f.mul(f.div(start, places), height) if has_outer else "0", "part")
         with f.loop(start, f.minimum(f.add(start, tile), total), hint="row") as i:
-            row, is_inside = _row(f, rows, indices, f.rem(i, places) if has_outer else i, dims)
+            row, is_inside = _row(f, rows, indices, f.load(ir.I64, place) if has_outer else i, dims)
             with f.either(is_inside) as branches:
-                if has_outer:
-                    row = f.add(f.mul(f.div(i, places), height), row)
-                kind = ir.MEMORY[rows.dtype]
-                taken = f.at(kind, source, f.mul(row, count))
+                taken = f.at(kind, source, f.mul(f.add(f.load(ir.I64, part), row), count))
                 single.copy_elements(f, rows.dtype, f.at(kind, target, f.mul(i, count)), taken, count)
                 branches.otherwise()
                 single.report(f, status)
+            if has_outer:
+                _count_on(f, place, part, places, height)
     return Kernel(f.finish() + "\n", 0, f"lookup {rows.title}")
+
+
+def _count_on(f: ir.Function, place: str, part: str, places: str, height: str) -> None:
+    """The next place; behind the last one the first, in the next part of the source."""
+    following = f.add(f.load(ir.I64, place), 1)
+    is_last = f.value(f"icmp eq i64 {following}, {places}")
+    f.store(ir.I64, f.value(f"select i1 {is_last}, i64 0, i64 {following}"), place)
+    step = f.value(f"select i1 {is_last}, i64 {height}, i64 0")
+    f.store(ir.I64, f.add(f.load(ir.I64, part), step), part)
 
 
 def _axis(node: Node) -> int | None:
@@ -181,8 +193,13 @@ def accumulate(rows: Rows, drops_negative: bool) -> Kernel:
                 # Unsigned: the row is below `low` where the difference wraps.
                 is_mine = f.value(f"icmp ult i64 {f.value(f'sub i64 {row}, {low}')}, {f.sub(high, low)}")
                 with f.when(is_mine):
-                    into = f.at(memory, target, f.add(f.mul(row, length), left))
-                    _add_row(f, rows.dtype, into, f.at(memory, source, f.add(f.mul(i, length), left)), width)
+                    if rows.length == 1:
+                        _add(f, rows.dtype, f.at(memory, target, row), f.at(memory, source, i))
+                    else:
+                        into = f.at(memory, target, f.add(f.mul(row, length), left))
+                        _add_row(
+                            f, rows.dtype, into, f.at(memory, source, f.add(f.mul(i, length), left)), width
+                        )
                 branches.otherwise()
                 with f.when(f.value(f"xor i1 {is_dropped}, true")):
                     single.report(f, status)
@@ -190,22 +207,26 @@ def accumulate(rows: Rows, drops_negative: bool) -> Kernel:
 
 
 def _add_row(f: ir.Function, dtype: DType, target: str, source: str, count: str) -> None:
-    """Adds `count` elements to others; halves are rounded after every addition, as in TensorFlow."""
-    memory, computed = ir.MEMORY[dtype], scalars.kind(dtype)
-    loop, group = 1, 2
+    """Adds `count` elements to others."""
+    memory = ir.MEMORY[dtype]
     f.metadata = [
-        f"!{group} = distinct !{{}}",
-        f'!3 = !{{!"llvm.loop.parallel_accesses", !{group}}}',
-        f"!{loop} = distinct !{{!{loop}, !3}}",
+        "!2 = distinct !{}",
+        '!3 = !{!"llvm.loop.parallel_accesses", !2}',
+        "!1 = distinct !{!1, !3}",
     ]
-    align = f"align {dtype.size}, !llvm.access.group !{group}"
-    with f.loop(0, count, hint="column", metadata=f", !llvm.loop !{loop}") as j:
-        to = f.at(memory, target, j)
-        a = scalars.from_memory(f, dtype, f.value(f"load {memory}, ptr {to}, {align}"))
-        b = f.value(f"load {memory}, ptr {f.at(memory, source, j)}, {align}")
-        b = scalars.from_memory(f, dtype, b)
-        total = f.value(f"{'fadd' if dtype.is_floating else 'add'} {computed} {a}, {b}")
-        f.do(f"store {memory} {scalars.to_memory(f, dtype, total)}, ptr {to}, {align}")
+    with f.loop(0, count, hint="column", metadata=", !llvm.loop !1") as j:
+        _add(f, dtype, f.at(memory, target, j), f.at(memory, source, j), ", !llvm.access.group !2")
+
+
+def _add(f: ir.Function, dtype: DType, target: str, source: str, mark: str = "") -> None:
+    """Adds an element to another; halves are rounded after every addition, as in TensorFlow."""
+    memory = ir.MEMORY[dtype]
+    align = f"align {dtype.size}{mark}"
+    a, b = (
+        scalars.from_memory(f, dtype, f.value(f"load {memory}, ptr {p}, {align}")) for p in (target, source)
+    )
+    total = f.value(f"{'fadd' if dtype.is_floating else 'add'} {scalars.kind(dtype)} {a}, {b}")
+    f.do(f"store {memory} {scalars.to_memory(f, dtype, total)}, ptr {target}, {align}")
 
 
 def _blocks(height: int, length: int, size: int) -> tuple[int, int, int, int]:
@@ -249,7 +270,9 @@ def _accumulation_call(node: Node, places: Mapping[Value, Place]) -> Call:
     source, indices = (node.inputs[i] for i in data)
     depth = _places_depth(node)
     assert depth is not None
-    rows = Rows(single.dtype_of(output), single.dtype_of(indices), depth, None)
+    assert output.shape is not None
+    are_numbers = single.fixed_count(output.shape[depth:]) == 1
+    rows = Rows(single.dtype_of(output), single.dtype_of(indices), depth, 1 if are_numbers else None)
     made = accumulate(rows, form.drops_negative)
     buffers = (single.place(places, source), single.place(places, indices), Ref(output), Ref(Status()))
 
