@@ -64,7 +64,8 @@ OK = 0
 
 # Fields of the pool, in bytes. What different threads write lies on different cache lines.
 THREADS, STARTED, MOST, SPIN = 0, 8, 16, 24
-BUSY, STATE, NEXT = 64, 128, 192
+BUSY, SINCE, LAST = 64, 72, 80  # SINCE, LAST: when steps found threads asleep, the first and the last time
+STATE, NEXT = 128, 192
 JOB_KERNEL, JOB_BUFFERS, JOB_SIZES, JOB_TILES, JOB_CHUNK, JOB_SCRATCH, JOB_HELPERS = range(256, 312, 8)
 SLEEPERS, MUTEX, CONDITION = 320, 384, 512  # 128 bytes each are enough for any system's mutex and condition
 POOL_BYTES = 640
@@ -82,8 +83,8 @@ PAUSES = 32
 PATIENCE = 1000
 # Less work than this, in nanoseconds, is not worth another thread: fork and join take 200 to 300.
 SHARE_ABOVE = 1500
-# Waking a sleeping thread takes its waker 10 us: it is done for a step of more work than this, and in a run whose
-# steps were worth sharing for so long.
+# Waking a sleeping thread takes its waker 10 us: it is done for a step of more work than this, and where steps worth
+# sharing have come one after the other for so long.
 WAKE_ABOVE = 20_000
 # How much work a step is: an eighth of its tiles is timed in so many runs, of which the fastest counts.
 SAMPLES = 4
@@ -264,10 +265,7 @@ def _draw() -> str:
 
 
 def _share(system: _System) -> str:
-    """Runs a step from tile `first` on on up to `threads` threads: this one, and those of the pool that come in time.
-
-    `since` leads to the time when this function was first called in the run, or 0.
-    """
+    """Runs the tiles from `first` on up to `threads` threads: this one, and those of the pool that come in time."""
     arguments = [
         (ir.POINTER, "pool"),
         (ir.I64, "threads"),
@@ -277,7 +275,6 @@ def _share(system: _System) -> str:
         (ir.I64, "need"),
         (ir.POINTER, "scratch"),
         (ir.I64, "work"),
-        (ir.POINTER, "since"),
     ]
     f = ir.Function("share", arguments, attributes="noinline", linkage="internal")
     alone, ours, start, ready, wake, draw = (
@@ -320,9 +317,11 @@ def _share(system: _System) -> str:
     _branch(f, f.value(f"icmp eq i64 {sleepers}, 0"), draw, sleeping)
     f.open(sleeping)
     now = f.value("call i64 @now()")
-    before = f.load(ir.I64, "%since")
-    since = f.value(f"select i1 {f.value(f'icmp eq i64 {before}, 0')}, i64 {now}, i64 {before}")
-    f.store(ir.I64, since, "%since")
+    pause = f.sub(now, _get(f, ir.I64, "%pool", LAST))
+    paused = f.value(f"icmp sgt i64 {pause}, {_get(f, ir.I64, '%pool', SPIN)}")
+    since = f.value(f"select i1 {paused}, i64 {now}, i64 {_get(f, ir.I64, '%pool', SINCE)}")
+    _put(f, ir.I64, since, "%pool", SINCE)
+    _put(f, ir.I64, f.add(now, "%work"), "%pool", LAST)
     weight = f.maximum("%work", f.sub(now, since))
     _branch(f, f.value(f"icmp sgt i64 {weight}, {WAKE_ABOVE}"), wake, draw)
     f.open(wake)
@@ -567,7 +566,6 @@ def _run_steps(system: _System) -> str:
     _fast_mode(f, system)
     timed = f.value(f"icmp ne ptr {stamps}, null")
     finish = f.label("finish")
-    since = f.variable(ir.I64, "0")
 
     def stamp(index: str) -> None:
         if system.threads:
@@ -608,7 +606,7 @@ def _run_steps(system: _System) -> str:
                 f.do(
                     f"call void @share(ptr %pool, i64 {threads}, ptr {rest}, i64 {f.load(ir.I64, first)}, "
                     f"i64 {field('chunk', ir.I64)}, i64 {field('scratch', ir.I64)}, ptr {scratch}, "
-                    f"i64 {work}, ptr {since})"
+                    f"i64 {work})"
                 )
                 branches.otherwise()
                 f.do(
