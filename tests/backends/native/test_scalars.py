@@ -6,6 +6,8 @@ import contextlib
 import functools
 import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,25 +86,25 @@ def inputs(dtype: DType) -> list[np.ndarray]:
 def expressions(dtype: DType) -> dict[str, Scalar]:
     """What can be said of elements of a dtype, by primitive."""
     x, y, count = (leaf(i, dtype) for i in range(3))
-    made = {name: lambda name=name: getattr(scalar, name)(x) for name in UNARY}
-    made |= {name: lambda name=name: getattr(scalar, name)(x, y) for name in BINARY}
-    made |= {
-        name: lambda name=name: getattr(scalar, name)(x, count) for name in ("shift_left", "shift_right")
-    }
-    made |= {name: lambda name=name: getattr(scalar, name)(x, y, x) for name in ("fma", "muladd")}
-    made["select"] = lambda: scalar.select(scalar.eq(x, y), x, scalar.constant(1, dtype))
-    made["maximum with a constant"] = lambda: scalar.maximum(x, 1)
-    made["minimum of a constant"] = lambda: scalar.minimum(1, x)
-    for divisor in (2, -1, 3):
-        made[f"quotient by {divisor}"] = lambda divisor=divisor: scalar.quotient(x, divisor)
-        made[f"remainder by {divisor}"] = lambda divisor=divisor: scalar.remainder(x, divisor)
-    for target in SUPPORTED:
-        made[f"convert to {target.name}"] = lambda target=target: scalar.convert(x, target)
-        made[f"bits as {target.name}"] = lambda target=target: scalar.bitcast(x, target)
+    calls: list[tuple[str, Callable[..., Scalar], tuple[Any, ...]]] = [
+        *((name, getattr(scalar, name), (x,)) for name in UNARY),
+        *((name, getattr(scalar, name), (x, y)) for name in BINARY),
+        ("shift_left", scalar.shift_left, (x, count)),
+        ("shift_right", scalar.shift_right, (x, count)),
+        ("fma", scalar.fma, (x, y, x)),
+        ("muladd", scalar.muladd, (x, y, x)),
+        ("select", scalar.select, (scalar.eq(x, y), x, y)),
+        ("maximum with a constant", scalar.maximum, (x, 1)),
+        ("minimum of a constant", scalar.minimum, (1, x)),
+        *((f"quotient by {divisor}", scalar.quotient, (x, divisor)) for divisor in (2, -1, 3)),
+        *((f"remainder by {divisor}", scalar.remainder, (x, divisor)) for divisor in (2, -1, 3)),
+        *((f"convert to {target.name}", scalar.convert, (x, target)) for target in SUPPORTED),
+        *((f"bits as {target.name}", scalar.bitcast, (x, target)) for target in SUPPORTED),
+    ]
     found: dict[str, Scalar] = {}
-    for name, make in made.items():
+    for name, function, args in calls:
         with contextlib.suppress(Unsupported):
-            found[name] = make()
+            found[name] = function(*args)
     return found
 
 
