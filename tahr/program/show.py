@@ -14,6 +14,7 @@ import numpy as np
 from tahr.core import dtypes
 from tahr.core.convert import Const
 from tahr.core.dtypes import DType
+from tahr.ops.state import ReadCell
 from tahr.program.function import Function
 from tahr.program.node import Input, Node, Program, Value
 
@@ -63,7 +64,7 @@ def spec(value: Value) -> str:
 
 def _is_default(node: Node, name: str, value: Any) -> bool:
     # A variable's name is all that its attributes say to a reader.
-    if name in ("shape", "dtype", "container") and node.opdef.takes_context:
+    if name in ("shape", "dtype", "container") and (node.opdef.takes_context or node.opdef is ReadCell):
         return True
     return name in node.opdef.attrs and type(value) is not np.ndarray and node.opdef.attrs[name] == value
 

@@ -15,18 +15,20 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from tahr import errors
 from tahr.backends import numpy as reference
 from tahr.backends.base import Executor, Run, runtime_error
-from tahr.backends.native import entry, plan as plans, runtime
+from tahr.backends.native import entry, plan as plans, roles, runtime
 from tahr.backends.native.calls import Bind, Call, Partial, Place, Ref, Status
 from tahr.backends.native.plan import HostStep, NativePlan, Segment, Unplannable
-from tahr.backends.native import roles
 from tahr.backends.native.roles import Role, extent
 from tahr.core import sizes
 from tahr.core.convert import Const
+from tahr.core.dtypes import DType
 from tahr.core.opdef import Array
+from tahr.core.shapes import Spec
 from tahr.plan.plan import Plan
-from tahr.program.node import Value
+from tahr.program.node import Node, Value
 from tahr.program.passes import pipeline
 
 # For how many exact sizes a plan keeps what it has worked out; past that it starts afresh.
@@ -62,7 +64,7 @@ def _laid_out(spans: Mapping[Value | Partial, tuple[int, int, int]]) -> _Layout:
     for storage, (size, first, last) in sorted(spans.items(), key=lambda item: -item[1][0]):
         size = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
         offset = 0
-        for start, end, begins, ends in sorted(p for p in placed if p[2] <= last and first <= p[3]):
+        for start, end, *_ in sorted(p for p in placed if p[2] <= last and first <= p[3]):
             if offset + size <= start:
                 break
             offset = max(offset, end)
@@ -218,7 +220,9 @@ class _BoundSegment:
         """A copy of what a kernel was given as a value."""
         assert value.dtype is not None
         array = np.empty(_exact(value, self._bound), value.dtype.numpy)
-        ctypes.memmove(array.ctypes.data, int(frame.buffers[self._slots[_at(ref, self._bound)]]), array.nbytes)
+        ctypes.memmove(
+            array.ctypes.data, int(frame.buffers[self._slots[_at(ref, self._bound)]]), array.nbytes
+        )
         return array
 
     def _give(self, frame: runtime.Frame, value: Value, array: Array, held: list[Any]) -> None:
@@ -318,7 +322,7 @@ class Shortcut:
         in_order = sorted(segment.segment.cells, key=lambda v: (v not in written, id(cells[v])))
         self._written = [cells[v] for v in in_order if v in written]
         self._read = [cells[v] for v in in_order if v not in written]
-        given = [v for v in plan.program.inputs]
+        given = list(plan.program.inputs)
         results = plan.program.outputs
         expected = [(v, shape) for v, shape in zip(given, shapes)]
         expected += [(v, tuple(v.node.attrs["shape"])) for v in in_order]
@@ -360,6 +364,7 @@ class Binding:
     def __init__(self, plan: NativePlan, bound: Mapping[str, int]) -> None:
         self.plan = plan
         self.bound = bound
+        _check_shapes(plan, bound)
         self.items = [
             _BoundSegment(item, bound) if isinstance(item, Segment) else item for item in plan.items
         ]
@@ -383,9 +388,13 @@ class Binding:
         segment = self.items[0]
         program = self.plan.program
         given = [*program.inputs, *segment.segment.cells, *program.outputs]
-        if len(set(program.outputs)) < len(program.outputs) or not set(program.outputs) <= set(segment.shapes):
+        if len(set(program.outputs)) < len(program.outputs) or not set(program.outputs) <= set(
+            segment.shapes
+        ):
             return None
-        if segment.segment.overwritten or any(segment.slot(v) is None for v in given) or len(segment.shapes) > len(program.outputs):
+        if segment.segment.overwritten or len(segment.shapes) > len(program.outputs):
+            return None
+        if any(segment.slot(v) is None for v in given):
             return None
         return Shortcut(self, segment, cells, threads, shapes)
 
@@ -418,7 +427,7 @@ class Binding:
         run: Run,
     ) -> None:
         node = step.node
-        needs = [self._fetch(v, arrays, cells, is_host=True) for v in node.inputs]
+        needs = [self._fetch(v, arrays, cells, is_host=True) for v in step.needs]
         try:
             if step.takes_context:
                 result = step.run(executor.context(run, node.op), *needs)
@@ -454,6 +463,44 @@ class Binding:
         flat = array.reshape(-1)[sizes.evaluate(view.offset, self.bound) :]  # pyright: ignore[reportArgumentType]
         strides = [sizes.evaluate(s, self.bound) * array.itemsize for s in view.strides]  # pyright: ignore[reportArgumentType]
         return np.lib.stride_tricks.as_strided(flat, shape, strides, writeable=False)
+
+
+def _check_shapes(plan: NativePlan, bound: Mapping[str, int]) -> None:
+    """Raises what the reference backend raises where exact shapes do not fit together: kernels do not look."""
+    if not bound:
+        return  # what the graph knows was checked when it was built
+    for segment in plan.segments:
+        for node in dict.fromkeys(n for call in segment.calls for n in call.nodes):
+            specs = [_exact_spec(v, bound) for v in node.inputs]
+            try:
+                node.opdef.infer(specs, node.attrs)
+            except (ValueError, errors.Complaint) as error:
+                raise _shape_error(node, specs, error) from error
+
+
+def _shape_error(node: Node, specs: Sequence[Spec], error: Exception) -> Exception:
+    """The error of the NumPy kernel, whose words are those of TensorFlow's kernels, or else the shape rule's."""
+    operands = [
+        np.broadcast_to(np.zeros((), _dtype(v).numpy), s.shape or ()) for v, s in zip(node.inputs, specs)
+    ]
+    if node.opdef.compute is not None and not node.opdef.takes_context:
+        try:
+            node.opdef.compute(*operands, **node.attrs)
+        except Exception as own:  # whatever it raises is told
+            error = own
+    return runtime_error(node.op, error, operands)
+
+
+def _exact_spec(value: Value, bound: Mapping[str, int]) -> Spec:
+    spec = value.spec
+    if spec.shape is None:
+        return spec
+    shape = tuple(d if isinstance(d, sizes.Unknown) else sizes.evaluate(d, bound) for d in spec.shape)
+    known = None
+    if spec.value is not None:
+        exact = [d if isinstance(d, sizes.Unknown) else sizes.evaluate(d, bound) for d in spec.value.flat]
+        known = np.array([*exact, None], dtype=object)[:-1].reshape(spec.value.shape)
+    return Spec(spec.dtype, shape, known)
 
 
 def _given(plan: NativePlan) -> list[tuple[Value, Role]]:

@@ -187,9 +187,13 @@ class Fusion:
                 other, self._depends[group.number]
             ):
                 continue
-            if any(self._places[v].root in other.leaving for v in self._needs[node]):
+            if self._reads_leaving(group, other) or self._reads_leaving(other, group):
                 continue
             self._merge(group, other)
+
+    def _reads_leaving(self, group: Group, other: Group) -> bool:
+        """Whether a node of a group reads what only leaves another when that is over."""
+        return any(self._places[v].root in other.leaving for n in group.nodes for v in self._needs[n])
 
     def _merge(self, group: Group, other: Group) -> None:
         both = set(group.nodes) | set(other.nodes)

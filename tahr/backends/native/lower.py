@@ -264,9 +264,7 @@ class _NestBuilder:
         if role is Role.REDUCE:
             self._reduce(node, self._operand(node.inputs[0], None, mapping, shape))
             return
-        results = _applied(
-            node, role, lambda i, dtype: self._operand(node.inputs[i], dtype, mapping, shape)
-        )
+        results = _applied(node, role, lambda i, dtype: self._operand(node.inputs[i], dtype, mapping, shape))
         if role is Role.UPDATE:
             cells = [node.inputs[i] for i in node.opdef.effects.writes]
             self._updated += [(c, e, node) for c, e in zip(cells, results)]

@@ -44,11 +44,13 @@ class HostStep:
     Attributes:
         run: the kernel with its attributes bound.
         node: the node.
+        needs: the values that it takes.
         takes_context: whether the kernel's first argument is the run's state.
     """
 
     run: Callable[..., Any]
     node: Node
+    needs: list[Value]
     takes_context: bool
 
 
@@ -167,7 +169,7 @@ class _Planner:
     # ------------------------------------------------------------ where values lie
 
     def _touched(self, needed: set[Node]) -> set[Value]:
-        """The variables that host steps get at: their reads hold the array itself, which is then not changed in place."""
+        """The variables that host steps get at. Their reads hold the array, which is then not changed in place."""
         return {
             value
             for node in needed
@@ -334,7 +336,7 @@ class _Planner:
         for number in range(max(stages.values(), default=0) + 1):
             nodes = [n for n in order if stages[n] == number]
             if number % 2:
-                items += [_host_step(n) for n in nodes]
+                items += [_host_step(n, self.needs[n]) for n in nodes]
             elif nodes:
                 items.append(self._segment(number, nodes, before, readers, handed_out))
         return items
@@ -430,11 +432,12 @@ def _shape(value: Value) -> tuple[Dim, ...]:
     return value.shape
 
 
-def _host_step(node: Node) -> HostStep:
+def _host_step(node: Node, needs: list[Value]) -> HostStep:
     compute = node.opdef.compute
     if compute is None:
         raise Unplannable(f"{node.opdef.name} has no kernel")
-    return HostStep(partial(compute, **node.attrs) if node.attrs else compute, node, node.opdef.takes_context)
+    bound = partial(compute, **node.attrs) if node.attrs else compute
+    return HostStep(bound, node, needs, node.opdef.takes_context)
 
 
 def _frees(plan: NativePlan, outputs: Iterable[Value]) -> list[list[Value]]:
@@ -445,7 +448,7 @@ def _frees(plan: NativePlan, outputs: Iterable[Value]) -> list[list[Value]]:
         if isinstance(item, Segment):
             used = [*item.inputs, *item.outputs]
         else:
-            used = [plan.places[v].root if v in plan.places else v for v in item.node.inputs]
+            used = [plan.places[v].root if v in plan.places else v for v in item.needs]
             used += item.node.outputs
         last.update(dict.fromkeys(used, i))
     frees: list[list[Value]] = [[] for _ in plan.items]

@@ -129,6 +129,8 @@ def data_inputs(node: Node, found: Role | None) -> Sequence[int]:
         found: its role; None where that is just being found out.
     """
     form = node.opdef.form
+    if found is Role.HOST:
+        return range(len(node.inputs))
     if found in (Role.KNOWN, Role.EXTENT):
         return ()
     if found is Role.VIEW:
