@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 from collections.abc import Generator
@@ -13,6 +12,8 @@ from typing import Any
 
 from tahr.backends.native.once import once
 
+# The release of llvmlite; pyproject.toml asks for the same.
+LLVMLITE = "0.50"
 # What is assumed of caches where the system does not tell.
 L1_BYTES, L2_BYTES = 32 << 10, 512 << 10
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -20,8 +21,21 @@ _UNITS = {"K": 1 << 10, "M": 1 << 20}
 
 
 def is_available() -> bool:
-    """Whether LLVM can be imported here."""
-    return importlib.util.find_spec("llvmlite") is not None
+    """Whether LLVM can be imported here, in the version that is needed."""
+    return complaint() is None
+
+
+@once
+def complaint() -> str | None:
+    """Why LLVM cannot be used, or None."""
+    try:
+        import llvmlite  # pyright: ignore[reportMissingTypeStubs]
+    except ImportError:
+        return "llvmlite is not installed"
+    # Another package may have asked for a release whose LLVM reads the text of kernels differently.
+    if not llvmlite.__version__.startswith(LLVMLITE + "."):
+        return f"llvmlite {llvmlite.__version__} is installed, and {LLVMLITE} is needed"
+    return None
 
 
 @once

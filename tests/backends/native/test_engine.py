@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -185,20 +186,41 @@ def test_importing_does_not_load_llvm() -> None:
     program = (
         "import sys, tahr\n"
         "from tahr.backends.native import cache, engine, entry, runtime, target\n"
-        "sys.exit('llvmlite' in sys.modules or not target.is_available())"
+        "sys.exit('llvmlite.binding' in sys.modules or not target.is_available())"
     )
     result = run(program)
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("0.50.0", None),
+        ("0.50.7", None),
+        ("0.45.1", "llvmlite 0.45.1 is installed, and 0.50 is needed"),
+        ("0.5.0", "llvmlite 0.5.0 is installed, and 0.50 is needed"),
+    ],
+)
+def test_only_one_release_of_llvmlite_will_do(
+    monkeypatch: pytest.MonkeyPatch, version: str, expected: str | None
+) -> None:
+    monkeypatch.setattr("llvmlite.__version__", version)
+    complaint: Any = targets.complaint
+    assert complaint.__wrapped__() == expected
+
+
+def test_pyproject_asks_for_the_release_that_is_needed() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'"llvmlite>={targets.LLVMLITE},<' in text
+
+
 def test_without_llvmlite() -> None:
     program = (
         "import sys\n"
-        "from importlib.machinery import PathFinder\n"
-        "find = PathFinder.find_spec\n"
-        "PathFinder.find_spec = lambda name, *rest: None if name == 'llvmlite' else find(name, *rest)\n"
+        "sys.modules['llvmlite'] = None\n"
         "import tahr\n"
-        "from tahr.backends.native import engine, target\n"
+        "from tahr.backends.native import engine, entry, runtime, target\n"
+        "assert target.complaint() == 'llvmlite is not installed'\n"
         "sys.exit(target.is_available())"
     )
     result = run(program)
