@@ -52,6 +52,7 @@ class Blocking:
         accumulated: how many elements of C wait in scratch where K is cut into blocks.
         masks: whether loads and stores of parts of a vector cost no more than whole ones.
         element_bytes: the size of what is accumulated.
+        cache: the bytes of the second-level cache.
     """
 
     lanes: int
@@ -63,6 +64,7 @@ class Blocking:
     accumulated: int
     masks: bool
     element_bytes: int
+    cache: int
 
     @property
     def columns(self) -> int:
@@ -93,6 +95,7 @@ def blocking(product: Product, target: Target) -> Blocking:
         accumulated=packed // 2,
         masks=target.has("avx512f"),
         element_bytes=element_bytes,
+        cache=target.l2,
     )
 
 
@@ -135,15 +138,28 @@ _TILE_ROWS, _TILE_WORK, _TILES = 256, 1 << 17, 16
 
 
 def _packs_a(plan: Blocking, product: Product, problem: Problem) -> bool:
-    """Whether A is packed: not where its few uses do not pay for it."""
-    return product.is_half or problem.n > 2 * plan.columns
+    """Whether A is packed.
+
+    As long as its rows lie along K, the micro-kernel reads a few of them as fast from where they are. Across, it reads
+    half a cache line of each: which is as good where all of them stay in the cache, or are read only once or twice.
+    """
+    if product.is_half or not product.transpose_a:
+        return product.is_half
+    is_cached = problem.k * problem.lda * plan.element_bytes <= plan.cache // 2
+    return problem.n > 2 * plan.columns and not is_cached
 
 
 def _packs_b(plan: Blocking, product: Product, problem: Problem) -> bool:
-    """Whether B is packed: not where its rows lie as the micro-kernel reads them, and are read a few times only."""
+    """Whether B is packed: not where its rows lie as the micro-kernel reads them, and are read not too often."""
     if product.is_half or product.transpose_b or (problem.n % plan.lanes != 0 and not plan.masks):
         return True
-    return problem.m > 2 * plan.rows
+    # Rows that are a page apart share few places in the caches.
+    uses = 4 if problem.ldb * plan.element_bytes % _PAGE == 0 else 16
+    is_cached = problem.k * problem.n * plan.element_bytes <= plan.cache // 4
+    return problem.m > uses * plan.rows and not is_cached
+
+
+_PAGE = 4096
 
 
 # ---------------------------------------------------------------- the kernel
@@ -185,7 +201,9 @@ class _Blocked(Emitter):
     def __init__(self, plan: Blocking, product: Product) -> None:
         super().__init__(product, plan.lanes, plan.masks)
         self.plan = plan
-        offsets = (0, plan.packed_a, plan.packed_a + plan.packed_b)
+        self.may_pack_a = product.is_half or product.transpose_a
+        packed_a = plan.packed_a if self.may_pack_a else 0
+        offsets = (0, packed_a, packed_a + plan.packed_b)
         self.packed_a, self.packed_b, self.small_c = (self.f.at(self.element, "%scratch", o) for o in offsets)
         self.scratch_bytes = (offsets[-1] + max(plan.accumulated, plan.rows * plan.columns)) * self.bytes
         self.helpers: dict[str, str] = {}
@@ -242,17 +260,17 @@ class _Blocked(Emitter):
     def _blocks(self) -> None:
         """The kernel: tile after tile, block after block along K."""
         f, size = self.f, self.size
-        self.packs_a, self.packs_b = (
-            f.value(f"icmp ne i64 {size[place]}, 0") for place in (Size.PACKS_A, Size.PACKS_B)
-        )
+        self.packs_a = f.value(f"icmp ne i64 {size[Size.PACKS_A]}, 0") if self.may_pack_a else "false"
+        self.packs_b = f.value(f"icmp ne i64 {size[Size.PACKS_B]}, 0")
         # Which block each scratch holds; -1 is none.
         held_a, held_b = f.variable(I64, "-1"), f.variable(I64, "-1")
         with self.tiles() as tile, loop(f, 0, size[Size.K_BLOCKS], hint="kb") as k_block:
             k = f.mul(k_block, size[Size.KC])
             depth = f.minimum(size[Size.KC], f.sub(size[Size.K], k))
             a, b = self.block_of_a(tile, k), self.block_of_b(tile, k)
-            with self._unless_held(self.packs_a, held_a, tile.row_of_tiles, k_block):
-                self._pack_a(a, tile.rows, depth)
+            if self.may_pack_a:
+                with self._unless_held(self.packs_a, held_a, tile.row_of_tiles, k_block):
+                    self._pack_a(a, tile.rows, depth)
             with self._unless_held(self.packs_b, held_b, tile.column_of_tiles, k_block):
                 self._pack_b(b, tile.columns, depth)
             self._multiply(tile, a, b, k_block, depth)
@@ -310,11 +328,10 @@ class _Blocked(Emitter):
                     f"call void {micro}(ptr {a}, i64 {row_step}, i64 {a_step}, i64 {height}, ptr {b}, "
                     f"i64 {b_step}, i64 {tail}, i64 {depth}, ptr {small_c}, i1 {again})"
                 )
-                with f.when(last), loop(f, 0, height, hint="r") as r:
-                    column = f.add(tile.j, start)
-                    line = f.add(f.add(tile.i, row), r)
-                    offset = f.add(f.add(tile.c, f.mul(line, size[Size.LDC])), column)
-                    self.finish_row(f.at(element, small_c, f.mul(r, width)), column, offset, there)
+                with f.when(last):
+                    column, ldc = f.add(tile.j, start), size[Size.LDC]
+                    offset = f.add(f.add(tile.c, f.mul(f.add(tile.i, row), ldc)), column)
+                    self.finish(small_c, width, height, there, column, offset, ldc)
 
     # ------------------------------------------------------------ packing
 
@@ -372,10 +389,10 @@ class _Blocked(Emitter):
     def _copy(self, unit: int) -> str:
         """The function that packs lines which lie as they shall, `unit` elements at a time."""
         f = ir.Function(f"copy{unit}", _PACK, attributes=_ATTRIBUTES, linkage="internal")
-        full = f.value(f"icmp eq i64 %there, {unit}")
-        with f.either(full) as branches:
-            with loop(f, 0, "%depth", hint="k") as k:
-                self._copy_run(f, k, "0", Segment(unit))
+        whole = f.value(f"icmp eq i64 {f.rem('%there', unit)}, 0")
+        with f.either(whole) as branches:
+            with loop(f, 0, "%depth", hint="k") as k, loop(f, 0, "%there", unit, hint="c") as line:
+                self._copy_run(f, k, line, Segment(unit))
             branches.otherwise()
             with loop(f, 0, "%depth", hint="k") as k:
                 cover(f, "%there", unit, functools.partial(self._copy_run, f, k))

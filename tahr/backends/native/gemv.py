@@ -73,7 +73,7 @@ class _Vector(Emitter):
         f, ldc = self.f, self.size[Size.LDC]
         offset = f.add(f.add(tile.c, f.mul(tile.i, ldc)), tile.j)
         if self.is_row:
-            self.finish_row("%scratch", tile.j, offset, count)
+            self.finish("%scratch", "0", 1, count, tile.j, offset, "0")
             return
         epilogue = self.product.epilogue
         with loop(f, 0, count, hint="i") as i:

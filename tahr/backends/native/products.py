@@ -281,32 +281,35 @@ class Emitter:
         place = f.add(f.add(offset, f.mul(far, self.size[Size.LDA + operand])), near)
         return f.at(self.memory, self.buffers[operand], place)
 
-    def finish_row(self, source: str, column: str, offset: str, count: str) -> None:
-        """The epilogue of a run of elements of a row.
+    def finish(
+        self, source: str, pitch: str, rows: str | int, columns: str, column: str, offset: str, leading: str
+    ) -> None:
+        """The epilogue of a block of C.
 
         Args:
-            source: the address of the accumulated products.
-            column, offset: the run's first column, and the place of its first element in C.
-            count: how many elements.
+            source: the address of the accumulated products; `pitch` from one row to the next.
+            rows, columns: how many there are.
+            column, offset: the block's first column, and the place of its first element in C.
+            leading: the distance between rows of C.
         """
-        f, lanes = self.f, self.lanes
+        f, lanes, epilogue = self.f, self.lanes, self.product.epilogue
 
-        def segment(at: str, run: Segment) -> None:
-            places = addresses(
-                f, self.product.epilogue, self.buffers[2:], f.add(column, at), f.add(offset, at)
-            )
-            value = f.load(run.type(self.element), f.at(self.element, source, at), self.bytes)
-            emit(f, self.product.epilogue, value, places, run)
+        def segments(at: str, run: Segment) -> None:
+            with loop(f, 0, rows, hint="r") as row:
+                there = f.add(f.add(offset, at), f.mul(row, leading))
+                places = addresses(f, epilogue, self.buffers[2:], f.add(column, at), there)
+                products = f.at(self.element, source, f.add(f.mul(row, pitch), at))
+                emit(f, epilogue, f.load(run.type(self.element), products, self.bytes), places, run)
 
         if self.masks:
-            with loop(f, 0, count, lanes, hint="c") as at:
-                segment(at, Segment(lanes, mask(f, lanes, f.sub(count, at))))
+            with loop(f, 0, columns, lanes, hint="c") as at:
+                segments(at, Segment(lanes, mask(f, lanes, f.sub(columns, at))))
         else:
-            whole = f.mul(f.div(count, lanes), lanes)
+            whole = f.mul(f.div(columns, lanes), lanes)
             with loop(f, 0, whole, lanes, hint="c") as at:
-                segment(at, Segment(lanes))
-            with loop(f, whole, count, hint="c") as at:
-                segment(at, Segment())
+                segments(at, Segment(lanes))
+            with loop(f, whole, columns, hint="c") as at:
+                segments(at, Segment())
 
 
 @contextmanager
