@@ -143,7 +143,7 @@ TINY = (
     Work("lstm", "", "lstm", _lstm(7, 4, 3, 5, 2)),
     Work("gpt", "", "gpt", _gpt(2, 8, 2, 5, 2, 7)),
     Work("elementwise", "", "elementwise", {"size": 10}),
-    Work("mlp_inference", "", "mlp_inference", _mlp([5, 4, 3], 1)),
+    Work("mlp_inference", "", "mlp_inference", _mlp([5, 8, 3], 2)),
     Work("cnn_inference", "", "cnn_inference", _cnn(8, 2, [3, 4], 3, 5, 1)),
     Work("rosenbrock", "", "rosenbrock", {"size": 10}),
     Work("empty", "", "empty", {"feeds": 2, "fetches": 3}),
