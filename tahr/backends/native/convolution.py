@@ -152,10 +152,54 @@ def mirror(spec: Spec) -> Kernel:
     with f.loop("%begin", "%end", hint="tap") as tap:
         source = f.at(element, w, f.mul(f.load(ir.I64, f.at(ir.I64, "%sizes", tap)), area))
         to = f.at(element, packed, f.mul(tap, area))
-        with f.loop(0, spec.outputs, hint="out") as o, f.loop(0, spec.inputs, hint="in") as i:
-            value = f.load(element, f.at(element, source, f.add(f.mul(i, spec.outputs), o)))
-            f.store(element, value, f.at(element, to, f.add(f.mul(o, spec.inputs), i)))
-    return Kernel(ir.module([f.finish()]), 0, f"mirror {spec.title}")
+        _transpose(f, spec.dtype, source, to, spec.inputs, spec.outputs)
+    return Kernel(kernel.AS_WRITTEN + ir.module([f.finish()]), 0, f"mirror {spec.title}")
+
+
+def _transpose(f: ir.Function, dtype: DType, source: str, to: str, rows: int, columns: int) -> None:
+    """Writes the transpose of a matrix, by square blocks that are turned in registers."""
+    element, size = ir.MEMORY[dtype], 32 // dtype.size
+    kind = ir.vector(size, element)
+    whole_rows, whole_columns = rows // size * size, columns // size * size
+
+    def copy_one_by_one(first_row: int, end_row: int, first_column: int, end_column: int) -> None:
+        if first_row == end_row or first_column == end_column:
+            return
+        with (
+            f.loop(first_row, end_row, hint="row") as i,
+            f.loop(first_column, end_column, hint="column") as j,
+        ):
+            value = f.load(element, f.at(element, source, f.add(f.mul(i, columns), j)))
+            f.store(element, value, f.at(element, to, f.add(f.mul(j, rows), i)))
+
+    with f.loop(0, whole_columns, size, "column") as j, f.loop(0, whole_rows, size, "row") as i:
+        corner = f.at(element, source, f.add(f.mul(i, columns), j))
+        block = [f.load(kind, f.at(element, corner, n * columns), dtype.size) for n in range(size)]
+        corner = f.at(element, to, f.add(f.mul(j, rows), i))
+        for n, row in enumerate(_turned(f, kind, block)):
+            f.store(kind, row, f.at(element, corner, n * rows), dtype.size)
+    copy_one_by_one(whole_rows, rows, 0, columns)
+    copy_one_by_one(0, whole_rows, whole_columns, columns)
+
+
+def _turned(f: ir.Function, kind: str, block: list[str]) -> list[str]:
+    """The columns of a square block of vectors: in each step, pairs of smaller and smaller squares change places."""
+    size = len(block)
+    step = size // 2
+    while step:
+        for i in (i for i in range(size) if not i & step):
+            a, b = block[i], block[i + step]
+            low = [n if not n & step else size + n - step for n in range(size)]
+            high = [n + step if not n & step else size + n for n in range(size)]
+            block[i], block[i + step] = (_shuffled(f, kind, a, b, order) for order in (low, high))
+        step //= 2
+    return block
+
+
+def _shuffled(f: ir.Function, kind: str, a: str, b: str, order: Sequence[int]) -> str:
+    """Elements of two vectors, numbered through both."""
+    numbers = ", ".join(f"i32 {n}" for n in order)
+    return f.value(f"shufflevector {kind} {a}, {kind} {b}, <{len(order)} x i32> <{numbers}>")
 
 
 def mirror_sizes(spec: Spec) -> list[int]:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from tahr.backends.native import epilogue as epilogues, ir, kernel, target as targets
 from tahr.backends.native.epilogue import Epilogue, Segment
 from tahr.backends.native.kernel import Kernel
+from tahr.core import scalar
 from tahr.core.dtypes import DType
 
 # Library calls for copying and filling would not pay for the few elements of a row.
@@ -29,6 +30,12 @@ ATTRIBUTES = 'nounwind "no-builtins" "prefer-vector-width"="512"'
 
 # A tile should be worth the handing out: this many multiplications take about 10 us.
 _TILE_PRODUCTS = 1 << 19
+
+# So many tiles are wanted, for as many threads as there may be.
+_TILES = 16
+
+# An epilogue of so many operations is emitted for each accumulator.
+_SHORT = 6
 
 # A share of the filter that stays in the second-level cache while a tile walks over pixels.
 _CHUNK_BYTES = 256 << 10
@@ -59,8 +66,18 @@ class Phase:
         return [*self.window, *self.low, *self.start, *self.count, self.filters]
 
 
-# The table of sizes: a head, then one record for each phase.
-_IMAGES, _DEPTHS, _BLOCKS, _ROWS, _SIZES, _OUT, _PHASES = 0, 1, 2, 3, 4, 7, 10
+# The table of sizes: a head (a tile has some rows and columns of a plane), then one record for each phase.
+_IMAGES, _DEPTHS, _ROW_BLOCKS, _ROWS, _COLUMN_BLOCKS, _COLUMNS, _SIZES, _OUT, _PHASES = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    9,
+    12,
+)
 _PHASE = 13
 
 
@@ -141,21 +158,26 @@ def table_of(
     phases: Sequence[Phase],
 ) -> list[int]:
     """The table of sizes of a correlation."""
-    depths, rows = (max(phase.count[axis] for phase in phases) for axis in (0, 1))
-    products = max(math.prod(phase.window) * phase.count[2] for phase in phases)
+    depths, rows, columns = (max(phase.count[axis] for phase in phases) for axis in range(3))
+    products = max(math.prod(phase.window) for phase in phases)
     products *= correlation.inputs * correlation.outputs // correlation.chunks
-    wanted = -(-_TILE_PRODUCTS // max(1, products))
-    # There should also be enough tiles to share.
-    most = max(1, batch * depths * rows * correlation.chunks // 16)
-    per_tile = max(1, min(wanted, most, rows))
+    # There should be enough tiles to share, and each should be worth the handing out.
+    lines = batch * depths * rows * correlation.chunks * len(phases)
+    per_tile = min(columns, -(-_TILE_PRODUCTS // max(1, products)))
+    if lines >= _TILES:
+        per_tile = columns
+    per_tile = max(1, -(-per_tile // correlation.pixels)) * correlation.pixels
+    wanted = _TILE_PRODUCTS // max(1, products * columns)
+    rows_per_tile = max(1, min(wanted, rows, max(lines // _TILES, wanted // 8)))
     records = [number for phase in phases for number in phase.table()]
-    return [batch, depths, -(-rows // per_tile), per_tile, *sizes, *out, *records]
+    blocks = [-(-rows // rows_per_tile), rows_per_tile, -(-columns // per_tile), per_tile]
+    return [batch, depths, *blocks, *sizes, *out, *records]
 
 
 def tiles_of(correlation: Correlation, table: Sequence[int]) -> int:
     """How many tiles the table's kernel has."""
-    phases = len(correlation.windows)
-    return correlation.chunks * phases * table[_IMAGES] * table[_DEPTHS] * table[_BLOCKS]
+    plane = table[_ROW_BLOCKS] * table[_COLUMN_BLOCKS]
+    return correlation.chunks * len(correlation.windows) * table[_IMAGES] * table[_DEPTHS] * plane
 
 
 # -------------------------------------------------------------------------------------------- shape of a block
@@ -266,12 +288,12 @@ def _finish_block(
             places = epilogues.addresses(f, epilogue, arrays, column, f.add(first, i * c.lanes))
             epilogues.emit(f, epilogue, value, places, vector)
 
-    if epilogue.is_plain:
+    if len(scalar.ordered(epilogue.outputs)) <= _SHORT:
         for pixel, row in enumerate(sums):
             with f.when(f.value(f"icmp sgt i64 %pixels, {pixel}")):
                 store(pixel, [f.load(kind, total) for total in row])
         return
-    # The expressions are emitted once, for sums that wait in memory.
+    # Longer expressions are emitted once, for sums that wait in memory.
     waiting = f.variable(f"[{c.pixels * len(vectors)} x {kind}]", hint="waiting")
     for i, total in enumerate(itertools.chain(*sums)):
         f.store(kind, f.load(kind, total), f.at(kind, waiting, i))
@@ -298,11 +320,12 @@ def kernel_of(c: Correlation, epilogue: Epilogue, title: str) -> Kernel:
     """The kernel that walks over tiles: a share of the channels, a phase, and some rows of an image's plane."""
     f = ir.Function(kernel.SYMBOL, kernel.ARGUMENTS, attributes=ATTRIBUTES)
     x, w = kernel.buffer(f, 0), kernel.buffer(f, 1)
-    images, depths, blocks, rows = (kernel.size(f, i) for i in (_IMAGES, _DEPTHS, _BLOCKS, _ROWS))
+    images, depths, row_blocks, rows, column_blocks, columns = (kernel.size(f, i) for i in range(_SIZES))
     sizes = [kernel.size(f, _SIZES + i) for i in range(3)]
     out = [kernel.size(f, _OUT + i) for i in range(3)]
     with f.loop("%begin", "%end", hint="tile") as tile:
-        block, rest = f.rem(tile, blocks), f.div(tile, blocks)
+        across, rest = f.rem(tile, column_blocks), f.div(tile, column_blocks)
+        block, rest = f.rem(rest, row_blocks), f.div(rest, row_blocks)
         depth, rest = f.rem(rest, depths), f.div(rest, depths)
         image, rest = f.rem(rest, images), f.div(rest, images)
         phase, chunk = f.rem(rest, len(c.windows)), f.div(rest, len(c.windows))
@@ -318,7 +341,9 @@ def kernel_of(c: Correlation, epilogue: Epilogue, title: str) -> Kernel:
             with f.loop(first, f.minimum(f.add(first, rows), count[1]), hint="row") as row:
                 seen = [plane, _seen(f, c, 1, row, low, window, sizes)]
                 out_row = f.add(f.mul(out_plane, out[1]), f.add(start[1], f.mul(row, c.spread[1])))
-                with f.loop(0, count[2], c.pixels, "pixel") as pixel:
+                first_pixel = f.mul(across, columns)
+                end_pixel = f.minimum(f.add(first_pixel, columns), count[2])
+                with f.loop(first_pixel, end_pixel, c.pixels, "pixel") as pixel:
                     column = f.sub(f.mul(pixel, c.steps[2]), low[2])
                     source = _source(f, c, x, image, sizes, seen, column, window)
                     out_pixel = f.add(f.mul(out_row, out[2]), f.add(start[2], f.mul(pixel, c.spread[2])))

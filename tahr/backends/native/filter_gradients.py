@@ -36,10 +36,9 @@ _FILTER_TILES = 16
 _PARTIAL_BYTES = 1 << 20
 
 # The table of sizes.
-(
-    _F_IMAGES, _F_OUT, _F_SIZES, _F_LOW, _F_PASSES, _F_ROW_BLOCKS, _F_ROWS, _F_IMAGE_BLOCKS, _F_PER_PASS, _F_UNITS,
-    _F_TILES, _F_COUNT,
-) = (0, 1, 4, 7, 10, 11, 12, 13, 14, 15, 16, 17)  # fmt: skip
+_BATCH, _OUT, _SIZES, _LOW, _PASSES = 0, 1, 4, 7, 10
+_COLUMN_BLOCKS, _COLUMNS, _ROW_BLOCKS, _ROWS, _IMAGE_BLOCKS, _IMAGES = 11, 12, 13, 14, 15, 16
+_UNITS_PER_TILE, _UNIT_TILES, _COUNT = 17, 18, 19
 
 
 @dataclass(frozen=True)
@@ -79,17 +78,17 @@ def to_filter(spec: Spec) -> Kernel:
     f = ir.Function(kernel.SYMBOL, kernel.ARGUMENTS, attributes=ATTRIBUTES)
     units = _units(spec)
     walk = _Walk(f, spec, units)
-    table = [kernel.size(f, i) for i in range(_F_COUNT)]
+    table = [kernel.size(f, i) for i in range(_COUNT)]
     total = math.prod(spec.window) * spec.inputs * spec.outputs
     with f.loop("%begin", "%end", hint="tile") as tile:
-        share, split = f.rem(tile, table[_F_TILES]), f.div(tile, table[_F_TILES])
-        first = f.mul(share, table[_F_UNITS])
-        stop = f.minimum(f.add(first, table[_F_UNITS]), walk.units_count)
+        share, split = f.rem(tile, table[_UNIT_TILES]), f.div(tile, table[_UNIT_TILES])
+        first = f.mul(share, table[_UNITS_PER_TILE])
+        stop = f.minimum(f.add(first, table[_UNITS_PER_TILE]), walk.units_count)
         walk.gradient = f.at(walk.element, walk.partial, f.mul(split, total))
         with f.loop(first, stop, hint="unit") as unit:
             walk.call(unit, walk.x, "0", "0", walk.dy, "0", "0", "0", "0", "0", "1")
-        start = f.div(f.mul(split, table[_F_PASSES]), splits(spec))
-        end = f.div(f.mul(f.add(split, 1), table[_F_PASSES]), splits(spec))
+        start = f.div(f.mul(split, table[_PASSES]), splits(spec))
+        end = f.div(f.mul(f.add(split, 1), table[_PASSES]), splits(spec))
         with f.loop(start, end, hint="pass") as number:
             walk.visit(number, table, first, stop)
     functions = walk.functions()
@@ -103,24 +102,28 @@ def to_filter_sizes(
     """The table of sizes of `to_filter`; arguments as in `forward_sizes`."""
     sizes, out, low = volume(sizes, 1), volume(out, 1), volume(low, 0)
     units = _units(spec)
-    row_bytes = out[2] * (spec.inputs * volume(spec.strides, 1)[1] + spec.outputs) * spec.dtype.size
-    rows = max(1, min(out[1], _PASS_BYTES // max(1, row_bytes)))
+    pixel_bytes = (spec.inputs * volume(spec.strides, 1)[1] + spec.outputs) * spec.dtype.size
+    columns = max(1, min(out[2], _PASS_BYTES // pixel_bytes))
+    rows = max(1, min(out[1], _PASS_BYTES // (pixel_bytes * columns)))
+    images = max(1, min(batch, _PASS_BYTES // (pixel_bytes * columns * rows))) if rows == out[1] else 1
     if units.columns:
+        columns = -(-columns // units.columns) * units.columns
         rows, images = max(1, min(out[1], _COPIED_ROWS)), 1
-    else:
-        images = max(1, min(batch, _PASS_BYTES // max(1, row_bytes * rows))) if rows == out[1] else 1
-    row_blocks, image_blocks = -(-out[1] // rows), -(-batch // images)
-    passes = out[0] * row_blocks * image_blocks
+    # Each number of blocks, and the size of a block.
+    blocks = [
+        n
+        for size, part in ((out[2], columns), (out[1], rows), (batch, images))
+        for n in (-(-size // part), part)
+    ]
+    passes = out[0] * blocks[0] * blocks[2] * blocks[4]
     count = _units_count(spec, units)
     per_tile = -(-count // -(-_FILTER_TILES // splits(spec)))
-    return [
-        batch, *out, *sizes, *low, passes, row_blocks, rows, image_blocks, images, per_tile, -(-count // per_tile)
-    ]  # fmt: skip
+    return [batch, *out, *sizes, *low, passes, *blocks, per_tile, -(-count // per_tile)]
 
 
 def to_filter_tiles(spec: Spec, table: Sequence[int]) -> int:
     """How many tiles `to_filter` has with a table of sizes."""
-    return splits(spec) * table[_F_TILES]
+    return splits(spec) * table[_UNIT_TILES]
 
 
 def _units_count(spec: Spec, units: _Units) -> int:
@@ -248,14 +251,15 @@ class _Walk:
     def visit(self, number: str, table: Sequence[str], first: str, stop: str) -> None:
         """One pass: all units of a tile meet some rows of some images."""
         f, spec = self.f, self.spec
-        block, rest = f.rem(number, table[_F_ROW_BLOCKS]), f.div(number, table[_F_ROW_BLOCKS])
-        images, depth = f.rem(rest, table[_F_IMAGE_BLOCKS]), f.div(rest, table[_F_IMAGE_BLOCKS])
-        self.image = f.mul(images, table[_F_PER_PASS])
-        self.images = f.minimum(table[_F_PER_PASS], f.sub(table[_F_IMAGES], self.image))
-        self.depth = depth
-        self.row = f.mul(block, table[_F_ROWS])
-        self.out, self.sizes, self.low = (table[i : i + 3] for i in (_F_OUT, _F_SIZES, _F_LOW))
-        self.row_end = f.minimum(f.add(self.row, table[_F_ROWS]), self.out[1])
+        across, rest = f.rem(number, table[_COLUMN_BLOCKS]), f.div(number, table[_COLUMN_BLOCKS])
+        block, rest = f.rem(rest, table[_ROW_BLOCKS]), f.div(rest, table[_ROW_BLOCKS])
+        images, self.depth = f.rem(rest, table[_IMAGE_BLOCKS]), f.div(rest, table[_IMAGE_BLOCKS])
+        self.image = f.mul(images, table[_IMAGES])
+        self.images = f.minimum(table[_IMAGES], f.sub(table[_BATCH], self.image))
+        self.out, self.sizes, self.low = (table[i : i + 3] for i in (_OUT, _SIZES, _LOW))
+        self.row, self.column = f.mul(block, table[_ROWS]), f.mul(across, table[_COLUMNS])
+        self.row_end = f.minimum(f.add(self.row, table[_ROWS]), self.out[1])
+        self.column_end = f.minimum(f.add(self.column, table[_COLUMNS]), self.out[2])
         self.x_row = f.mul(self.sizes[2], spec.inputs)
         self.x_image = f.mul(f.mul(self.sizes[0], self.sizes[1]), self.x_row)
         self.dy_row = f.mul(self.out[2], spec.outputs)
@@ -272,8 +276,8 @@ class _Walk:
         tap = f.div(unit, self.units.per_tap * self.groups)
         rest, column = f.div(tap, self.window[2]), f.rem(tap, self.window[2])
         numbers = (f.div(rest, self.window[1]), f.rem(rest, self.window[1]), column)
-        whole = ("0", self.row, "0")
-        ends = (self.out[0], self.row_end, self.out[2])
+        starts = ("0", self.row, self.column)
+        ends = (self.out[0], self.row_end, self.column_end)
         ahead, begins, counts = [], [], []
         for axis, number in enumerate(numbers):
             # Output `o` sees the pixel `stride * o + shift` through this tap.
@@ -281,7 +285,7 @@ class _Walk:
             shift = f.sub(f.mul(number, self.dilations[axis]), self.low[axis])
             begin = f.div(f.maximum(f.sub(stride - 1, shift), 0), stride)
             end = f.div(f.maximum(f.add(f.sub(self.sizes[axis], shift), stride - 1), 0), stride)
-            begin, end = f.maximum(begin, whole[axis]), f.minimum(end, ends[axis])
+            begin, end = f.maximum(begin, starts[axis]), f.minimum(end, ends[axis])
             begins.append(begin)
             counts.append(f.maximum(f.sub(end, begin), 0))
             ahead.append(f.add(f.mul(begin, stride), shift))
@@ -309,7 +313,7 @@ class _Walk:
         f, spec, lanes = self.f, self.spec, self.units.lanes
         rows = f.sub(self.row_end, self.row)
         kind = ir.vector(lanes, self.element)
-        with f.loop(0, self.out[2], self.units.columns, "column") as column:
+        with f.loop(self.column, self.column_end, self.units.columns, "column") as column:
             source = f.sub(f.mul(column, self.strides[2]), self.low[2])
             seen = (self.units.columns - 1) * self.strides[2] + (self.window[2] - 1) * self.dilations[2] + 1
             inside = f.maximum(source, 0)
@@ -334,7 +338,7 @@ class _Walk:
                     line = f.mul(f.add(f.mul(plane, self.sizes[1]), row), self.x_row)
                     place = f.at(self.element, self.x, f.add(line, f.mul(inside, spec.inputs)))
                     copy(f, spec.dtype, lanes, place, f.at(self.element, to, ahead), elements)
-            columns = f.minimum(self.units.columns, f.sub(self.out[2], column))
+            columns = f.minimum(self.units.columns, f.sub(self.column_end, column))
             dy = self._gradient_at(self.row, column)
             with f.loop(first, stop, hint="unit") as unit:
                 x = f.at(self.element, "%scratch", self._copied_place(unit))

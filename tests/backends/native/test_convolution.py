@@ -34,6 +34,8 @@ CASES: list[Case] = [
     ((3, 3), (1, 1), (1, 1), [(7, 9), (6, 30)], (1, 5, 5), 8, 8),  # windows that see padding only
     ((11, 11), (1, 1), (1, 1), "SAME", (1, 13, 12), 3, 2),  # a row of taps exceeds the registers
     ((3,), (1,), (2,), [(4, 1)], (2, 40), 3, 5),
+    ((4,), (1,), (1,), "SAME", (1, 3001), 16, 48),  # a signal of several blocks
+    ((4,), (2,), (1,), "SAME", (1, 3001), 1, 4),
     ((2, 3, 3), (1, 2, 1), (2, 1, 2), "SAME", (2, 5, 7, 8), 6, 9),
     ((3, 3), (1, 1), (1, 1), "SAME", (0, 5, 5), 4, 5),  # no images
     ((3, 3), (1, 1), (1, 1), "VALID", (1, 4, 4), 160, 200),  # the filter exceeds a share of the cache
