@@ -31,9 +31,11 @@ _PASS_BYTES = 96 << 10
 # Rows of the output in a pass over images with few channels, which are copied to scratch.
 _COPIED_ROWS = 8
 
-# So many tiles are wanted, and so many bytes of partial gradients are acceptable.
-_FILTER_TILES = 16
-_PARTIAL_BYTES = 1 << 20
+# So many tiles are wanted, and at most so many partial gradients of so many bytes in all: a large filter has enough
+# units to share.
+_TILES = 32
+_SPLITS = 16
+_PARTIAL_BYTES = 1 << 17
 
 # The table of sizes.
 _BATCH, _OUT, _SIZES, _LOW, _PASSES = 0, 1, 4, 7, 10
@@ -67,7 +69,7 @@ class _Units:
 def splits(spec: Spec) -> int:
     """How many partial gradients `to_filter` makes, for `combine` to add up: a function of the spec alone."""
     size = math.prod(spec.window) * spec.inputs * spec.outputs * spec.dtype.size
-    return max(1, min(_FILTER_TILES, _PARTIAL_BYTES // max(1, size)))
+    return max(1, min(_SPLITS, _PARTIAL_BYTES // max(1, size)))
 
 
 def to_filter(spec: Spec) -> Kernel:
@@ -117,7 +119,7 @@ def to_filter_sizes(
     ]
     passes = out[0] * blocks[0] * blocks[2] * blocks[4]
     count = _units_count(spec, units)
-    per_tile = -(-count // -(-_FILTER_TILES // splits(spec)))
+    per_tile = -(-count // -(-_TILES // splits(spec)))
     return [batch, *out, *sizes, *low, passes, *blocks, per_tile, -(-count // per_tile)]
 
 
