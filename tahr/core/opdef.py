@@ -158,6 +158,18 @@ class Accumulation(Form):
 
 
 @dataclass(frozen=True)
+class Draw(Form):
+    """Numbers from the random stream of the operation, which has the attributes `seed` and `seed2`.
+
+    Attributes:
+        distribution: "uniform", "normal", "truncated_normal"; or "integers", where the second and the third input are
+            the bounds.
+    """
+
+    distribution: str
+
+
+@dataclass(frozen=True)
 class Scan(Form):
     """Each element depends on those before it along an axis, as in a cumulative sum."""
 

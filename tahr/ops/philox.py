@@ -73,19 +73,19 @@ def seed_pair(
 # ----------------------------------------------------------------------------
 
 WORDS_PER_BLOCK = 4
-_ROUNDS = 10
+ROUNDS = 10
 # The multipliers of words 0 and 2, and what a round adds to the halves of the key.
-_MULTIPLIER0 = np.uint64(0xD2511F53)
-_MULTIPLIER2 = np.uint64(0xCD9E8D57)
-_KEY_INCREMENT0 = 0x9E3779B9
-_KEY_INCREMENT1 = 0xBB67AE85
+MULTIPLIER0 = np.uint64(0xD2511F53)
+MULTIPLIER2 = np.uint64(0xCD9E8D57)
+KEY_INCREMENT0 = 0x9E3779B9
+KEY_INCREMENT1 = 0xBB67AE85
 _LOW_WORD = np.uint64(0xFFFFFFFF)
 _WORD_BITS = np.uint64(32)
 
 # What a kernel reserves for each output number. One that accepts or rejects starts every output (or group of
 # four) that far from the last, so that the values do not depend on how threads share the work. The others
 # need half a block at most, and reserve as much.
-_BLOCKS_PER_OUTPUT = 256
+BLOCKS_PER_OUTPUT = 256
 
 # Blocks computed at a time: the working set of a chunk stays in the second-level cache.
 _CHUNK = 8192
@@ -158,15 +158,15 @@ def _philox_4x32_10(key: int, low: npt.NDArray[np.uint64], high: npt.NDArray[np.
     x0, x1 = low & _LOW_WORD, low >> _WORD_BITS
     x2, x3 = high & _LOW_WORD, high >> _WORD_BITS
     key0, key1 = key & 0xFFFFFFFF, key >> 32
-    for _ in range(_ROUNDS):
-        product0 = x0 * _MULTIPLIER0
-        product2 = x2 * _MULTIPLIER2
+    for _ in range(ROUNDS):
+        product0 = x0 * MULTIPLIER0
+        product2 = x2 * MULTIPLIER2
         x0 = (product2 >> _WORD_BITS) ^ x1 ^ np.uint64(key0)
         x1 = product2 & _LOW_WORD
         x2 = (product0 >> _WORD_BITS) ^ x3 ^ np.uint64(key1)
         x3 = product0 & _LOW_WORD
-        key0 = (key0 + _KEY_INCREMENT0) & 0xFFFFFFFF
-        key1 = (key1 + _KEY_INCREMENT1) & 0xFFFFFFFF
+        key0 = (key0 + KEY_INCREMENT0) & 0xFFFFFFFF
+        key1 = (key1 + KEY_INCREMENT1) & 0xFFFFFFFF
     result = np.empty((len(low), WORDS_PER_BLOCK), np.uint32)
     result[:, 0], result[:, 1], result[:, 2], result[:, 3] = x0, x1, x2, x3
     return result
@@ -179,7 +179,7 @@ def _philox_4x32_10(key: int, low: npt.NDArray[np.uint64], high: npt.NDArray[np.
 _FLOAT_DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 # Box-Muller raises smaller uniform numbers to this, since log(0) is -Inf.
-_SMALLEST_UNIFORM = 1e-7
+SMALLEST_UNIFORM = 1e-7
 
 
 def _uniform_from_words(words: Words, dtype: np.dtype[Any]) -> Array:
@@ -209,11 +209,11 @@ def _normal_from_words(words: Words, dtype: np.dtype[Any]) -> Array:
         uniform = _uniform_from_words(words, dtype)
         angle = 2 * math.pi * uniform[:, 1]
         sine, cosine = np.sin(angle), np.cos(angle)
-        radius = np.sqrt(-2.0 * np.log(np.maximum(uniform[:, 0], _SMALLEST_UNIFORM)))
+        radius = np.sqrt(-2.0 * np.log(np.maximum(uniform[:, 0], SMALLEST_UNIFORM)))
         return np.stack([sine * radius, cosine * radius], axis=1)
     uniform = _uniform_from_words(words, np.dtype(np.float32))
     sine, cosine = _sincosf((2 * math.pi * uniform[:, 1::2].astype(np.float64)).astype(np.float32))
-    radius = np.sqrt(np.float32(-2) * _logf(np.maximum(uniform[:, 0::2], np.float32(_SMALLEST_UNIFORM))))
+    radius = np.sqrt(np.float32(-2) * _logf(np.maximum(uniform[:, 0::2], np.float32(SMALLEST_UNIFORM))))
     normal = np.empty_like(uniform)
     np.multiply(sine, radius, out=normal[:, 0::2])
     np.multiply(cosine, radius, out=normal[:, 1::2])
@@ -261,7 +261,7 @@ def _hex(numbers: str) -> Doubles:
 
 
 # For each of the 16 intervals that [0.7, 1.4) is cut into: 1 / c and log(c) of a point c near its middle.
-_LOG_INVERSE_CENTER = _hex(
+LOG_INVERSE_CENTER = _hex(
     """
     0x1.661ec79f8f3bep+0 0x1.571ed4aaf883dp+0 0x1.49539f0f010bp+0  0x1.3c995b0b80385p+0
     0x1.30d190c8864a5p+0 0x1.25e227b0b8eap+0  0x1.1bb4a4a1a343fp+0 0x1.12358f08ae5bap+0
@@ -269,7 +269,7 @@ _LOG_INVERSE_CENTER = _hex(
     0x1.b2036576afce6p-1 0x1.9c2d163a1aa2dp-1 0x1.886e6037841edp-1 0x1.767dcf5534862p-1
     """
 )
-_LOG_CENTER = _hex(
+LOG_CENTER = _hex(
     """
     -0x1.57bf7808caadep-2 -0x1.2bef0a7c06ddbp-2 -0x1.01eae7f513a67p-2 -0x1.b31d8a68224e9p-3
     -0x1.6574f0ac07758p-3 -0x1.1aa2bc79c81p-3   -0x1.a4e76ce8c0e5ep-4 -0x1.1973c5a611cccp-4
@@ -278,13 +278,13 @@ _LOG_CENTER = _hex(
     """
 )
 # log(1 + r) is nearly r + LOG[0] r^2 + LOG[1] r^3 + LOG[2] r^4.
-_LOG = _hex("-0x1.ffffef20a4123p-2 0x1.5575b0be00b6ap-2 -0x1.00ea348b88334p-2")
-_INTERVALS_START = np.int32(0x3F330000)  # the bits of the float32 0.699...
-_EXPONENT_BITS = np.int32(-(1 << 23))
+LOG = _hex("-0x1.ffffef20a4123p-2 0x1.5575b0be00b6ap-2 -0x1.00ea348b88334p-2")
+INTERVALS_START = np.int32(0x3F330000)  # the bits of the float32 0.699...
+EXPONENT_BITS = np.int32(-(1 << 23))
 
 # For |x| <= pi / 4, sin(x) is nearly x + SIN[0] x^3 + SIN[1] x^5 + ..., and cos(x) is 1 + COS[0] x^2 + ...
-_SIN = _hex("-0x1.555545995a603p-3 0x1.1107605230bc4p-7 -0x1.994eb3774cf24p-13")
-_COS = _hex("-0x1.ffffffd0c621cp-2 0x1.55553e1068f19p-5 -0x1.6c087e89a359dp-10 0x1.99343027bf8c3p-16")
+SIN = _hex("-0x1.555545995a603p-3 0x1.1107605230bc4p-7 -0x1.994eb3774cf24p-13")
+COS = _hex("-0x1.ffffffd0c621cp-2 0x1.55553e1068f19p-5 -0x1.6c087e89a359dp-10 0x1.99343027bf8c3p-16")
 
 
 def _logf(x: Floats) -> Floats:
@@ -294,14 +294,14 @@ def _logf(x: Floats) -> Floats:
     interval's centre and r = z / c - 1 is small.
     """
     bits = x.view(np.int32)
-    distance = bits - _INTERVALS_START
+    distance = bits - INTERVALS_START
     interval = (distance >> 19) & 15
     k = distance >> 23
-    z = (bits - (distance & _EXPONENT_BITS)).view(np.float32).astype(np.float64)
-    r = z * _LOG_INVERSE_CENTER[interval] - 1
+    z = (bits - (distance & EXPONENT_BITS)).view(np.float32).astype(np.float64)
+    r = z * LOG_INVERSE_CENTER[interval] - 1
     r2 = r * r
-    whole = _LOG_CENTER[interval] + k * math.log(2)
-    return ((_LOG[2] * r2 + (_LOG[1] * r + _LOG[0])) * r2 + (whole + r)).astype(np.float32)
+    whole = LOG_CENTER[interval] + k * math.log(2)
+    return ((LOG[2] * r2 + (LOG[1] * r + LOG[0])) * r2 + (whole + r)).astype(np.float32)
 
 
 def _sincosf(angle: Floats) -> tuple[Floats, Floats]:
@@ -312,8 +312,8 @@ def _sincosf(angle: Floats) -> tuple[Floats, Floats]:
     x2 = x * x
     x3 = x * x2
     x4 = x2 * x2
-    sine = (x + x3 * _SIN[0]) + (x3 * x2) * (_SIN[1] + x2 * _SIN[2])
-    cosine = ((1 + x2 * _COS[0]) + x4 * _COS[1]) + (x4 * x2) * (_COS[2] + x2 * _COS[3])
+    sine = (x + x3 * SIN[0]) + (x3 * x2) * (SIN[1] + x2 * SIN[2])
+    cosine = ((1 + x2 * COS[0]) + x4 * COS[1]) + (x4 * x2) * (COS[2] + x2 * COS[3])
     turns = quadrant.astype(np.int8)
     odd = (turns & 1).astype(np.bool_)
     # A quarter turn takes (sin, cos) to (cos, -sin).
@@ -338,7 +338,7 @@ def _truncated_normal(generator: Philox, size: int, dtype: np.dtype[Any]) -> Arr
     """
     group = 2 if dtype.itemsize == 8 else 4
     groups = -(-size // group)
-    block = np.arange(groups, dtype=np.uint64) * np.uint64(group * _BLOCKS_PER_OUTPUT // WORDS_PER_BLOCK)
+    block = np.arange(groups, dtype=np.uint64) * np.uint64(group * BLOCKS_PER_OUTPUT // WORDS_PER_BLOCK)
 
     def normals(words: Words) -> Array:
         return _normal_from_words(words, dtype)
@@ -365,7 +365,7 @@ class _Lanes:
 
     def __init__(self, generator: Philox, size: int) -> None:
         self._generator = generator
-        self._block = np.arange(size, dtype=np.uint64) * np.uint64(_BLOCKS_PER_OUTPUT)
+        self._block = np.arange(size, dtype=np.uint64) * np.uint64(BLOCKS_PER_OUTPUT)
 
     def next_words(self, lanes: Indices) -> Words:
         """Returns the next block of each of the lanes, which differ from each other: [len(lanes), 4]."""
@@ -640,7 +640,7 @@ class Stream:
         """
         dtype = _float_dtype("RandomUniform", dtype)
         size = _size(shape)
-        generator = self.reserve(size * _BLOCKS_PER_OUTPUT)
+        generator = self.reserve(size * BLOCKS_PER_OUTPUT)
         return _fill(generator, size, dtype, lambda words: _uniform_from_words(words, dtype)).reshape(shape)
 
     def uniform_int(
@@ -667,7 +667,7 @@ class Stream:
             return np.empty(shape, dtype)
         if minval >= maxval:
             raise ValueError(f"RandomUniformInt: Need minval < maxval, got {minval} >= {maxval}")
-        generator = self.reserve(size * _BLOCKS_PER_OUTPUT)
+        generator = self.reserve(size * BLOCKS_PER_OUTPUT)
         integers = _fill(
             generator, size, dtype, lambda words: _integers_from_words(words, minval, maxval, dtype)
         )
@@ -684,7 +684,7 @@ class Stream:
         """
         dtype = _float_dtype("RandomStandardNormal", dtype)
         size = _size(shape)
-        generator = self.reserve(size * _BLOCKS_PER_OUTPUT)
+        generator = self.reserve(size * BLOCKS_PER_OUTPUT)
         return _fill(generator, size, dtype, lambda words: _normal_from_words(words, dtype)).reshape(shape)
 
     def truncated_normal(self, shape: Sequence[int], dtype: npt.DTypeLike = np.float32) -> Array:
@@ -698,7 +698,7 @@ class Stream:
         """
         dtype = _float_dtype("TruncatedNormal", dtype)
         size = _size(shape)
-        return _truncated_normal(self.reserve(size * _BLOCKS_PER_OUTPUT), size, dtype).reshape(shape)
+        return _truncated_normal(self.reserve(size * BLOCKS_PER_OUTPUT), size, dtype).reshape(shape)
 
     def gamma(self, shape: Sequence[int], alpha: npt.ArrayLike) -> Array:
         """Returns samples of Gamma(alpha, 1) (`RandomGamma`).
@@ -717,7 +717,7 @@ class Stream:
         alpha = np.asarray(alpha)
         dtype = _float_dtype("RandomGamma", alpha.dtype)
         samples = _size(shape)
-        generator = self.reserve(samples * alpha.size * _BLOCKS_PER_OUTPUT)
+        generator = self.reserve(samples * alpha.size * BLOCKS_PER_OUTPUT)
         # All the samples of one alpha come before those of the next.
         values = _gamma(generator, np.repeat(alpha.astype(np.float64).reshape(-1), samples))
         result = values.reshape(alpha.size, samples).T.reshape(*shape, *alpha.shape)
@@ -756,7 +756,7 @@ class Stream:
                 f"RandomPoissonV2: rate must be finite and at most {highest:g}, the most {dtype.name} holds"
             )
         samples = _size(shape)
-        generator = self.reserve(samples * rate.size * _BLOCKS_PER_OUTPUT)
+        generator = self.reserve(samples * rate.size * BLOCKS_PER_OUTPUT)
         values = _poisson(generator, np.repeat(rate.reshape(-1), samples), highest)
         return values.reshape(rate.size, samples).T.reshape(*shape, *rate.shape).astype(dtype)
 
@@ -789,7 +789,7 @@ class Stream:
         if batch == 0 or num_samples == 0:
             return np.empty((batch, num_samples), dtype)
         words_per_row = 2 * WORDS_PER_BLOCK * -(-num_samples // WORDS_PER_BLOCK)
-        generator = self.reserve(batch * words_per_row * _BLOCKS_PER_OUTPUT)
+        generator = self.reserve(batch * words_per_row * BLOCKS_PER_OUTPUT)
         return _categorical(generator, logits, num_samples).astype(dtype)
 
     def candidates(

@@ -17,7 +17,7 @@ import numpy as np
 from tahr.core import convert, dtypes, shapes
 from tahr.core.dtypes import FLOATS, INDICES, REALS, DType
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import DRAWS, ELEMENTWISE, REQUIRED, Array, OpDef, known_value
+from tahr.core.opdef import DRAWS, ELEMENTWISE, REQUIRED, Array, Draw, OpDef, known_value
 from tahr.core.scopes import get_default_graph, name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
@@ -97,6 +97,7 @@ RandomUniform = OpDef(
     "shape: T -> output: dtype",
     attrs={**_SEEDS, "dtype": REQUIRED},
     types={"T": INDICES, "dtype": FLOATS},
+    form=Draw("uniform"),
     effects=DRAWS,
 )
 RandomUniform.not_differentiable()
@@ -118,6 +119,7 @@ RandomUniformInt = OpDef(
     "shape: T, minval: Tout, maxval: Tout -> output: Tout",
     attrs=_SEEDS,
     types={"T": INDICES, "Tout": INDICES},
+    form=Draw("integers"),
     effects=DRAWS,
 )
 RandomUniformInt.not_differentiable()
@@ -190,6 +192,7 @@ RandomStandardNormal = OpDef(
     "shape: T -> output: dtype",
     attrs={**_SEEDS, "dtype": REQUIRED},
     types={"T": INDICES, "dtype": FLOATS},
+    form=Draw("normal"),
     effects=DRAWS,
 )
 RandomStandardNormal.not_differentiable()
@@ -209,6 +212,7 @@ TruncatedNormal = OpDef(
     "shape: T -> output: dtype",
     attrs={**_SEEDS, "dtype": REQUIRED},
     types={"T": INDICES, "dtype": FLOATS},
+    form=Draw("truncated_normal"),
     effects=DRAWS,
 )
 TruncatedNormal.not_differentiable()

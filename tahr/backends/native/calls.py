@@ -42,15 +42,28 @@ class Status:
 
 
 @dataclass(frozen=True)
+class Reserved:
+    """Blocks of an operation's random stream, which each run reserves: three int64, key and halves of the counter.
+
+    Attributes:
+        node: what draws.
+        blocks: how many.
+    """
+
+    node: Node
+    blocks: int
+
+
+@dataclass(frozen=True)
 class Ref:
     """A buffer that a kernel is given.
 
     Attributes:
-        storage: a root, partial results, or the status block.
+        storage: a root, partial results, the status block, or a position in a random stream.
         offset: how many elements behind its start.
     """
 
-    storage: Value | Partial | Status
+    storage: Value | Partial | Status | Reserved
     offset: Dim = 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import struct
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from tahr import errors
 from tahr.backends import numpy as reference
 from tahr.backends.base import Executor, Run, runtime_error
 from tahr.backends.native import entry, plan as plans, roles, runtime
-from tahr.backends.native.calls import Bind, Call, Partial, Place, Ref, Status
+from tahr.backends.native.calls import Bind, Call, Partial, Place, Ref, Reserved, Status
 from tahr.backends.native.plan import HostStep, NativePlan, Segment, Unplannable
 from tahr.backends.native.roles import Role, extent
 from tahr.core import sizes
@@ -37,6 +38,8 @@ MAX_BINDINGS = 64
 COMPILED_FROM = 2
 # Runs longer than this let other Python threads go on meanwhile, which costs 0.1 us.
 RELEASE_SECONDS = 20e-6
+# A position in a random stream, as kernels read it: key, lower and upper half of the counter.
+POSITION = struct.Struct("=QQQ")
 # Every buffer of an arena begins at a multiple of this many bytes.
 ALIGNMENT = 64
 
@@ -48,17 +51,17 @@ ALIGNMENT = 64
 class _Layout:
     """Where temporary storages lie in an arena, in bytes, and how large it is."""
 
-    offsets: dict[Value | Partial, int]
+    offsets: dict[Value | Partial | Reserved, int]
     size: int
 
 
-def _laid_out(spans: Mapping[Value | Partial, tuple[int, int, int]]) -> _Layout:
+def _laid_out(spans: Mapping[Value | Partial | Reserved, tuple[int, int, int]]) -> _Layout:
     """Places storages so that those in use at the same time do not overlap, the largest first.
 
     Args:
         spans: for each its size in bytes, and the first and last step that uses it.
     """
-    offsets: dict[Value | Partial, int] = {}
+    offsets: dict[Value | Partial | Reserved, int] = {}
     placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
     total = 0
     for storage, (size, first, last) in sorted(spans.items(), key=lambda item: -item[1][0]):
@@ -95,14 +98,16 @@ class _BoundSegment:
             counts.update(partials)
             self._calls += [call] * len(made)
         self._slots: dict[Ref, int] = {}
-        spans: dict[Value | Partial, tuple[int, int, int]] = {}
+        spans: dict[Value | Partial | Reserved, tuple[int, int, int]] = {}
         outside = {*segment.inputs, *segment.outputs, *segment.cells}
         for i, bind in enumerate(binds):
             for ref in bind.buffers:
                 if isinstance(ref.storage, Status):
                     continue
                 self._slots.setdefault(_at(ref, bound), len(self._slots) + 1)
-                if ref.storage not in outside:
+                if isinstance(ref.storage, Reserved):
+                    spans[ref.storage] = POSITION.size, 0, i  # it is there before the first step
+                elif ref.storage not in outside:
                     size, first, _ = spans.get(ref.storage, (self._bytes(ref.storage, counts, bound), i, i))
                     spans[ref.storage] = size, first, i
         self.layout = _laid_out(spans)
@@ -117,6 +122,7 @@ class _BoundSegment:
                 for b in binds
             ]
         )
+        self.reserved = [(r.storage, s) for r, s in self._slots.items() if isinstance(r.storage, Reserved)]
         self.shapes = {v: _exact(v, bound) for v in segment.outputs}
         self._frames: list[tuple[runtime.Frame, Array]] = []
         self._shortest = math.inf
@@ -146,7 +152,8 @@ class _BoundSegment:
             found = self.layout.offsets.get(ref.storage)  # pyright: ignore[reportArgumentType, reportCallIssue]
             if found is not None:
                 assert isinstance(ref.offset, int)
-                frame.buffers[slot] = arena.ctypes.data + found + ref.offset * _itemsize(ref.storage)  # pyright: ignore[reportArgumentType]
+                step = 0 if isinstance(ref.storage, Reserved) else ref.offset * _itemsize(ref.storage)  # pyright: ignore[reportArgumentType]
+                frame.buffers[slot] = arena.ctypes.data + found + step
         return frame, arena
 
     # ------------------------------------------------------------ for shortcuts
@@ -175,7 +182,7 @@ class _BoundSegment:
         """Whether runs are so long that other Python threads should go on meanwhile."""
         return self._shortest > RELEASE_SECONDS
 
-    def run(self, arrays: dict[Value, Any], cells: Mapping[Value, Any], threads: int) -> None:
+    def run(self, arrays: dict[Value, Any], cells: Mapping[Value, Any], threads: int, store: Any) -> None:
         """Runs the segment: reads inputs from `arrays`, and puts outputs there."""
         frame, arena = self._frame()
         frame.status["threads"] = threads
@@ -188,6 +195,7 @@ class _BoundSegment:
                 array = arrays[value] = np.empty(shape, value.dtype.numpy)
                 self._give(frame, value, array, held)
             self._take_cells(frame, cells, stack, held)
+            self._reserve(frame, store)
             start = time.perf_counter()
             code = runtime.runtime().run(self.steps, frame)
             self._shortest = min(self._shortest, time.perf_counter() - start)
@@ -230,6 +238,15 @@ class _BoundSegment:
         held.append(array)
         for slot, offset in self._places.get(value, ()):
             frame.buffers[slot] = array.ctypes.data + offset
+
+    def _reserve(self, frame: runtime.Frame, store: Any) -> None:
+        """Advances the random streams that the run draws from, and tells kernels where they were."""
+        for reserved, slot in self.reserved:
+            node = reserved.node
+            with store.stream(node.op, node.attrs["seed"], node.attrs["seed2"]) as stream:
+                start = stream.reserve(reserved.blocks)
+            position = POSITION.pack(start.key, start.counter % 2**64, start.counter >> 64)
+            ctypes.memmove(int(frame.buffers[slot]), position, POSITION.size)
 
     def _take_cells(
         self, frame: runtime.Frame, cells: Mapping[Value, Any], stack: ExitStack, held: list[Any]
@@ -390,6 +407,8 @@ class Binding:
         given = [*program.inputs, *segment.segment.cells, *program.outputs]
         if len(set(program.outputs)) < len(program.outputs) or not set(program.outputs) <= set(
             segment.shapes
+        if segment.reserved:
+            return None
         ):
             return None
         if segment.segment.overwritten or len(segment.shapes) > len(program.outputs):
@@ -411,7 +430,7 @@ class Binding:
         arrays.update(zip(self.plan.program.inputs, values))
         for item, frees in zip(self.items, self.plan.frees):
             if isinstance(item, _BoundSegment):
-                item.run(arrays, cells, threads)
+                item.run(arrays, cells, threads, run.store)
             else:
                 self._host(item, arrays, cells, executor, run)
             for value in frees:

@@ -18,6 +18,7 @@ from tahr.core.convert import Const
 from tahr.core.dtypes import DType
 from tahr.core.opdef import (
     Contraction,
+    Draw,
     Elementwise,
     Extent,
     Iota,
@@ -85,7 +86,7 @@ def role(node: Node) -> Role:
         return Role.HOST
     if isinstance(opdef.form, Update):
         return Role.UPDATE if _can_update(node) else Role.HOST
-    if node.has_effects or not all(is_plain(v.spec) for v in node.outputs):
+    if (node.has_effects and not isinstance(opdef.form, Draw)) or not all(is_plain(v.spec) for v in node.outputs):
         return Role.HOST
     if all(_is_known(v) for v in node.outputs) and not isinstance(opdef.form, Iota):
         return Role.KNOWN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tahr.backends.native import lookups
+from tahr.backends.native import draws, lookups
 from tahr.backends.native.single import Single
 from tahr.core import opdef
 from tahr.core.opdef import Form
@@ -10,6 +10,7 @@ from tahr.program.node import Node
 
 SINGLES: dict[type[Form], Single] = {
     opdef.Lookup: lookups.LOOKUP,
+    opdef.Draw: draws.DRAW,
     opdef.Accumulation: lookups.ACCUMULATION,
 }
 
