@@ -27,7 +27,7 @@ FLOAT_VALUE = 16
 DATA, DIMENSIONS_COUNT, DIMENSIONS, DESCRIPTOR, FLAGS = 16, 24, 32, 56, 64
 # Flags of an array: C-contiguous and aligned.
 DENSE = 0x0001 | 0x0100
-METH_FASTCALL = 0x0080
+METH_O, METH_FASTCALL = 0x0008, 0x0080
 
 # What a plan expects: 64-bit words, first these, then a record for each input, then the inputs' dimensions.
 BUSY, STEPS, COUNT, TABLE, POOL, RELEASE, INPUTS, ARRAY_TYPE, FLOAT_TYPE, REFUSAL, SUCCESS, FIRST_INPUT = (
@@ -155,20 +155,40 @@ def _native_entry(steps: Steps, frame: Frame, inputs: Sequence[Input], release: 
         words[at : at + len(expected.shape)] = expected.shape
         at += len(expected.shape)
     words.held = (steps, frame, [expected.dtype for expected in inputs], values)
-    new = ctypes.pythonapi.PyCFunction_NewEx
-    new.restype, new.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
-    return new(ctypes.addressof(_definition()), words, None)
+    return _builtin(_definitions()[0], words)
 
 
 @once
-def _definition() -> _MethodDefinition:
-    """The definition that all entries share; it lives as long as the process."""
-    engine = engines.engine()
-    names = ("Py_IncRef", "PyLong_FromLongLong", "PyEval_SaveThread", "PyEval_RestoreThread")
+def address_function() -> Callable[[np.ndarray[Any, Any]], int]:
+    """A function that gives the address of an array's data, 20 times as quick as `array.ctypes.data`."""
+    return _builtin(_definitions()[1], np.ndarray) if is_native() else lambda array: array.ctypes.data
+
+
+def _builtin(definition: _MethodDefinition, self: Any) -> Any:
+    """A builtin function, or method of an object."""
+    new = ctypes.pythonapi.PyCFunction_NewEx
+    new.restype, new.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
+    return new(ctypes.addressof(definition), self, None)
+
+
+@once
+def _definitions() -> tuple[_MethodDefinition, _MethodDefinition]:
+    """The definitions of entries and of the function for addresses; they live as long as the process."""
+    names = (
+        "Py_IncRef",
+        "PyLong_FromLongLong",
+        "PyEval_SaveThread",
+        "PyEval_RestoreThread",
+        "PyErr_SetString",
+    )
     imports = {name: _address(getattr(ctypes.pythonapi, name)) for name in names}
+    imports["PyExc_TypeError"] = ctypes.addressof(ctypes.c_void_p.in_dll(ctypes.pythonapi, "PyExc_TypeError"))
     imports["tahr_run_steps"] = runtime().run_steps
-    function = engine.load_module(text(), "entry", ["tahr_entry"], imports)["tahr_entry"]
-    return _MethodDefinition(b"run", function, METH_FASTCALL, None)
+    found = engines.engine().load_module(text(), "entry", ["tahr_entry", "tahr_address"], imports)
+    return (
+        _MethodDefinition(b"run", found["tahr_entry"], METH_FASTCALL, None),
+        _MethodDefinition(b"address", found["tahr_address"], METH_O, None),
+    )
 
 
 def _address(function: Any) -> int:
@@ -182,12 +202,35 @@ DECLARATIONS = (
     "declare ptr @PyLong_FromLongLong(i64)",
     "declare ptr @PyEval_SaveThread()",
     "declare void @PyEval_RestoreThread(ptr)",
+    "declare void @PyErr_SetString(ptr, ptr)",
+    "@PyExc_TypeError = external global ptr",
+    '@expected_array = private constant [18 x i8] c"expected an array\\00"',
     "declare i64 @tahr_run_steps(ptr, i64, ptr, ptr)",
 )
 
 
 def text() -> str:
-    """The module of the builtin function."""
+    """The module of the builtin functions."""
+    return ir.module([_entry_text(), _address_text()], DECLARATIONS)
+
+
+def _address_text() -> str:
+    """`address(array)`; its `self` is NumPy's type of arrays."""
+    f = ir.Function("tahr_address", [(ir.POINTER, "self"), (ir.POINTER, "array")], ir.POINTER)
+    found, wrong = f.label("found"), f.label("wrong")
+    kind = f.load(ir.POINTER, f.at(ir.I8, "%array", TYPE))
+    f.do(f"br i1 {f.value(f'icmp eq ptr {kind}, %self')}, label %{found}, label %{wrong}")
+    f.open(wrong)
+    error = f.load(ir.POINTER, "@PyExc_TypeError")
+    f.do(f"call void @PyErr_SetString(ptr {error}, ptr @expected_array)")
+    f.do("ret ptr null")
+    f.open(found)
+    address = f.load(ir.I64, f.at(ir.I8, "%array", DATA))
+    return f.finish(f"ptr {f.value(f'call ptr @PyLong_FromLongLong(i64 {address})')}")
+
+
+def _entry_text() -> str:
+    """An entry; its `self` is an `_Expectation`."""
     arguments = [(ir.POINTER, "self"), (ir.POINTER, "arguments"), (ir.I64, "count")]
     f = ir.Function("tahr_entry", arguments, ir.POINTER)
     words = f.load(ir.POINTER, f.at(ir.I8, "%self", DATA))
@@ -267,7 +310,7 @@ def text() -> str:
     f.open(refuse)
     refusal = word(REFUSAL, kind=ir.POINTER)
     f.do(f"call void @Py_IncRef(ptr {refusal})")
-    return ir.module([f.finish(f"ptr {refusal}")], DECLARATIONS)
+    return f.finish(f"ptr {refusal}")
 
 
 @once

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import platform
 from collections.abc import Generator
@@ -17,6 +19,7 @@ LLVMLITE = "0.50"
 # What is assumed of caches where the system does not tell.
 L1_BYTES, L2_BYTES = 32 << 10, 512 << 10
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
 _UNITS = {"K": 1 << 10, "M": 1 << 20}
 
 
@@ -107,8 +110,23 @@ def default_threads() -> int:
             raise ValueError(f"TAHR_NUM_THREADS={text}: expected a positive number")
         return int(text)
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        processors = len(os.sched_getaffinity(0))
+    else:
+        processors = os.cpu_count() or 1
+    quota = _quota()
+    return processors if quota >= processors else max(1, math.ceil(quota))
+
+
+def _quota() -> float:
+    """The processor time that a container grants per time, or infinity: more threads than that stop each other."""
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = (_CONTROL_GROUP / "cpu.max").read_text().split()
+        return math.inf if quota == "max" else int(quota) / int(period)
+    with contextlib.suppress(OSError, ValueError):
+        quota = int((_CONTROL_GROUP / "cpu/cpu.cfs_quota_us").read_text())
+        period = int((_CONTROL_GROUP / "cpu/cpu.cfs_period_us").read_text())
+        return quota / period if quota > 0 else math.inf
+    return math.inf
 
 
 # What every x86-64 processor has.

@@ -153,6 +153,21 @@ def test_other_threads_run_meanwhile_but_not_on_the_same_frame(make: Any) -> Non
     assert run(threads) is None
 
 
+@pytest.mark.parametrize("native", [False, True])
+def test_addresses(monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
+    if native and not is_native():
+        pytest.skip("objects look different here")
+    monkeypatch.setattr(entry, "is_native", lambda: native)
+    make: Any = entry.address_function
+    address = make.__wrapped__()
+    for array in (X, Y, X[:, 1:], np.zeros(0)):
+        assert address(array) == array.ctypes.data
+    if native:
+        for wrong in (None, 1.0, [1], X.view(Subclass)):
+            with pytest.raises(TypeError, match="expected an array"):
+                address(wrong)
+
+
 def test_nothing_leaks(times_entry: Entry) -> None:
     out = np.zeros((2, 3), np.float32)
     before = [sys.getrefcount(x) for x in (X, Y, out)]

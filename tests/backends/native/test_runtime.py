@@ -196,6 +196,35 @@ def test_threads_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1 <= targets.default_threads() <= (os.cpu_count() or 1)
 
 
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        pytest.param({"cpu.max": "max 100000"}, 64, id="no-limit"),
+        pytest.param({"cpu.max": "250000 100000"}, 3, id="limit"),
+        pytest.param({"cpu.max": "20000 100000"}, 1, id="less-than-one"),
+        pytest.param({"cpu.max": "6400000000 100000"}, 64, id="more-than-there-are"),
+        pytest.param({"cpu.max": "nonsense"}, 64, id="nonsense"),
+        pytest.param(
+            {"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"}, 2, id="version-1"
+        ),
+        pytest.param(
+            {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 64, id="version-1-none"
+        ),
+        pytest.param({}, 64, id="elsewhere"),
+    ],
+)
+def test_a_containers_limit_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: dict[str, str], expected: int
+) -> None:
+    monkeypatch.delenv("TAHR_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    monkeypatch.setattr(targets, "_CONTROL_GROUP", tmp_path)
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content + "\n")
+    assert targets.default_threads() == expected
+
+
 # ---------------------------------------------------------------- what else a step may rely on
 
 
@@ -237,13 +266,16 @@ def test_a_frame_that_does_not_fit_in_memory() -> None:
 def test_times_of_steps() -> None:
     work = Step(kernels.spin(1000), [1], [], 1)
     steps = Steps([work] * 3)
-    results, stamps = np.zeros(1), np.zeros(4, np.int64)
+    results = np.zeros(1)  # eight bytes, for either kernel
     frame = Frame(2, steps.scratch, steps.widest)
     frame.buffers[1] = results.ctypes.data
-    frame.status["stamps"] = stamps.ctypes.data
-    runtime.runtime().run(steps, frame)
+    times = runtime.runtime().time(steps, frame)
+    assert times.shape == (3,) and frame.status["stamps"] == 0
     if os.name == "posix":
-        assert (np.diff(stamps) > 100).all(), "a thousand multiplications take longer"
+        assert (times > 100).all(), "a thousand multiplications take longer"
+    failing = Steps([Step(kernels.fail_at(), [0, 1], [0, 3], 1)])
+    with pytest.raises(ValueError, match="step 0 reported 3"):
+        runtime.runtime().time(failing, frame)
 
 
 @pytest.mark.parametrize("threads", [1, 4])
