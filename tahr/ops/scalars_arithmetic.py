@@ -22,6 +22,16 @@ def add_n(*inputs: Scalar) -> Scalar:
     return functools.reduce(scalar.add, inputs)
 
 
+def zeros_like(x: Scalar) -> Scalar:
+    """0, whatever x is."""
+    return scalar.constant(0, x.dtype)
+
+
+def ones_like(x: Scalar) -> Scalar:
+    """1, whatever x is."""
+    return scalar.constant(1, x.dtype)
+
+
 def mul_no_nan(x: Scalar, y: Scalar) -> Scalar:
     """x * y, and 0 where y is 0."""
     return select(scalar.eq(y, 0), 0, x * y)

@@ -561,8 +561,7 @@ def ones(shape: Any, dtype: Any = dtypes.float32, name: str | None = None) -> Te
         return _filled(shape, True if dtype is dtypes.bool_ else 1, dtype, scope)
 
 
-ZerosLike = OpDef("ZerosLike", "x: T -> y: T")
-ZerosLike.shape(same_shape)
+ZerosLike = OpDef("ZerosLike", "x: T -> y: T", form=Elementwise(scalar=scalars_arithmetic.zeros_like))
 ZerosLike.not_differentiable()
 
 
@@ -571,8 +570,8 @@ def _zeros_like_kernel(x: Array) -> Array:
     return np.full(x.shape, b"", dtype=object) if x.dtype.kind == "O" else np.zeros(x.shape, x.dtype)
 
 
-OnesLike = OpDef("OnesLike", "x: T -> y: T", types={"T": dtypes.NUMBERS | {dtypes.bool_}})
-OnesLike.shape(same_shape)
+OnesLike = OpDef("OnesLike", "x: T -> y: T", types={"T": dtypes.NUMBERS | {dtypes.bool_}},
+                 form=Elementwise(scalar=scalars_arithmetic.ones_like))  # fmt: skip
 OnesLike.not_differentiable()
 
 

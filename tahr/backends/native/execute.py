@@ -393,6 +393,10 @@ class Binding:
                 assert value.dtype is not None
                 count = sizes.evaluate(extent(value.node), bound)  # pyright: ignore[reportArgumentType]
                 self.fixed[value] = np.asarray(count).astype(value.dtype.numpy)
+            elif role is Role.UNIFORM:
+                found = roles.traced(value.node)
+                assert found is not None
+                self.fixed[value] = np.full(_exact(value, bound), found[0].value, _dtype(value).numpy)
             else:
                 self.fixed[value] = plans.constant_array(value, bound)
 
@@ -403,12 +407,12 @@ class Binding:
         if len(self.items) != 1 or not isinstance(self.items[0], _BoundSegment):
             return None
         segment = self.items[0]
+        if segment.reserved:
+            return None
         program = self.plan.program
         given = [*program.inputs, *segment.segment.cells, *program.outputs]
         if len(set(program.outputs)) < len(program.outputs) or not set(program.outputs) <= set(
             segment.shapes
-        if segment.reserved:
-            return None
         ):
             return None
         if segment.segment.overwritten or len(segment.shapes) > len(program.outputs):
@@ -524,11 +528,12 @@ def _exact_spec(value: Value, bound: Mapping[str, int]) -> Spec:
 
 def _given(plan: NativePlan) -> list[tuple[Value, Role]]:
     """Values that are there before a run, and the same in each of equal sizes."""
-    found: list[tuple[Value, Role]] = []
-    for node, role in plan.node_roles.items():
-        if role in (Role.CONSTANT, Role.KNOWN, Role.EXTENT):
-            found += [(v, role) for v in node.outputs]
-    return found
+    used: dict[Value, None] = dict.fromkeys(plan.program.outputs)
+    for item in plan.items:
+        used.update(dict.fromkeys(item.inputs if isinstance(item, Segment) else item.needs))
+    roots = dict.fromkeys(plan.places[v].root if v in plan.places else v for v in used)
+    fixed = (Role.CONSTANT, Role.KNOWN, Role.EXTENT, Role.UNIFORM)
+    return [(v, plan.node_roles[v.node]) for v in roots if plan.node_roles.get(v.node) in fixed]
 
 
 # ---------------------------------------------------------------- the backend

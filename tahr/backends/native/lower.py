@@ -130,7 +130,7 @@ class Lowering:
             place = self._places[value]
             if place.root in values:
                 return values[place.root]
-            constant = _constant(value, dtype)
+            constant = _constant(value, self._roles.get(value.node), dtype)
             if constant is not None:
                 return constant
             access = self._fusion.operand_access(group, value, shape)
@@ -306,7 +306,7 @@ class _NestBuilder:
         assert dtype is not None
         if place.root in self._values and place.root not in self._group.leaving:
             return self._values[place.root]
-        constant = _constant(value, dtype)
+        constant = _constant(value, self._roles.get(value.node), dtype)
         if constant is not None:
             return constant
         count = _count(value, self._roles.get(value.node))
@@ -389,8 +389,12 @@ def _unique(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _constant(value: Value, dtype: DType) -> Scalar | None:
-    """A constant of one element, as an expression."""
+def _constant(value: Value, role: Role | None, dtype: DType) -> Scalar | None:
+    """The expression of what is the same number everywhere."""
+    if role is Role.UNIFORM:
+        found = roles.traced(value.node)
+        assert found is not None
+        return found[0]
     if value.node.opdef is Const and value.node.attrs["value"].size == 1:
         return scalar.constant(value.node.attrs["value"].item(), dtype)
     return None

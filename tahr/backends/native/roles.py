@@ -7,13 +7,13 @@ and what computed it is then not needed at run time.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 from tahr.backends.native import singles, windows
 from tahr.backends.native.single import is_plain
-from tahr.core import scalar
+from tahr.core import scalar, shapes
 from tahr.core.convert import Const
 from tahr.core.dtypes import DType
 from tahr.core.opdef import (
@@ -47,6 +47,7 @@ class Role(enum.Enum):
     VIEW = "other places of the same storage"
     KNOWN = "integers that follow from sizes"
     EXTENT = "a number of elements"
+    UNIFORM = "one number everywhere"
     IOTA = "counting numbers"
     ELEMENTWISE = "element by element"
     REDUCE = "a reduction"
@@ -75,25 +76,40 @@ def is_variable(node: Node) -> bool:
 
 def role(node: Node) -> Role:
     """The role of a node."""
+    found = _verdict(node)
+    return found if isinstance(found, Role) else Role.HOST
+
+
+def reason(node: Node) -> str:
+    """Why a node is the host's; empty where it is not."""
+    found = _verdict(node)
+    return "" if isinstance(found, Role) else found
+
+
+def _verdict(node: Node) -> Role | str:
+    """The role of a node that is compiled, or why it is the host's."""
     opdef = node.opdef
     if opdef in (Const, Input):
         return Role.CONSTANT if opdef is Const else Role.INPUT
     if opdef in _VARIABLES:
         return Role.VARIABLE
     if opdef is state.ReadCell:
-        return Role.HOST if node.attrs["lenient"] or not is_plain(node.outputs[0].spec) else Role.READ
-    if not node.outputs and not isinstance(opdef.form, Update):
-        return Role.HOST
+        if node.attrs["lenient"]:
+            return "the variable may have no value yet"
+        return _complaint(node.outputs) or Role.READ
     if isinstance(opdef.form, Update):
-        return Role.UPDATE if _can_update(node) else Role.HOST
-    if (node.has_effects and not isinstance(opdef.form, Draw)) or not all(is_plain(v.spec) for v in node.outputs):
-        return Role.HOST
+        return _complaint_about_update(node) or Role.UPDATE
+    if not node.outputs or (node.has_effects and not isinstance(opdef.form, Draw)):
+        return _effects(node)
+    complaint = _complaint(node.outputs)
+    if complaint:
+        return complaint
     if all(_is_known(v) for v in node.outputs) and not isinstance(opdef.form, Iota):
         return Role.KNOWN
     return _role_of_form(node)
 
 
-def _role_of_form(node: Node) -> Role:
+def _role_of_form(node: Node) -> Role | str:
     opdef, form = node.opdef, node.opdef.form
     if isinstance(form, Extent):
         return Role.EXTENT
@@ -101,22 +117,26 @@ def _role_of_form(node: Node) -> Role:
         return Role.VIEW
     if singles.single(node) is not None:
         return Role.SINGLE
-    plain = all(is_plain(node.inputs[i].spec) for i in data_inputs(node, None))
-    if not plain:
-        return Role.HOST
+    complaint = _complaint([node.inputs[i] for i in data_inputs(node, None)])
+    if complaint:
+        return complaint
     if isinstance(form, Elementwise) and form.scalar is not None:
-        return Role.ELEMENTWISE if traced(node) is not None else Role.HOST
+        found = traced(node)
+        if found is not None and found[0].op == "constant":
+            return Role.UNIFORM
+        return Role.ELEMENTWISE if found is not None else f"no scalar function of {_dtypes(node)}"
     if isinstance(form, Reduction):
-        return Role.REDUCE if known_ints(node.inputs[1].spec) is not None else Role.HOST
+        return Role.REDUCE if known_ints(node.inputs[1].spec) is not None else "its axes are data"
     if isinstance(form, Iota):
         return Role.IOTA
     if isinstance(form, Contraction):
-        return Role.PRODUCT if node.outputs[0].dtype in _PRODUCTS else Role.HOST
+        return Role.PRODUCT if node.outputs[0].dtype in _PRODUCTS else f"no product of {_dtypes(node)}"
     if isinstance(form, Window):
-        return Role.WINDOW if windows.fits(node) else Role.HOST
+        return Role.WINDOW if windows.fits(node) else "no kernel for such windows"
     if opdef.parts_rule is not None and assembly(node) is not None:
         return Role.PARTS
-    return Role.HOST
+    has_rule = isinstance(form, tuple(singles.SINGLES)) or opdef.view_rule or opdef.parts_rule
+    return "its dtypes, layout or arguments have no kernel" if has_rule else "no native form"
 
 
 _PRODUCTS = frozenset(d for d in scalar.SUPPORTED if d.is_floating)
@@ -132,7 +152,7 @@ def data_inputs(node: Node, found: Role | None) -> Sequence[int]:
     form = node.opdef.form
     if found is Role.HOST:
         return range(len(node.inputs))
-    if found in (Role.KNOWN, Role.EXTENT):
+    if found in (Role.KNOWN, Role.EXTENT, Role.UNIFORM):
         return ()
     if found is Role.VIEW:
         return (node.opdef.viewed,)
@@ -169,6 +189,41 @@ def _views(node: Node) -> Any:
 def assembly(node: Node) -> Assembly | None:
     """How a node's output is put together, or None."""
     return node.opdef.assembly([v.spec for v in node.inputs], [v.spec for v in node.outputs], node.attrs)
+
+
+# ---------------------------------------------------------------- why not
+
+
+def _complaint(values: Iterable[Value]) -> str:
+    """What keeps values from being computed natively; empty where nothing does."""
+    return _complaint_about(v.spec for v in values)
+
+
+def _complaint_about(specs: Iterable[Spec]) -> str:
+    for spec in specs:
+        if not is_plain(spec):
+            if spec.dtype not in scalar.SUPPORTED:
+                return f"dtype {'unknown' if spec.dtype is None else spec.dtype.name}"
+            return f"its shape follows from data: {shapes.show(spec.shape)}"
+    return ""
+
+
+def _effects(node: Node) -> str:
+    """What a node does beside computing, for which there is no native code."""
+    effects = node.opdef.effects
+    if not effects.any:
+        return "runs a region with effects" if node.has_effects else "computes nothing"
+    if effects.may_block:
+        return "may block"
+    if effects.raises:
+        return "checks something, and raises its own error"
+    if effects.io:
+        return "touches the world outside"
+    return "draws random numbers" if effects.draws else "uses a variable in a way of its own"
+
+
+def _dtypes(node: Node) -> str:
+    return ", ".join(dict.fromkeys("?" if v.dtype is None else v.dtype.name for v in (*node.inputs, *node.outputs)))
 
 
 # ---------------------------------------------------------------- element-wise functions
@@ -218,19 +273,21 @@ def update_traced(node: Node) -> tuple[Scalar, ...] | None:
     return _traced(node.opdef, variable_types(node), _Attrs(node.attrs))
 
 
-def _can_update(node: Node) -> bool:
+def _complaint_about_update(node: Node) -> str:
+    """Why a node that changes variables element by element is the host's; empty where it is not."""
     written = node.opdef.effects.writes
     if any(node.inputs[i].node.opdef not in _VARIABLES for i in written):
-        return False
+        return "which variable it changes is data"
     specs = [Spec(node.inputs[i].node.attrs["dtype"], node.inputs[i].node.attrs["shape"]) for i in written]
     others = [v.spec for i, v in enumerate(node.inputs) if i not in written]
-    if not all(map(is_plain, specs + others)):
-        return False
+    complaint = _complaint_about(specs + others)
+    if complaint:
+        return complaint
     shape = specs[0].shape
     same = all(s.shape == shape for s in specs) and all(s.shape in (shape, ()) for s in others)
-    if not node.attrs.get("validate_shape", True) or (len(others) == 1 and others[0].shape != shape):
-        return False  # an assignment may change the shape, or has to complain
-    return same and update_traced(node) is not None
+    if not same or not node.attrs.get("validate_shape", True) or (len(others) == 1 and others[0].shape != shape):
+        return "an assignment may change the shape, or has to complain"
+    return "" if update_traced(node) is not None else f"no scalar function of {_dtypes(node)}"
 
 
 def extent(node: Node) -> Dim:
