@@ -223,7 +223,9 @@ def _effects(node: Node) -> str:
 
 
 def _dtypes(node: Node) -> str:
-    return ", ".join(dict.fromkeys("?" if v.dtype is None else v.dtype.name for v in (*node.inputs, *node.outputs)))
+    return ", ".join(
+        dict.fromkeys("?" if v.dtype is None else v.dtype.name for v in (*node.inputs, *node.outputs))
+    )
 
 
 # ---------------------------------------------------------------- element-wise functions
@@ -285,7 +287,8 @@ def _complaint_about_update(node: Node) -> str:
         return complaint
     shape = specs[0].shape
     same = all(s.shape == shape for s in specs) and all(s.shape in (shape, ()) for s in others)
-    if not same or not node.attrs.get("validate_shape", True) or (len(others) == 1 and others[0].shape != shape):
+    is_assignment = not node.attrs.get("validate_shape", True)
+    if is_assignment or not same or (len(others) == 1 and others[0].shape != shape):
         return "an assignment may change the shape, or has to complain"
     return "" if update_traced(node) is not None else f"no scalar function of {_dtypes(node)}"
 
