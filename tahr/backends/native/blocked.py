@@ -82,16 +82,16 @@ def blocking(product: Product, target: Target) -> Blocking:
     rows, vectors = (8, 3) if target.vector_registers >= 32 else (4, 3) if target.has_fma else (4, 2)
     element_bytes = product.accumulated.size
     lanes = target.lanes(element_bytes)
-    # Half the second-level cache is for A, three eighths for a panel of B.
+    # Half the second-level cache is for A, a few panels of B take the rest.
     packed = target.l2 // 2 // element_bytes
-    depth = target.l2 * 3 // 8 // (vectors * lanes * element_bytes) // 8 * 8
+    depth = target.l2 * 3 // 16 // (vectors * lanes * element_bytes) // 8 * 8
     return Blocking(
         lanes=lanes,
         rows=rows,
         vectors=vectors,
         packed_a=packed,
         packed_b=4 * packed,
-        depth=min(depth, 2048),
+        depth=min(depth, 1024),
         accumulated=packed // 2,
         masks=target.has("avx512f"),
         element_bytes=element_bytes,
@@ -114,8 +114,8 @@ def sizes(plan: Blocking, product: Product, problem: Problem) -> list[int]:
 
 
 def _depth(plan: Blocking, problem: Problem) -> int:
-    """How far a block goes along K: all the way, if that is not too far."""
-    return even(problem.k, plan.depth if problem.k <= plan.depth else plan.depth // 4, 1)
+    """How far a block goes along K: all the way, if that is not too far; else so far that a tile may be large."""
+    return even(problem.k, plan.depth if problem.k <= plan.depth else plan.depth // 2, 1)
 
 
 def _tile(plan: Blocking, problem: Problem, depth: int) -> tuple[int, int]:

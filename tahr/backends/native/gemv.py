@@ -24,6 +24,8 @@ from tahr.backends.native.target import Target
 
 # The most elements of C that a tile accumulates in scratch; the least multiplications worth a tile; enough tiles.
 _TILE, _WORK, _TILES = 2048, 1 << 15, 16
+# The shortest part of a row that is worth reading by itself: memory comes by the page.
+_RUN = 256
 # Rows of the matrix that are read at once.
 _STREAMS = 8
 
@@ -31,8 +33,10 @@ _STREAMS = 8
 def vector_sizes(product: Product, problem: Problem, is_row: bool) -> list[int]:
     """The table of the kernel for one row (or one column) of C."""
     count = problem.n if is_row else problem.m
-    least = -(-_WORK // max(problem.k, 1))
-    tile = even(count, min(_TILE, max(count * problem.batch // _TILES, least)), 128)
+    sums_rows = not product.transpose_b if is_row else product.transpose_a
+    least = max(-(-_WORK // max(problem.k, 1)), _RUN if sums_rows else 1)
+    wanted = count * problem.batch // (4 if sums_rows else _TILES)
+    tile = even(count, min(_TILE, max(wanted, least)), 128)
     return table(problem, 1 if is_row else tile, tile if is_row else 1, problem.k)
 
 
