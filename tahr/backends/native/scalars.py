@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from tahr.backends.native import ir
+from tahr.backends.native.target import current
 from tahr.core import dtypes, scalar
 from tahr.core.dtypes import DType
-from tahr.core.scalar import Scalar
+from tahr.core.scalar import Scalar, constant, leaf, select
 
 _INTRINSIC_SUFFIX = {"float": "f32", "double": "f64"}
 
@@ -33,6 +34,10 @@ def from_memory(f: ir.Function, dtype: DType, value: str, width: int | None = No
     stored, computed = memory_kind(dtype, width), kind(dtype, width)
     if dtype is dtypes.bool_:
         return f.value(f"icmp ne {stored} {value}, {_literal(0, ir.I8, width)}")
+    if dtype in scalar.HALVES and not _has(dtype):
+        widen = _float_of_float16 if dtype is dtypes.float16 else _float_of_bfloat16
+        bits = f.value(f"bitcast {stored} {value} to {kind(dtypes.uint16, width)}")
+        return lower(f, [widen(leaf(0, dtypes.uint16))], [bits], width)[0]
     if dtype in scalar.HALVES:
         return f.value(f"fpext {stored} {value} to {computed}")
     return value
@@ -43,9 +48,71 @@ def to_memory(f: ir.Function, dtype: DType, value: str, width: int | None = None
     stored, computed = memory_kind(dtype, width), kind(dtype, width)
     if dtype is dtypes.bool_:
         return f.value(f"zext {computed} {value} to {stored}")
+    if dtype in scalar.HALVES and not _has(dtype):
+        round_ = _float16_of_float if dtype is dtypes.float16 else _bfloat16_of_float
+        (bits,) = lower(f, [round_(leaf(0, dtypes.float32))], [value], width)
+        return f.value(f"bitcast {kind(dtypes.uint16, width)} {bits} to {stored}")
     if dtype in scalar.HALVES:
         return f.value(f"fptrunc {computed} {value} to {stored}")
     return value
+
+
+# ---------------------------------------------------------------- halves on processors without them
+
+# There LLVM would call functions of its runtime library, which this process lacks.
+
+
+def _has(half: DType) -> bool:
+    """Whether the processor converts halves of a dtype."""
+    feature = "f16c" if half is dtypes.float16 else "avx512bf16"
+    return current().architecture == "aarch64" or current().has(feature)
+
+
+def _float_of_float16(half: Scalar) -> Scalar:
+    """The float32 with the value of a float16, given as its bits."""
+    bits = scalar.convert(half, dtypes.int32)
+    fraction = 23 - 10
+    size = (bits & 0x7FFF) << fraction
+    exponent = size & (0x7C00 << fraction)
+    normal = size + ((127 - 15) << 23)
+    infinite = normal + ((127 - 15) << 23)
+    # With an exponent that is one too large a denormal is too large by the smallest normal number.
+    denormal = scalar.bitcast(normal + (1 << 23), dtypes.float32) - 2.0**-14
+    found = select(scalar.eq(exponent, 0x7C00 << fraction), infinite, normal)
+    found = select(scalar.eq(exponent, 0), scalar.bitcast(denormal, dtypes.int32), found)
+    return scalar.bitcast(found | ((bits & 0x8000) << 16), dtypes.float32)
+
+
+def _float16_of_float(x: Scalar) -> Scalar:
+    """The bits of the float16 nearest to a float32, the even one of two equally near."""
+    bits = scalar.bitcast(x, dtypes.int32)
+    size = bits & 0x7FFFFFFF
+    fraction = 23 - 10
+    is_odd = (size >> fraction) & 1
+    normal = (size - ((127 - 15) << 23) + ((1 << (fraction - 1)) - 1) + is_odd) >> fraction
+    # Added to 1/2, a number below the normal ones is rounded to a multiple of the smallest of all.
+    denormal = scalar.bitcast(scalar.bitcast(size, dtypes.float32) + 0.5, dtypes.int32) - (126 << 23)
+    found = select(size < ((127 - 14) << 23), denormal, normal)
+    found = select(
+        size >= ((127 + 16) << 23), select(size > (255 << 23), constant(0x7E00, dtypes.int32), 0x7C00), found
+    )
+    return scalar.convert(found | ((bits >> 16) & 0x8000), dtypes.uint16)
+
+
+def _float_of_bfloat16(half: Scalar) -> Scalar:
+    """The float32 with the value of a bfloat16, given as its bits."""
+    return scalar.bitcast(scalar.convert(half, dtypes.uint32) << 16, dtypes.float32)
+
+
+def _bfloat16_of_float(x: Scalar) -> Scalar:
+    """The bits of the bfloat16 nearest to a float32, the even one of two equally near."""
+    bits = scalar.bitcast(x, dtypes.uint32)
+    upper = bits >> 16
+    rounded = (bits + 0x7FFF + (upper & 1)) >> 16
+    return scalar.convert(select(scalar.ne(x, x), upper | 0x40, rounded), dtypes.uint16)
+
+
+# ---------------------------------------------------------------- expressions
 
 
 def lower(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tahr.backends.native import ir, scalars
+from tahr.backends.native import ir, scalars, target
 from tahr.core import dtypes, scalar
 from tahr.core.dtypes import DType
 from tahr.core.scalar import Scalar, Unsupported, leaf
@@ -157,6 +157,33 @@ def test_halves_are_rounded_by_casts_and_stores_alone():
     rounded = scalar.convert(scalar.convert(x * x, dtypes.float32), dtypes.float16) / x
     results = Loop([x * x / x, rounded], [dtypes.float16])(np.array([1000.0], np.float16))
     np.testing.assert_array_equal(np.concatenate(results), [1000.0, math.inf])
+
+
+@pytest.mark.parametrize("width", [None, 8])
+def test_halves_on_any_processor(width: int | None):
+    """Every float16, and floats around the middles between halves, with code for a processor that has no halves."""
+    if target.host().architecture != target.BASELINE.architecture:
+        pytest.skip("the code is for x86-64")
+    exact = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    random = np.random.default_rng(0)
+    near = (
+        exact.astype(np.float32).view(np.uint32) + random.integers(0, 2**13, 2**16).astype(np.uint32)
+    ).view(np.float32)
+    x = leaf(0, dtypes.float32)
+    with target.using(target.BASELINE), np.errstate(all="ignore"):
+        (wide,) = Loop([scalar.convert(leaf(0, dtypes.float16), dtypes.float32)], [dtypes.float16], width)(
+            exact
+        )
+        np.testing.assert_array_equal(wide, exact.astype(np.float32))
+        for floats in (near, exact.astype(np.float32)):
+            halves, brains = Loop(
+                [scalar.convert(x, dtypes.float16), scalar.convert(x, dtypes.bfloat16)],
+                [dtypes.float32],
+                width,
+            )(floats)
+            np.testing.assert_array_equal(halves, floats.astype(np.float16))
+            expected = floats.astype(dtypes.bfloat16.numpy)
+            np.testing.assert_array_equal(brains.astype(np.float32), expected.astype(np.float32))
 
 
 def test_common_expressions_are_computed_once():
