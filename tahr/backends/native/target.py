@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import platform
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ def is_available() -> bool:
 @once
 def complaint() -> str | None:
     """Why LLVM cannot be used, or None."""
+    if sys.maxsize < 1 << 32 or sys.byteorder != "little":
+        return "native code is for 64-bit little-endian systems"
     try:
         import llvmlite  # pyright: ignore[reportMissingTypeStubs]
     except ImportError:
