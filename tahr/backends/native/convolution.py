@@ -107,6 +107,7 @@ def _forward(spec: Spec) -> Correlation:
         (1, 1, 1),
         spec.inputs,
         spec.outputs,
+        len(spec.window) < 3,
         *tiling(spec.outputs, spec.width, spec.dtype.size),
     )
 
@@ -274,5 +275,6 @@ def _to_data(spec: Spec) -> Correlation:
         strides,
         spec.outputs,
         spec.inputs,
+        len(spec.window) < 3,
         *tiling(spec.inputs, spec.width, spec.dtype.size),
     )

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tahr.backends.native import epilogue as epilogues, ir, kernel, target as targets
@@ -90,6 +91,7 @@ class Correlation:
         steps: pixels of the image from one output of a phase to the next.
         dilations: pixels of the image from one tap to the next.
         spread: pixels of the output from one of a phase to the next.
+        is_flat: whether images are pictures, whose depth is 1.
         lanes, vectors, pixels: the accumulators: `pixels x vectors` vectors of `lanes` elements.
     """
 
@@ -100,6 +102,7 @@ class Correlation:
     spread: tuple[int, int, int]
     inputs: int
     outputs: int
+    is_flat: bool
     lanes: int
     vectors: int
     pixels: int
@@ -258,20 +261,27 @@ def _block(c: Correlation, epilogue: Epilogue, name: str, channels: int) -> str:
             for i in range(c.unroll):
                 accumulate(f.at(c.element, x, i), f.at(c.element, w, i * c.outputs))
 
-    with f.loop(0, "%depths", hint="depth") as depth:
-        x_depth = f.at(c.element, "%x", f.mul(depth, "%x.depth"))
-        w_depth = f.at(c.element, "%w", f.mul(depth, "%w.depth"))
-        with f.loop(0, "%rows", hint="row") as row:
-            x_row = f.at(c.element, x_depth, f.mul(row, "%x.row"))
-            w_row = f.at(c.element, w_depth, f.mul(row, "%w.row"))
-            if c.is_contiguous:
-                run(x_row, w_row, f.mul("%columns", c.inputs))
-            else:
-                with f.loop(0, "%columns", hint="column") as column:
-                    x_tap = f.at(c.element, x_row, f.mul(column, c.dilations[2] * c.inputs))
-                    run(x_tap, f.at(c.element, w_row, f.mul(column, c.inputs * c.outputs)), str(c.inputs))
+    with _depths(f, c, "%depths") as depth, f.loop(0, "%rows", hint="row") as row:
+        x_row = f.at(c.element, "%x", f.add(f.mul(depth, "%x.depth"), f.mul(row, "%x.row")))
+        w_row = f.at(c.element, "%w", f.add(f.mul(depth, "%w.depth"), f.mul(row, "%w.row")))
+        if c.is_contiguous:
+            run(x_row, w_row, f.mul("%columns", c.inputs))
+        else:
+            with f.loop(0, "%columns", hint="column") as column:
+                x_tap = f.at(c.element, x_row, f.mul(column, c.dilations[2] * c.inputs))
+                run(x_tap, f.at(c.element, w_row, f.mul(column, c.inputs * c.outputs)), str(c.inputs))
     _finish_block(f, c, epilogue, sums, vectors)
     return f.finish()
+
+
+@contextmanager
+def _depths(f: ir.Function, c: Correlation, count: str) -> Generator[str]:
+    """The loop over depths, where there is more than one."""
+    if c.is_flat:
+        yield "0"
+        return
+    with f.loop(0, count, hint="depth") as depth:
+        yield depth
 
 
 def _finish_block(
@@ -326,15 +336,17 @@ def kernel_of(c: Correlation, epilogue: Epilogue, title: str) -> Kernel:
     with f.loop("%begin", "%end", hint="tile") as tile:
         across, rest = f.rem(tile, column_blocks), f.div(tile, column_blocks)
         block, rest = f.rem(rest, row_blocks), f.div(rest, row_blocks)
-        depth, rest = f.rem(rest, depths), f.div(rest, depths)
+        depth, rest = ("0", rest) if c.is_flat else (f.rem(rest, depths), f.div(rest, depths))
         image, rest = f.rem(rest, images), f.div(rest, images)
         phase, chunk = f.rem(rest, len(c.windows)), f.div(rest, len(c.windows))
         record = f.at(ir.I64, "%sizes", f.add(f.mul(phase, _PHASE), _PHASES))
         fields = [f.load(ir.I64, f.at(ir.I64, record, i)) for i in range(_PHASE)]
         window, low, start, count = (fields[i : i + 3] for i in (0, 3, 6, 9))
         share = f.at(c.element, w, fields[12])
+        if len(c.windows) == 1:
+            window = [str(taps) for taps in c.windows[0]]
         with f.when(f.value(f"icmp slt i64 {depth}, {count[0]}")):
-            plane = _seen(f, c, 0, depth, low, window, sizes)
+            plane = ("0", "0", "1") if c.is_flat else _seen(f, c, 0, depth, low, window, sizes)
             out_depth = f.add(start[0], f.mul(depth, c.spread[0]))
             out_plane = f.add(f.mul(image, out[0]), out_depth)
             first = f.mul(block, rows)
@@ -412,7 +424,7 @@ def _source(
         stop = f.maximum(f.minimum(sizes[2], f.add(last, 1)), first)
         elements = f.mul(f.sub(stop, first), c.inputs)
         ahead = f.mul(f.sub(first, column), c.inputs)
-        with f.loop(0, depths, hint="copy.depth") as i, f.loop(0, rows, hint="copy.row") as j:
+        with _depths(f, c, depths) as i, f.loop(0, rows, hint="copy.row") as j:
             to = f.at(c.element, "%scratch", f.mul(f.add(f.mul(i, rows), j), c.row))
             kind = ir.vector(c.lanes, c.element)
             with f.loop(0, c.row, c.lanes, "clear") as k:
