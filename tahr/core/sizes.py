@@ -193,6 +193,15 @@ def symbol(name: str) -> Size:
     return _atom(Symbol(name))
 
 
+def name_of(dim: Dim) -> str | None:
+    """The name of a dimension that is one symbol."""
+    if isinstance(dim, Size) and len(dim.terms) == 1:
+        ((monomial, factor),) = dim.terms.items()
+        if factor == 1 and len(monomial) == 1 and isinstance(monomial[0], Symbol):
+            return monomial[0].name
+    return None
+
+
 def _atom(atom: Symbol | Apply) -> Size:
     return Size({(atom,): 1})
 

@@ -22,7 +22,7 @@ from tahr.backends.native.lower import Lowering
 from tahr.backends.native.roles import COMPUTED, Role
 from tahr.core import sizes
 from tahr.core.opdef import Elementwise, OpDef, known_value
-from tahr.core.sizes import Dim, Size
+from tahr.core.sizes import Dim
 from tahr.core.views import View
 from tahr.ops import state
 from tahr.plan import schedule
@@ -162,7 +162,7 @@ class _Planner:
         return {
             node.inputs[i]
             for node in needed
-            if self.roles[node] is Role.UPDATE
+            if self.roles[node] in (Role.UPDATE, Role.SINGLE)
             for i in node.opdef.effects.writes
         }
 
@@ -390,7 +390,7 @@ class _Planner:
         found: dict[str, tuple[str, int, int]] = {}
         for i, value in enumerate(self.program.inputs):
             for axis, dim in enumerate(value.shape or ()):
-                name = _symbol(dim)
+                name = sizes.name_of(dim)
                 if name is not None and name not in found:
                     found[name] = (name, i, axis)
         return list(found.values())
@@ -402,15 +402,6 @@ class _Planner:
                 assert node.op is not None
                 variables.append((node.outputs[0], slot_of(node.op), node.op))
         return variables
-
-
-def _symbol(dim: Dim) -> str | None:
-    """The name of a dimension that is one symbol."""
-    if isinstance(dim, Size) and len(dim.terms) == 1:
-        ((monomial, factor),) = dim.terms.items()
-        if factor == 1 and len(monomial) == 1 and isinstance(monomial[0], sizes.Symbol):
-            return monomial[0].name
-    return None
 
 
 def _topological(nodes: Sequence[Node], before: Mapping[Node, Sequence[Node]]) -> list[Node]:
