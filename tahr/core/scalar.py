@@ -13,6 +13,7 @@ Nothing traps: every primitive has a value for every input, except that a shift'
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
@@ -134,7 +135,7 @@ _interning = threading.Lock()
 
 def _node(op: str, args: tuple[Scalar, ...], dtype: DType, value: Any = None) -> Scalar:
     # repr tells -0.0 from 0.0, True from 1, and makes every NaN the same.
-    key = (op, args, dtype.name, repr(value))
+    key = (op, args, dtype.name, None if value is None else repr(value))
     with _interning:
         node = _interned.get(key)
         if node is None:
@@ -164,8 +165,12 @@ def constant(value: Any, dtype: DType) -> Scalar:
         wrapped = int(value) % (1 << bits)
         signed = not dtype.is_unsigned and wrapped >> (bits - 1)
         return _node("constant", (), dtype, wrapped - (1 << bits) if signed else wrapped)
-    with np.errstate(all="ignore"):
-        item = np.asarray(value).astype(dtype.numpy).item()
+    if dtype is dtypes.float64 or dtype is dtypes.float32:
+        # Formulas are full of constants, and these are much quicker than NumPy.
+        item = float(value) if dtype is dtypes.float64 else ctypes.c_float(value).value
+    else:
+        with np.errstate(all="ignore"):
+            item = np.asarray(value).astype(dtype.numpy).item()
     return _node("constant", (), dtype, float(item) if dtype.is_floating else item)
 
 
