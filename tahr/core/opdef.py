@@ -108,12 +108,17 @@ class Contraction(Form):
 
 @dataclass(frozen=True)
 class Window(Form):
-    """A function of windows that slide over the input: convolution and pooling.
+    """A function of windows that slide over images: convolution and pooling, and their adjoints.
 
     Attributes:
+        kind: "convolution", "depthwise", "maximum" or "mean"; empty for anything else.
+        adjoint: empty for the function itself; "images" and "filter" for its adjoint by these. "ties" is the adjoint of
+            maxima by the images where each of equal maxima counts; else it is the first.
         sizes: the index of an input that only says the shape of the output, or None.
     """
 
+    kind: str = ""
+    adjoint: str = ""
     sizes: int | None = None
 
 
@@ -155,6 +160,18 @@ class Accumulation(Form):
     indices: int
     tuples: bool = False
     drops_negative: bool = False
+
+
+@dataclass(frozen=True)
+class Scatter(Form):
+    """A write that changes rows of the variable that input 0 stands for: input 1 says which, input 2 holds operands.
+
+    Attributes:
+        combine: "assign", "add", "subtract", "multiply", "divide", "minimum" or "maximum"; of rows that are named
+            repeatedly, each operand is combined in order.
+    """
+
+    combine: str
 
 
 @dataclass(frozen=True)

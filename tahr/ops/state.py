@@ -17,7 +17,7 @@ import numpy as np
 from tahr.core import shapes
 from tahr.core.dtypes import INDICES, NUMBERS, DType
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import REQUIRED, Array, Effects, OpDef, Update
+from tahr.core.opdef import REQUIRED, Array, Effects, OpDef, Scatter, Update
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint, FailedPreconditionError, OutOfRangeError
 from tahr.ops import scalars_updates
@@ -276,22 +276,26 @@ def _scatter(combine: np.ufunc | None) -> Callable[..., Array]:
 
 
 def _define_scatter(kind: str) -> tuple[OpDef, OpDef]:
+    combine = _SCATTERS[kind]
+    form = Scatter("assign" if combine is None else combine.__name__)
     ref = OpDef(
         f"Scatter{kind}",
         "ref: &T, indices: Tindices, updates: T -> output_ref: &T",
         attrs={"use_locking": kind == "Update"},
         types={"Tindices": INDICES},
+        form=form,
         effects=WRITES,
     ).not_differentiable()
     ref.shape(_scatter_shape)
-    ref.stateful_kernel(_scatter(_SCATTERS[kind]))
+    ref.stateful_kernel(_scatter(combine))
     resource = OpDef(
         f"ResourceScatter{kind}",
         "resource: resource, indices: Tindices, updates: dtype ->",
         types={"Tindices": INDICES},
+        form=form,
         effects=WRITES,
     ).not_differentiable()
-    resource.stateful_kernel(_scatter(_SCATTERS[kind]))
+    resource.stateful_kernel(_scatter(combine))
     return ref, resource
 
 

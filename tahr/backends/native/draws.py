@@ -1,9 +1,9 @@
 """Random numbers with TensorFlow's bits: Philox 4x32-10 and what is made of its words, as vectors of blocks.
 
-A block of four words depends on its number alone, so tiles are independent of each other. What `tahr.ops.philox` computes
-with NumPy, this computes with the same roundings: see there for the algorithms, the sources, and which block feeds which
-number. The position of a stream reaches a kernel as a buffer of three 64-bit words: key, lower and upper half of the
-counter. The run reserves the blocks before it starts.
+A block of four words depends on its number alone, so tiles are independent of each other. What `tahr.ops.philox`
+computes with NumPy, this computes with the same roundings: see there for the algorithms, the sources, and which block
+feeds which number. The position of a stream reaches a kernel as a buffer of three 64-bit words: key, lower and upper
+half of the counter. The run reserves the blocks before it starts.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Distribution:
 def draw(distribution: Distribution) -> Kernel:
     """Draws numbers.
 
-    Buffers: numbers, position. Sizes: vectors of blocks in a tile, how many numbers, and for integers the lowest one and
-    the length of their range.
+    Buffers: numbers, position. Sizes: vectors of blocks in a tile, how many numbers, and for integers the lowest one
+    and the length of their range.
     """
     f = kernel.function()
     target, position = kernel.buffer(f, 0), kernel.buffer(f, 1)
@@ -295,7 +295,7 @@ def _integers(f: ir.Function, dtype: DType, words: Sequence[str]) -> list[str]:
 
 
 def _remainder(f: ir.Function, words: str, length: str, divisor: str, lowest: str) -> str:
-    """By a quotient of doubles, whose whole part is exact: it misses the next whole number by 2**-32 of itself or more."""
+    """By a quotient of doubles, whose whole part is exact: it is 2**-32 of itself below the next number, or more."""
     quotient = f.value(f"fdiv {_DOUBLES} {f.value(f'uitofp {_WORDS} {words} to {_DOUBLES}')}, {divisor}")
     whole = f.value(f"fptoui {_DOUBLES} {quotient} to {_WORDS}")
     multiple = f.value(f"mul {_WORDS} {whole}, {length}")

@@ -7,7 +7,7 @@ import math
 import struct
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -214,7 +214,12 @@ class _BoundSegment:
             for i, value in enumerate(node.inputs)
         ]
         try:
-            node.opdef.compute(*inputs, **node.attrs)
+            if node.opdef.takes_context:
+                writes = node.opdef.effects.writes
+                given = [_CopyOfCell(a) if i in writes else a for i, a in enumerate(inputs)]
+                node.opdef.compute(None, *given, **node.attrs)
+            else:
+                node.opdef.compute(*inputs, **node.attrs)
         except Exception as error:
             return runtime_error(node.op, error, inputs)
         raise AssertionError(f"{node.opdef.name}: the kernel reported an error, but NumPy finds none")
@@ -226,8 +231,8 @@ class _BoundSegment:
 
     def _seen(self, frame: runtime.Frame, value: Value, ref: Ref) -> Array:
         """A copy of what a kernel was given as a value."""
-        assert value.dtype is not None
-        array = np.empty(_exact(value, self._bound), value.dtype.numpy)
+        shape = tuple(value.node.attrs["shape"]) if roles.is_variable(value.node) else _exact(value, self._bound)
+        array = np.empty(shape, _dtype(value).numpy)
         ctypes.memmove(
             array.ctypes.data, int(frame.buffers[self._slots[_at(ref, self._bound)]]), array.nbytes
         )
@@ -276,6 +281,17 @@ class _BoundSegment:
 def _replace(cell: Any, old: Array | None, new: Array, kind: Any, *_: Any) -> None:
     """Gives a variable its new value, or, where the run failed, its old one."""
     cell.give(old if kind is not None else new)
+
+
+class _CopyOfCell:
+    """Stands for a variable where a NumPy kernel shall only say what is wrong."""
+
+    def __init__(self, array: Array) -> None:
+        self._array = array
+
+    def update(self, change: Callable[[Array], Array]) -> Array:
+        """Changes the copy."""
+        return change(self._array)
 
 
 def _check(value: Value, array: Array) -> None:

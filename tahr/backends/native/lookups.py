@@ -14,9 +14,11 @@ from tahr.backends.native import ir, kernel, scalars, single
 from tahr.backends.native.calls import Bind, Call, Known, Place, Ref, Status
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.single import Single
-from tahr.core import scalar
+from tahr.core import scalar, sizes
 from tahr.core.dtypes import DType
-from tahr.core.opdef import Accumulation, Lookup
+from tahr.core.opdef import Accumulation, Lookup, Scatter
+from tahr.core.shapes import Spec
+from tahr.core.sizes import Dim
 from tahr.program.node import Node, Value
 
 # Rows of at most so many bytes are compiled in: copying one is then a few vector instructions.
@@ -166,26 +168,32 @@ MOST_TILES = 16
 NARROWEST = 1024
 
 
-def accumulate(rows: Rows, drops_negative: bool) -> Kernel:
-    """Adds up rows where they belong, each place in the order of the rows; a tile is a block of the target.
+def accumulate(rows: Rows, combine: str, clears: bool, drops_negative: bool) -> Kernel:
+    """Combines rows with those where they belong, in their order; a tile is a block of the target.
 
     Buffers: rows [places, length], indices [places, depth], target [rows, length], status.
     Sizes: places, length, rows of the target, rows and columns of a block, blocks side by side, the indexed
     dimensions.
+
+    Args:
+        combine: "add", "subtract" or "assign".
+        clears: whether the target is all zeros before.
+        drops_negative: whether a negative index is no error.
     """
     f = kernel.function()
     source, indices, target, status = (kernel.buffer(f, i) for i in range(4))
     places, length, height, block_rows, block_columns, across, *dims = kernel.sizes(f, 6 + rows.depth)
     memory = ir.MEMORY[rows.dtype]
-    size = rows.dtype.size
     with f.loop("%begin", "%end", hint="tile") as tile:
         low = f.mul(f.div(tile, across), block_rows)
         high = f.minimum(f.add(low, block_rows), height)
         left = f.mul(f.rem(tile, across), block_columns)
         width = f.maximum(f.minimum(block_columns, f.sub(length, left)), 0)
-        with f.loop(low, high, hint="clear") as row:
-            cleared = f.at(memory, target, f.add(f.mul(row, length), left))
-            f.do(f"call void @llvm.memset.p0.i64(ptr {cleared}, i8 0, i64 {f.mul(width, size)}, i1 false)")
+        if clears:
+            with f.loop(low, high, hint="clear") as row:
+                cleared = f.at(memory, target, f.add(f.mul(row, length), left))
+                count = f.mul(width, rows.dtype.size)
+                f.do(f"call void @llvm.memset.p0.i64(ptr {cleared}, i8 0, i64 {count}, i1 false)")
         with f.loop(0, places, hint="place") as i:
             row, is_inside = _row(f, rows, indices, i, dims)
             is_dropped = f.value(f"icmp slt i64 {row}, 0") if drops_negative else "false"
@@ -194,20 +202,36 @@ def accumulate(rows: Rows, drops_negative: bool) -> Kernel:
                 is_mine = f.value(f"icmp ult i64 {f.value(f'sub i64 {row}, {low}')}, {f.sub(high, low)}")
                 with f.when(is_mine):
                     if rows.length == 1:
-                        _add(f, rows.dtype, f.at(memory, target, row), f.at(memory, source, i))
+                        _combine(f, rows.dtype, combine, f.at(memory, target, row), f.at(memory, source, i))
                     else:
                         into = f.at(memory, target, f.add(f.mul(row, length), left))
-                        _add_row(
-                            f, rows.dtype, into, f.at(memory, source, f.add(f.mul(i, length), left)), width
-                        )
+                        taken = f.at(memory, source, f.add(f.mul(i, length), left))
+                        _combine_rows(f, rows.dtype, combine, into, taken, width)
                 branches.otherwise()
                 with f.when(f.value(f"xor i1 {is_dropped}, true")):
                     single.report(f, status)
-    return Kernel("\n".join([f.finish(), *f.metadata]) + "\n", 0, f"accumulate {rows.title}")
+    return Kernel("\n".join([f.finish(), *f.metadata]) + "\n", 0, f"{combine} rows {rows.title}")
 
 
-def _add_row(f: ir.Function, dtype: DType, target: str, source: str, count: str) -> None:
-    """Adds `count` elements to others."""
+def check(rows: Rows) -> Kernel:
+    """Reports an index that is out of range, before anything is written.
+
+    Buffers: indices, status. Sizes: places, rows.
+    """
+    f = kernel.function()
+    indices, status = kernel.buffer(f, 0), kernel.buffer(f, 1)
+    places, height = kernel.sizes(f, 2)
+    all_fit = f.variable(ir.I1, "true")
+    with f.loop(0, places, hint="place") as i:
+        _, is_inside = _row(f, rows, indices, i, [height])
+        f.store(ir.I1, f.value(f"and i1 {f.load(ir.I1, all_fit)}, {is_inside}"), all_fit)
+    with f.when(f.value(f"xor i1 {f.load(ir.I1, all_fit)}, true")):
+        single.report(f, status)
+    return Kernel(f.finish() + "\n", 0, f"check {rows.indices.name} indices")
+
+
+def _combine_rows(f: ir.Function, dtype: DType, combine: str, target: str, source: str, count: str) -> None:
+    """Combines `count` elements with others."""
     memory = ir.MEMORY[dtype]
     f.metadata = [
         "!2 = distinct !{}",
@@ -215,18 +239,22 @@ def _add_row(f: ir.Function, dtype: DType, target: str, source: str, count: str)
         "!1 = distinct !{!1, !3}",
     ]
     with f.loop(0, count, hint="column", metadata=", !llvm.loop !1") as j:
-        _add(f, dtype, f.at(memory, target, j), f.at(memory, source, j), ", !llvm.access.group !2")
+        _combine(
+            f, dtype, combine, f.at(memory, target, j), f.at(memory, source, j), ", !llvm.access.group !2"
+        )
 
 
-def _add(f: ir.Function, dtype: DType, target: str, source: str, mark: str = "") -> None:
-    """Adds an element to another; halves are rounded after every addition, as in TensorFlow."""
-    memory = ir.MEMORY[dtype]
+def _combine(f: ir.Function, dtype: DType, combine: str, target: str, source: str, mark: str = "") -> None:
+    """Combines an element with another; halves are rounded every time, as in TensorFlow."""
+    memory, kind = ir.MEMORY[dtype], scalars.kind(dtype)
     align = f"align {dtype.size}{mark}"
-    a, b = (
-        scalars.from_memory(f, dtype, f.value(f"load {memory}, ptr {p}, {align}")) for p in (target, source)
-    )
-    total = f.value(f"{'fadd' if dtype.is_floating else 'add'} {scalars.kind(dtype)} {a}, {b}")
-    f.do(f"store {memory} {scalars.to_memory(f, dtype, total)}, ptr {target}, {align}")
+    new = f.value(f"load {memory}, ptr {source}, {align}")
+    if combine != "assign":
+        old = f.value(f"load {memory}, ptr {target}, {align}")
+        a, b = (scalars.from_memory(f, dtype, value) for value in (old, new))
+        name = ("f" if dtype.is_floating else "") + {"add": "add", "subtract": "sub"}[combine]
+        new = scalars.to_memory(f, dtype, f.value(f"{name} {kind} {a}, {b}"))
+    f.do(f"store {memory} {new}, ptr {target}, {align}")
 
 
 def _blocks(height: int, length: int, size: int) -> tuple[int, int, int, int]:
@@ -273,7 +301,7 @@ def _accumulation_call(node: Node, places: Mapping[Value, Place]) -> Call:
     assert output.shape is not None
     are_numbers = single.fixed_count(output.shape[depth:]) == 1
     rows = Rows(single.dtype_of(output), single.dtype_of(indices), depth, 1 if are_numbers else None)
-    made = accumulate(rows, form.drops_negative)
+    made = accumulate(rows, "add", True, form.drops_negative)
     buffers = (single.place(places, source), single.place(places, indices), Ref(output), Ref(Status()))
 
     def bind(known: Known) -> list[Bind]:
@@ -288,3 +316,57 @@ def _accumulation_call(node: Node, places: Mapping[Value, Place]) -> Call:
 
 
 ACCUMULATION = Single(_accumulation_fits, _accumulation_data, _accumulation_call)
+
+
+# ---------------------------------------------------------------- rows of variables
+
+_COMBINES = ("assign", "add", "subtract")
+
+
+def _variable(value: Value) -> tuple[DType, tuple[Dim, ...] | None]:
+    """The dtype and the shape of the variable that a reference or a handle stands for."""
+    attrs = value.node.attrs
+    return attrs["dtype"], attrs["shape"]
+
+
+def _scatter_fits(node: Node) -> bool:
+    form = node.opdef.form
+    assert isinstance(form, Scatter)
+    if "shape" not in node.inputs[0].node.attrs or not all(single.is_plain(v.spec) for v in node.inputs[1:]):
+        return False
+    dtype, shape = _variable(node.inputs[0])
+    if not single.is_plain(Spec(dtype, shape)) or not shape or form.combine not in _COMBINES:
+        return False
+    if dtype.is_bool and form.combine != "assign":
+        return False
+    indices, updates = (v.shape or () for v in node.inputs[1:])
+    wanted = (*indices, *shape[1:])
+    return len(updates) == len(wanted) and all(map(sizes.surely_equal, updates, wanted))
+
+
+def _scatter_call(node: Node, places: Mapping[Value, Place]) -> Call:
+    form = node.opdef.form
+    assert isinstance(form, Scatter)
+    variable, indices, updates = node.inputs
+    dtype, shape = _variable(variable)
+    assert shape
+    are_numbers = single.fixed_count(shape[1:]) == 1
+    rows = Rows(dtype, single.dtype_of(indices), 1, 1 if are_numbers else None)
+    checked, made = check(rows), accumulate(rows, form.combine, clears=False, drops_negative=False)
+    named = single.place(places, indices)
+    buffers = (single.place(places, updates), named, Ref(variable), Ref(Status()))
+
+    def bind(known: Known) -> list[Bind]:
+        height, *inner = (sizes.evaluate(d, known) for d in shape)  # pyright: ignore[reportArgumentType]
+        count, length = math.prod(single.exact(indices, known)), math.prod(inner)
+        block_rows, block_columns, across, tiles = _blocks(height, length, dtype.size)
+        table = (count, length, height, block_rows, block_columns, across, height)
+        return [
+            Bind(checked, (named, Ref(Status())), single.bound((count, height), 1)),
+            Bind(made, buffers, single.bound(table, tiles)),
+        ]
+
+    return single.call(node, places, (0, 1, 2), bind, raises=True, writes=(0,))
+
+
+SCATTER = Single(_scatter_fits, lambda node: (0, 1, 2), _scatter_call)

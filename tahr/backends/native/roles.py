@@ -24,6 +24,7 @@ from tahr.core.opdef import (
     Iota,
     OpDef,
     Reduction,
+    Scatter,
     Update,
     Window,
     known_ints,
@@ -99,6 +100,9 @@ def _verdict(node: Node) -> Role | str:
         return _complaint(node.outputs) or Role.READ
     if isinstance(opdef.form, Update):
         return _complaint_about_update(node) or Role.UPDATE
+    if isinstance(opdef.form, Scatter):
+        is_native = node.inputs[0].node.opdef in _VARIABLES and singles.single(node) is not None
+        return Role.SINGLE if is_native else "no kernel for such rows of a variable"
     if not node.outputs or (node.has_effects and not isinstance(opdef.form, Draw)):
         return _effects(node)
     complaint = _complaint(node.outputs)

@@ -85,6 +85,7 @@ def call(
     data: Sequence[int],
     bind: Callable[[Known], Sequence[Bind]],
     raises: bool = False,
+    writes: Sequence[int] = (),
     partials: Callable[[Known], dict[Partial, int]] = lambda known: {},
 ) -> Call:
     """The call of a node.
@@ -93,6 +94,7 @@ def call(
         data: the inputs that it reads.
         bind: its kernels' calls for exact sizes.
         raises: whether they report errors.
+        writes: the variables that they change, beside the outputs.
         partials: the storage that they share with each other.
     """
     operands = {i: place(places, node.inputs[i]) for i in data}
@@ -100,7 +102,7 @@ def call(
         node.opdef.name,
         (node,),
         tuple(dict.fromkeys(places[node.inputs[i]].root for i in data)),
-        node.outputs,
+        (*node.outputs, *(node.inputs[i] for i in writes)),
         (),
         lambda known: (list(bind(known)), partials(known)),
         operands if raises else None,

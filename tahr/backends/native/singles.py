@@ -11,6 +11,7 @@ from tahr.program.node import Node
 SINGLES: dict[type[Form], Single] = {
     opdef.Lookup: lookups.LOOKUP,
     opdef.Draw: draws.DRAW,
+    opdef.Scatter: lookups.SCATTER,
     opdef.Accumulation: lookups.ACCUMULATION,
 }
 

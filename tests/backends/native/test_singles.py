@@ -9,7 +9,7 @@ import pytest
 
 import tahr as tf
 from tahr import errors
-from tahr.backends.native import target
+from tahr.backends.native import execute, target
 from tahr.core import scalar
 from tests.backends.native import natively
 from tests.ops.samples import Sample, collect
@@ -24,6 +24,7 @@ OPS = {
     "UnsortedSegmentSum": (0, 1),
     "ScatterNd": (0, 1),
 }
+TIERS = {"numpy": None, "native": "compiled"}
 SUPPORTED = {d.name for d in scalar.SUPPORTED}
 CASES = [
     (sample, dtype)
@@ -193,3 +194,64 @@ def test_segment_sum_complains_of_an_id(threads: int) -> None:
         errors.InvalidArgumentError, match=r"segment_ids\[70\] = 60 is out of range \[0, 60\)"
     ):
         natively.run(tf.unsorted_segment_sum(data, ids, 60), feeds, threads)
+
+
+# ---------------------------------------------------------------- rows of variables
+
+
+def scattered(
+    backend: str, op: str, resource: bool, shape: tuple[int, ...], dtype: str
+) -> tuple[Any, list[str]]:
+    """A variable after some rows were changed, and what NumPy did of it; a bad index must leave it as it was."""
+    rng = np.random.default_rng(0)
+    with tf.Graph().as_default(), tf.Session(backend=backend, tier=TIERS[backend]) as session:
+        start = (4 * rng.normal(size=shape)).astype(tf.as_dtype(dtype).as_numpy_dtype)
+        variable = tf.get_variable("v", initializer=start, use_resource=resource)
+        indices, updates = tf.placeholder(tf.int32, [None, 2]), tf.placeholder(dtype, [None, 2, *shape[1:]])
+        change = getattr(tf, op)(variable, indices, updates)
+        feeds = {
+            indices: rng.integers(0, shape[0], [70, 2]),
+            updates: (4 * rng.normal(size=[70, 2, *shape[1:]])).astype(start.dtype),
+        }
+        session.run(tf.global_variables_initializer())
+        execute._records.clear()
+        for _ in range(3):
+            session.run(change.op if hasattr(change, "op") else change, feeds)
+        hosts = natively.left_to_numpy()
+        result = session.run(variable)
+        feeds[indices][69, 1] = shape[0]
+        message = rf"indices\[69,1\] = {shape[0]} is not in \[0, {shape[0]}\)"
+        with pytest.raises(errors.InvalidArgumentError, match=message):
+            session.run(change, feeds)
+        assert natively.same(session.run(variable), result)
+    return result, hosts
+
+
+@pytest.mark.parametrize("op", ["scatter_add", "scatter_sub", "scatter_update"])
+@pytest.mark.parametrize("resource", [False, True], ids=["reference", "resource"])
+@pytest.mark.parametrize("shape", [(50,), (50, 16), (3, 20, 500), (900, 300)])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "int32"])
+def test_rows_of_a_variable(op: str, resource: bool, shape: tuple[int, ...], dtype: str) -> None:
+    expected, _ = scattered("numpy", op, resource, shape, dtype)
+    found, hosts = scattered("native", op, resource, shape, dtype)
+    assert not hosts
+    assert natively.same(found, expected)
+
+
+@pytest.mark.parametrize("resource", [False, True], ids=["reference", "resource"])
+def test_an_embedding_is_trained_in_one_segment(resource: bool) -> None:
+    results: list[Any] = []
+    for backend in ("numpy", "native"):
+        with tf.Graph().as_default(), tf.Session(backend=backend, tier=TIERS[backend]) as session:
+            start = np.random.default_rng(0).normal(size=[40, 8]).astype(np.float32)
+            table = tf.get_variable("table", initializer=start, use_resource=resource)
+            indices = tf.placeholder(tf.int32, [None])
+            loss = tf.reduce_sum(tf.nn.embedding_lookup(table, indices) ** 2)
+            train = tf.train.GradientDescentOptimizer(0.1).minimize(loss)
+            session.run(tf.global_variables_initializer())
+            execute._records.clear()
+            for i in range(5):
+                session.run(train, {indices: [i, 3, 39, 3]})
+            assert backend == "numpy" or not natively.left_to_numpy()
+            results.append(session.run(table))
+    np.testing.assert_allclose(*results, rtol=1e-6)
