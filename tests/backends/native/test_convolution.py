@@ -169,6 +169,29 @@ def test_the_epilogue_gets_operands_by_channel_and_by_element() -> None:
         assert_close(second, expected * operands[1] + operands[2])
 
 
+@pytest.mark.parametrize("outputs", [1, 16, 17, 37])
+def test_the_epilogue_gives_other_dtypes_and_writes_in_place(outputs: int) -> None:
+    c = Convolution(((3, 3), (1, 1), (1, 1), "SAME", (2, 5, 9), 5, outputs), dtypes.float32)
+    product, other = scalar.leaf(0, dtypes.float32), scalar.leaf(1, dtypes.float32)
+    end = Epilogue(
+        (scalar.lt(product, 0.0), scalar.convert(product, dtypes.float16), other - 0.5 * product),
+        (Operand(dtypes.float32, epilogue.FULL),),
+    )
+    table = convolution.forward_sizes(*c.sizes)
+    old = np.random.default_rng(6).standard_normal(c.dy.shape).astype(np.float32)
+    is_negative, half, updated = run(
+        convolution.forward(c.spec, end),
+        [c.x, c.w, old],
+        [(old.shape, np.bool_), (old.shape, np.float16), 2],
+        table,
+        convolution.forward_tiles(c.spec, table),
+    )
+    expected = windows.conv(c.x, c.w, *c.settings)
+    np.testing.assert_array_equal(is_negative, expected < 0)
+    np.testing.assert_allclose(half, expected, rtol=2e-3, atol=1e-3)
+    assert_close(updated, old - 0.5 * expected)
+
+
 def test_products() -> None:
     """Without strides, a window of one pixel leaves nothing but a product of matrices."""
     assert convolution.is_product(Spec(dtypes.float32, (1, 1), (1, 1), (1, 1), 3, 4))
