@@ -145,8 +145,9 @@ def _packs_a(plan: Blocking, product: Product, problem: Problem) -> bool:
     """
     if product.is_half or not product.transpose_a:
         return product.is_half
+    is_wide = plan.rows * plan.element_bytes >= 32
     is_cached = problem.k * problem.lda * plan.element_bytes <= plan.cache // 2
-    return problem.n > 2 * plan.columns and not is_cached
+    return problem.n > 2 * plan.columns and not (is_wide and is_cached)
 
 
 def _packs_b(plan: Blocking, product: Product, problem: Problem) -> bool:
@@ -165,10 +166,10 @@ _PAGE = 4096
 # ---------------------------------------------------------------- the kernel
 
 
-def kernel(plan: Blocking, product: Product, way: str = "blocked") -> Kernel:
+def kernel(plan: Blocking, product: Product) -> Kernel:
     """The packed, register-tiled kernel; buffers are A, B, the epilogue's operands, then its outputs."""
     emitter = _Blocked(plan, product)
-    return Kernel(emitter.text(), emitter.scratch_bytes, product.title(way))
+    return Kernel(emitter.text(), emitter.scratch_bytes, product.title("blocked"))
 
 
 _PACK_STEPS = 8

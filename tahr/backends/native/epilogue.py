@@ -108,8 +108,12 @@ class Segment:
         return value if self.width is None else broadcast(f, self.width, element, value)
 
 
-_SUFFIX = {"half": "f16", "bfloat": "bf16", ir.F32: "f32", ir.F64: "f64"}
-_SUFFIX |= {kind: kind for kind in (ir.I1, ir.I8, "i16", ir.I32, ir.I64)}
+_SUFFIX = {kind: kind for kind in (ir.I1, ir.I8, "i16", ir.I32, ir.I64)} | {
+    "half": "f16",
+    "bfloat": "bf16",
+    ir.F32: "f32",
+    ir.F64: "f64",
+}
 
 
 def broadcast(f: ir.Function, width: int, element: str, value: str) -> str:

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tahr.backends.native import blocked, gemv, target as targets
-from tahr.backends.native.blocked import Blocking
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.products import (
     Batch as Batch,
@@ -26,7 +25,7 @@ from tahr.backends.native.products import (
 )
 from tahr.backends.native.target import Target
 
-BLOCKED, NARROW, ROW, COLUMN, TINY = "blocked", "narrow", "row", "column", "tiny"
+BLOCKED, ROW, COLUMN, TINY = "blocked", "row", "column", "tiny"
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,8 @@ class Way:
     """A way to compute products: one kernel for each.
 
     Attributes:
-        kind: "blocked"; "narrow" where C is no wider than a vector register; "row" and "column" where C has one; "tiny"
-            where two sizes are so small that they are constants in the kernel.
+        kind: "blocked"; "row" and "column" where C has one; "tiny" where two sizes are so small that they are constants
+            in the kernel.
         m, n, k: these constants; None is what the kernel does not know.
     """
 
@@ -54,7 +53,6 @@ def choose(product: Product, problem: Problem, known: Known = (None, None, None)
     Args:
         known: m, n and k as far as the kernel may be specialized to them: sizes that never change.
     """
-    target = targets.current()
     tiny = gemv.tiny_constants(product, problem, known)
     if tiny is not None:
         return Way(TINY, *tiny)
@@ -62,7 +60,7 @@ def choose(product: Product, problem: Problem, known: Known = (None, None, None)
         return Way(ROW)
     if problem.k > 0 and problem.n == 1 and problem.m > 0 and (product.transpose_b or problem.ldb == 1):
         return Way(COLUMN)
-    return Way(NARROW if problem.n <= target.lanes(product.accumulated.size) else BLOCKED)
+    return Way(BLOCKED)
 
 
 def kernel(product: Product, way: Way) -> Kernel:
@@ -76,12 +74,7 @@ def _kernel(product: Product, way: Way, target: Target) -> Kernel:
         return gemv.tiny(product, way.m, way.n, way.k)
     if way.kind in (ROW, COLUMN):
         return gemv.vector(product, target, way.kind == ROW)
-    return blocked.kernel(_blocking(product, way, target), product, way.kind)
-
-
-def _blocking(product: Product, way: Way, target: Target) -> Blocking:
-    plan = blocked.blocking(product, target)
-    return replace(plan, vectors=1) if way.kind == NARROW else plan
+    return blocked.kernel(blocked.blocking(product, target), product)
 
 
 def sizes(product: Product, problem: Problem, way: Way) -> list[int]:
@@ -90,7 +83,7 @@ def sizes(product: Product, problem: Problem, way: Way) -> list[int]:
         return gemv.tiny_sizes(problem)
     if way.kind in (ROW, COLUMN):
         return gemv.vector_sizes(product, problem, way.kind == ROW)
-    return blocked.sizes(_blocking(product, way, targets.current()), product, problem)
+    return blocked.sizes(blocked.blocking(product, targets.current()), product, problem)
 
 
 def tiles(table: Sequence[int]) -> int:

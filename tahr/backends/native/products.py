@@ -62,7 +62,7 @@ class Product:
 class Batch(NamedTuple):
     """One batch dimension: how many products, and from one to the next the distance (in elements; 0 broadcasts)."""
 
-    count: int
+    size: int
     stride_a: int
     stride_b: int
     stride_c: int
@@ -91,7 +91,7 @@ class Problem:
         """How many products there are."""
         count = 1
         for batch in self.batches:
-            count *= batch.count
+            count *= batch.size
         return count
 
 
@@ -111,10 +111,10 @@ def problem(
     ldc = ldc if ldc is not None else n
     # Batches whose rows follow each other, multiplied by one B, are rows of one product.
     while batches and not product.transpose_a:
-        count, a, b, c = batches[-1]
+        size, a, b, c = batches[-1]
         if b != 0 or a != m * lda or c != m * ldc:
             break
-        m, batches = m * count, batches[:-1]
+        m, batches = m * size, batches[:-1]
     return Problem(m, n, k, lda, ldb, ldc, tuple(batches))
 
 
@@ -163,7 +163,7 @@ def table(
         Size.TILES: problem.batch * row_blocks * column_blocks,
         Size.M: problem.m, Size.N: problem.n, Size.K: problem.k,
         Size.LDA: problem.lda, Size.LDB: problem.ldb, Size.LDC: problem.ldc,
-        Size.BATCH: inner.count,
+        Size.BATCH: inner.size,
         Size.OUTER_A: outer.stride_a, Size.OUTER_B: outer.stride_b, Size.OUTER_C: outer.stride_c,
         Size.INNER_A: inner.stride_a, Size.INNER_B: inner.stride_b, Size.INNER_C: inner.stride_c,
         Size.MC: rows, Size.NC: columns, Size.KC: depth,
