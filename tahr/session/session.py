@@ -106,12 +106,11 @@ class _Shortcut:
         self._routine = routine
         self._computed = computed
 
-    def run(self, feed_dict: Any) -> Any:
-        """The results, or NotImplemented where something is not as before."""
+    def run(self, values: Iterable[Any]) -> Any:
+        """The results for the feeds' values, or NotImplemented where something is not as before."""
         routine = self._routine
         if routine.changes != self._graph.changes or self._session.is_closed:
             return NotImplemented
-        values = feed_dict.values() if feed_dict else ()
         found = self._computed(*values)
         return found if found is NotImplemented else routine.rebuilt(found, values)
 
@@ -205,7 +204,7 @@ class BaseSession:
             except TypeError:  # a nested structure, which cannot be hashed
                 key, shortcut = None, None
             if shortcut is not None:
-                found = shortcut.run(feed_dict)
+                found = shortcut.run(feed_dict.values() if feed_dict else ())
                 if found is not NotImplemented:
                     return found
         if feed_dict:
@@ -220,14 +219,23 @@ class BaseSession:
         return found
 
     def _remember(self, key: Any, routine: _Routine, values: Sequence[Any], given: Sequence[Any]) -> None:
-        """Looks for a quicker way to do the same again, where the feeds were arrays as they should be."""
-        if len(key) != 2 + len(given) or any(v is not g for v, g in zip(values, given)):
-            return
-        run = self._executor.shortcut(routine.function, values, self._store)
-        if run is not None:
+        """Keeps a quicker way to do the same again, where there is one."""
+        if len(key) != 2 + len(given):
+            return  # a key of the feeds stood for several tensors
+        shortcut = self._shortcut(routine, values, given)
+        if shortcut is not None:
             if len(self._shortcuts) >= MAX_ROUTINES:
                 self._shortcuts.clear()
-            self._shortcuts[key] = _Shortcut(self, routine, run)
+            self._shortcuts[key] = shortcut
+
+    def _shortcut(
+        self, routine: _Routine, values: Sequence[Any], given: Sequence[Any]
+    ) -> _Shortcut | None:
+        """A quicker way to run a routine again, where the feeds were arrays as they should be."""
+        if any(v is not g for v, g in zip(values, given)):
+            return None
+        run = self._executor.shortcut(routine.function, values, self._store)
+        return None if run is None else _Shortcut(self, routine, run)
 
     def _run_routine(self, routine: _Routine, values: list[Any], timeout_in_ms: int = 0) -> Any:
         run = self._begin(timeout_in_ms)
@@ -329,16 +337,23 @@ class BaseSession:
             raise TypeError("`feed_list` must be a list or tuple.")
         feeds = tuple(t for key in feed_list or () for t in feed_tensors(self._graph, key))
         routine = self._routine(fetches, feeds)
+        shortcut: _Shortcut | None = None
 
         @boundary
         def call(*args: Any, options: Any = None, run_metadata: Any = None) -> Any:
-            nonlocal routine
+            nonlocal routine, shortcut
+            if shortcut is not None and options is None:
+                found = shortcut.run(args)
+                if found is not NotImplemented:
+                    return found
             if routine.changes != self._graph.changes:
                 routine = self._routine(fetches, feeds)
             if len(args) != len(feeds):
                 raise ValueError(f"Expected {len(feeds)} feed values, got {len(args)}")
             values = [feed_value(t, v) for t, v in zip(feeds, args)]
-            return self._run_routine(routine, values, getattr(options, "timeout_in_ms", 0) or 0)
+            found = self._run_routine(routine, values, getattr(options, "timeout_in_ms", 0) or 0)
+            shortcut = self._shortcut(routine, values, args)
+            return found
 
         return call
 
