@@ -8,10 +8,11 @@ in registers: vectors run along the channels, and loads are what counts.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tahr.backends.native import filter_gradients, ir, kernel, sliding
+from tahr.backends.native.epilogue import Epilogue, Segment, addresses, emit, plain
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.sliding import Walk, Window, volume
 from tahr.core.dtypes import DType
@@ -74,65 +75,79 @@ def tiles(table: Sequence[int], batch: int) -> int:
 # ------------------------------------------------------------------------------------------------ forward
 
 
-def forward(spec: Spec) -> Kernel:
+def forward(spec: Spec, epilogue: Epilogue | None = None) -> Kernel:
     """The kernel of the depthwise convolution.
 
-    Buffers: x, w, y `[batch, *out, channels * multiplier]`.
+    Buffers: x, w, the epilogue's operands, its outputs `[batch, *out, channels * multiplier]`.
     """
-    walk = Walk(spec.sliding(spec.outputs), spec.dtype.size)
+    walk = Walk(spec.sliding(spec.outputs), spec.dtype.size, overlaps=False)
     f, values = walk.f, ir.vector(walk.lanes, ir.MEMORY[spec.dtype])
-    x, w, y = (kernel.buffer(f, i) for i in range(3))
+    x, w = kernel.buffer(f, 0), kernel.buffer(f, 1)
+    finish = _finisher(walk, epilogue or plain(spec.dtype))
 
-    def windows(channel: str, vectors: int) -> None:
-        sums = [f.variable(values, "zeroinitializer", "sum") for _ in range(vectors)]
+    def windows(channel: str, vectors: list[Segment]) -> None:
+        sums = [f.variable(values, "zeroinitializer", "sum") for _ in vectors]
         with walk.each_tap(pixel) as tap:
             filters = walk.load(spec.dtype, w, walk.element(tap.tap, channel), vectors)
             seen = _repeated(walk, spec, x, tap.place, channel, vectors)
             for value, weight, total in zip(seen, filters, sums):
                 _multiply_add(f, values, value, weight, total)
-        result = [f.load(values, total) for total in sums]
-        walk.store(spec.dtype, result, y, walk.element(pixel.place, channel))
+        finish(pixel.place, channel, [f.load(values, total) for total in sums], vectors)
 
     with walk.windows() as pixel:
         walk.channels(windows)
     return walk.kernel(spec.title)
 
 
-def _repeated(walk: Walk, spec: Spec, x: str, place: str, channel: str, vectors: int) -> list[str]:
+def _finisher(walk: Walk, epilogue: Epilogue) -> Callable[[str, str, Sequence[str], Sequence[Segment]], None]:
+    """What passes sums through the epilogue, given a pixel's place, the first channel, the sums and their vectors."""
+    count = len(epilogue.operands) + len(epilogue.outputs)
+    arrays = [kernel.buffer(walk.f, 2 + i) for i in range(count)]
+
+    def finish(place: str, channel: str, sums: Sequence[str], vectors: Sequence[Segment]) -> None:
+        for i, (value, vector) in enumerate(zip(sums, vectors)):
+            first = walk.f.add(channel, i * walk.lanes)
+            places = addresses(walk.f, epilogue, arrays, first, walk.element(place, first))
+            emit(walk.f, epilogue, value, places, vector)
+
+    return finish
+
+
+def _repeated(walk: Walk, spec: Spec, x: str, place: str, channel: str, vectors: list[Segment]) -> list[str]:
     """The image's channels that meet some channels of the output: each is repeated for each of its filters."""
     if spec.multiplier == 1:
         return walk.load(spec.dtype, x, walk.element(place, channel), vectors)
     f, base = walk.f, walk.f.mul(place, spec.channels)
     places: list[str] = []
-    for i in range(vectors):
+    for i in range(len(vectors)):
         outputs = _numbers(walk, walk.f.add(channel, i * walk.lanes), 1)
         channels = f.value(f"udiv {_integers(walk)} {outputs}, {_splat(walk, spec.multiplier)}")
         places.append(f.value(f"add nsw {_integers(walk)} {channels}, {walk.splat(ir.I64, base)}"))
-    return walk.gather(spec.dtype, x, places)
+    return walk.gather(spec.dtype, x, places, vectors)
 
 
 # ------------------------------------------------------------------------------------------------ to the data
 
 
-def to_data(spec: Spec) -> Kernel:
+def to_data(spec: Spec, epilogue: Epilogue | None = None) -> Kernel:
     """The kernel of the gradient to the images.
 
-    Buffers: dy, w, dx.
+    Buffers: dy, w, the epilogue's operands, its outputs `[batch, *spatial, channels]`.
     """
-    walk = Walk(spec.sliding(spec.channels), spec.dtype.size)
+    walk = Walk(spec.sliding(spec.channels), spec.dtype.size, overlaps=False)
     f, values = walk.f, ir.vector(walk.lanes, ir.MEMORY[spec.dtype])
-    dy, w, dx = (kernel.buffer(f, i) for i in range(3))
+    dy, w = kernel.buffer(f, 0), kernel.buffer(f, 1)
+    finish = _finisher(walk, epilogue or plain(spec.dtype))
 
-    def pixels(channel: str, vectors: int) -> None:
-        sums = [f.variable(values, "zeroinitializer", "sum") for _ in range(vectors)]
+    def pixels(channel: str, vectors: list[Segment]) -> None:
+        sums = [f.variable(values, "zeroinitializer", "sum") for _ in vectors]
         with walk.each_window(pixel) as window:
             for number in range(spec.multiplier):
                 filters = _every(walk, spec, w, window.tap, channel, number, vectors)
                 gradients = _every(walk, spec, dy, window.place, channel, number, vectors)
                 for value, weight, total in zip(gradients, filters, sums):
                     _multiply_add(f, values, value, weight, total)
-        result = [f.load(values, total) for total in sums]
-        walk.store(spec.dtype, result, dx, walk.element(pixel.place, channel))
+        finish(pixel.place, channel, [f.load(values, total) for total in sums], vectors)
 
     with walk.pixels() as pixel:
         walk.channels(pixels)
@@ -140,17 +155,17 @@ def to_data(spec: Spec) -> Kernel:
 
 
 def _every(
-    walk: Walk, spec: Spec, array: str, place: str, channel: str, number: int, vectors: int
+    walk: Walk, spec: Spec, array: str, place: str, channel: str, number: int, vectors: list[Segment]
 ) -> list[str]:
     """What belongs to the filter of a number of each of some channels."""
     if spec.multiplier == 1:
         return walk.load(spec.dtype, array, walk.element(place, channel), vectors)
     f = walk.f
     places: list[str] = []
-    for i in range(vectors):
+    for i in range(len(vectors)):
         first = f.add(walk.element(place, channel), i * walk.lanes)
         places.append(_numbers(walk, f.add(f.mul(first, spec.multiplier), number), spec.multiplier))
-    return walk.gather(spec.dtype, array, places)
+    return walk.gather(spec.dtype, array, places, vectors)
 
 
 # ------------------------------------------------------------------------------------------------ to the filter
@@ -188,13 +203,13 @@ def to_filter(spec: Spec) -> Kernel:
         end = f.div(f.maximum(f.add(f.sub(image_sizes[axis], shift), stride - 1), 0), stride)
         return first, f.minimum(end, out[axis]), shift
 
-    def channels(channel: str, vectors: int) -> None:
+    def channels(channel: str, vectors: list[Segment]) -> None:
         with (
             f.loop(0, window.taps[0], hint="tap") as i,
             f.loop(0, window.taps[1], hint="tap") as j,
             f.loop(0, window.taps[2], hint="tap") as k,
         ):
-            sums = [f.variable(values, "zeroinitializer", "sum") for _ in range(vectors)]
+            sums = [f.variable(values, "zeroinitializer", "sum") for _ in vectors]
             for total in sums:
                 f.store(values, "zeroinitializer", total)
             ranges = [tap_range(axis, tap) for axis, tap in enumerate((i, j, k))]
@@ -216,9 +231,8 @@ def to_filter(spec: Spec) -> Kernel:
                             _multiply_add(f, values, value, shared, total)
             number = f.add(f.mul(f.add(f.mul(i, window.taps[1]), j), window.taps[2]), k)
             target = f.at(element, partial, f.mul(split, taps * spec.outputs))
-            walk.store(
-                spec.dtype, [f.load(values, total) for total in sums], target, walk.element(number, channel)
-            )
+            result = [f.load(values, total) for total in sums]
+            walk.store(spec.dtype, result, target, walk.element(number, channel), vectors)
 
     with f.loop("%begin", "%end", hint="split") as split:
         first_row = f.div(f.mul(split, rows), splits(spec))

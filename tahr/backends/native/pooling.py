@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tahr.backends.native import ir, kernel, sliding
+from tahr.backends.native.epilogue import Segment
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.scalars import kind
 from tahr.backends.native.sliding import Seen, Walk, Window, volume
@@ -87,8 +88,8 @@ def max_pool(spec: Spec, indices: bool = False) -> Kernel:
     lowest = walk.splat(element, ir.number(spec.dtype.min, element))
     values, counts = ir.vector(walk.lanes, element), ir.vector(walk.lanes, ir.I32)
 
-    def windows(channel: str, vectors: int) -> None:
-        maxima = [f.variable(values, lowest, "max") for _ in range(vectors)]
+    def windows(channel: str, vectors: list[Segment]) -> None:
+        maxima = [f.variable(values, lowest, "max") for _ in vectors]
         best: list[str] = []
         winners: list[str] = []
         if indices:
@@ -96,7 +97,7 @@ def max_pool(spec: Spec, indices: bool = False) -> Kernel:
             first = walk.load(spec.dtype, x, walk.element(tap.place, channel), vectors)
             # This scan stays at a NaN that comes first, as the gradient's choice does.
             best = [f.variable(values, value, "best") for value in first]
-            winners = [f.variable(counts, _numbered(walk, tap), "winner") for _ in range(vectors)]
+            winners = [f.variable(counts, _numbered(walk, tap), "winner") for _ in vectors]
         with walk.each_tap(pixel) as tap:
             seen = walk.load(spec.dtype, x, walk.element(tap.place, channel), vectors)
             for value, maximum in zip(seen, maxima):
@@ -110,9 +111,9 @@ def max_pool(spec: Spec, indices: bool = False) -> Kernel:
                     _choose(f, values, wins, value, highest)
                     _choose(f, counts, wins, this, winner)
         place = walk.element(pixel.place, channel)
-        walk.store(spec.dtype, [f.load(values, maximum) for maximum in maxima], y, place)
+        walk.store(spec.dtype, [f.load(values, maximum) for maximum in maxima], y, place, vectors)
         if indices:
-            _store_indices(walk, spec.indices, winners, numbers, place)
+            _store_indices(walk, spec.indices, winners, numbers, place, vectors)
 
     with walk.windows() as pixel:
         walk.channels(windows)
@@ -131,10 +132,10 @@ def max_pool_indices(spec: Spec) -> Kernel:
     x, y, numbers = (kernel.buffer(f, i) for i in range(3))
     values, counts = ir.vector(walk.lanes, element), ir.vector(walk.lanes, ir.I32)
 
-    def windows(channel: str, vectors: int) -> None:
+    def windows(channel: str, vectors: list[Segment]) -> None:
         place = walk.element(pixel.place, channel)
         maxima = walk.load(spec.dtype, y, place, vectors)
-        winners = [f.variable(counts, ir.splat(walk.lanes, ir.I32, "-1"), "winner") for _ in range(vectors)]
+        winners = [f.variable(counts, ir.splat(walk.lanes, ir.I32, "-1"), "winner") for _ in vectors]
         with walk.each_tap(pixel) as tap:
             seen = walk.load(spec.dtype, x, walk.element(tap.place, channel), vectors)
             this = _numbered(walk, tap)
@@ -152,7 +153,7 @@ def max_pool_indices(spec: Spec) -> Kernel:
                 nan = f.value(f"fcmp uno {values} {value}, {value}")
                 stays = f.value(f"or {ir.vector(walk.lanes, ir.I1)} {stays}, {nan}")
             _choose(f, counts, stays, this, winner)
-        _store_indices(walk, spec.indices, winners, numbers, place)
+        _store_indices(walk, spec.indices, winners, numbers, place, vectors)
 
     with walk.windows() as pixel:
         walk.channels(windows)
@@ -169,7 +170,7 @@ def max_pool_grad(spec: Spec) -> Kernel:
     numbers, dy = kernel.buffer(f, 0), kernel.buffer(f, 1)
     indices = ir.vector(walk.lanes, ir.MEMORY[spec.indices])
 
-    def wins(here: str, channel: str, vectors: int, window: Seen) -> list[str]:
+    def wins(here: str, channel: str, vectors: list[Segment], window: Seen) -> list[str]:
         place = walk.element(window.place, channel)
         this = f.value(f"trunc i64 {window.tap} to {ir.MEMORY[spec.indices]}")
         this = walk.splat(ir.MEMORY[spec.indices], this)
@@ -192,7 +193,7 @@ def max_pool_grad_of_ties(spec: Spec) -> Kernel:
     f, element = walk.f, kind(spec.dtype)
     x, y, dy = (kernel.buffer(f, i) for i in range(3))
 
-    def wins(here: str, channel: str, vectors: int, window: Seen) -> list[str]:
+    def wins(here: str, channel: str, vectors: list[Segment], window: Seen) -> list[str]:
         place, values = walk.element(window.place, channel), ir.vector(walk.lanes, element)
         own = walk.load(spec.dtype, x, walk.element(here, channel), vectors)
         maxima = walk.load(spec.dtype, y, place, vectors)
@@ -218,8 +219,8 @@ def avg_pool(spec: Spec) -> Kernel:
     x, y = kernel.buffer(f, 0), kernel.buffer(f, 1)
     values = ir.vector(walk.lanes, element)
 
-    def windows(channel: str, vectors: int) -> None:
-        sums = [f.variable(values, "zeroinitializer", "sum") for _ in range(vectors)]
+    def windows(channel: str, vectors: list[Segment]) -> None:
+        sums = [f.variable(values, "zeroinitializer", "sum") for _ in vectors]
         with walk.each_tap(pixel) as tap:
             for value, total in zip(
                 walk.load(spec.dtype, x, walk.element(tap.place, channel), vectors), sums
@@ -228,7 +229,7 @@ def avg_pool(spec: Spec) -> Kernel:
         pixels = _product(f, [r.count for r in pixel.ranges])
         divisor = walk.splat(element, f.value(f"sitofp i64 {pixels} to {element}"))
         means = [f.value(f"fdiv {values} {f.load(values, total)}, {divisor}") for total in sums]
-        walk.store(spec.dtype, means, y, walk.element(pixel.place, channel))
+        walk.store(spec.dtype, means, y, walk.element(pixel.place, channel), vectors)
 
     with walk.windows() as pixel:
         walk.channels(windows)
@@ -245,7 +246,7 @@ def avg_pool_grad(spec: Spec) -> Kernel:
     dy = kernel.buffer(f, 0)
     values = ir.vector(walk.lanes, element)
 
-    def shares(here: str, channel: str, vectors: int, window: Seen) -> list[str]:
+    def shares(here: str, channel: str, vectors: list[Segment], window: Seen) -> list[str]:
         seen: list[str] = []
         for axis, position in enumerate(window.at):
             origin = f.sub(f.mul(position, walk.window.strides[axis]), walk.low[axis])
@@ -265,7 +266,7 @@ def _gather(
     walk: Walk,
     spec: Spec,
     output: int,
-    shares: Callable[[str, str, int, Seen], list[str]],
+    shares: Callable[[str, str, list[Segment], Seen], list[str]],
     title: str,
 ) -> Kernel:
     """The kernel that adds up, for each pixel, the shares of all windows that see it.
@@ -278,14 +279,13 @@ def _gather(
     dx = kernel.buffer(f, output)
     values = ir.vector(walk.lanes, kind(spec.dtype))
 
-    def gather(channel: str, vectors: int) -> None:
-        sums = [f.variable(values, "zeroinitializer", "sum") for _ in range(vectors)]
+    def gather(channel: str, vectors: list[Segment]) -> None:
+        sums = [f.variable(values, "zeroinitializer", "sum") for _ in vectors]
         with walk.each_window(pixel) as window:
             for share, total in zip(shares(pixel.place, channel, vectors, window), sums):
                 f.store(values, _plus(f, spec.dtype, values, f.load(values, total), share), total)
-        walk.store(
-            spec.dtype, [f.load(values, total) for total in sums], dx, walk.element(pixel.place, channel)
-        )
+        result = [f.load(values, total) for total in sums]
+        walk.store(spec.dtype, result, dx, walk.element(pixel.place, channel), vectors)
 
     with walk.pixels() as pixel:
         walk.channels(gather)
@@ -325,13 +325,15 @@ def _numbered(walk: Walk, tap: Seen) -> str:
     return walk.splat(ir.I32, walk.f.value(f"trunc i64 {tap.tap} to i32"))
 
 
-def _store_indices(walk: Walk, dtype: DType, winners: Sequence[str], array: str, place: str) -> None:
+def _store_indices(
+    walk: Walk, dtype: DType, winners: Sequence[str], array: str, place: str, vectors: Sequence[Segment]
+) -> None:
     """Writes taps' numbers, as the type that holds all of them."""
     counts, memory = ir.vector(walk.lanes, ir.I32), ir.MEMORY[dtype]
     loaded = [walk.f.load(counts, winner) for winner in winners]
     if memory != ir.I32:
         loaded = [walk.f.value(f"trunc {counts} {n} to {ir.vector(walk.lanes, memory)}") for n in loaded]
-    walk.store(dtype, loaded, array, place)
+    walk.store(dtype, loaded, array, place, vectors)
 
 
 def _product(f: ir.Function, values: Sequence[str]) -> str:

@@ -121,16 +121,21 @@ class Walk:
         walked, seen, low: sizes and padding, as `sizes` gave them.
     """
 
-    def __init__(self, window: Window, size: int) -> None:
-        """Begins a kernel; `size` is that of an element in bytes."""
-        self.window = window
+    def __init__(self, window: Window, size: int, overlaps: bool = True) -> None:
+        """Begins a kernel.
+
+        Args:
+            size: of an element, in bytes.
+            overlaps: whether elements may be written twice. If not, vectors that the channels do not fill are masked.
+        """
+        self.window, self._overlaps = window, overlaps
         self.f = ir.Function(kernel.SYMBOL, kernel.ARGUMENTS, attributes=_ATTRIBUTES)
         table = kernel.sizes(self.f, _COUNT)
         self._blocks, self._rows = table[_BLOCKS], table[_ROWS]
         self.walked, self.seen, self.low = (table[i : i + 3] for i in (_WALKED, _SEEN, _LOW))
         # Half types are computed as floats.
         self.lanes = target.current().lanes(max(4, size))
-        while self.lanes > max(1, window.channels):
+        while self.lanes > max(1, window.channels if overlaps else 2 * window.channels - 1):
             self.lanes //= 2
 
     def kernel(self, title: str) -> Kernel:
@@ -181,22 +186,26 @@ class Walk:
         before = f.div(f.maximum(f.add(f.sub(origin, taps), stride), 0), stride)
         return _Range(origin, last, f.add(f.sub(last, before), 1))
 
-    def channels(self, body: Callable[[str, int], None]) -> None:
-        """Emits the loop over channels: the body gets the first channel, and how many vectors begin there.
+    def channels(self, body: Callable[[str, list[Segment]], None]) -> None:
+        """Emits the loop over channels: the body gets the first channel, and the vectors that begin there.
 
-        The last vector ends with the channels; what it shares with the one before is computed twice. (Masks would
-        do, but LLVM 22 stores four bytes for a mask of one lane over a truncated vector.)
+        Where channels do not fill the last vector, it ends with them, and what it shares with the one before is
+        computed twice; or it is masked. (LLVM 22 writes four bytes for a mask of one lane over a truncated vector,
+        such as `max_pool`'s indices.)
         """
         channels = self.window.channels
-        whole = channels // self.lanes
+        whole, rest = divmod(channels, self.lanes)
         full = whole // _VECTORS * _VECTORS
         if full:
             with self.f.loop(0, full * self.lanes, _VECTORS * self.lanes, "channel") as channel:
-                body(channel, _VECTORS)
+                body(channel, [Segment(self.lanes)] * _VECTORS)
         if whole > full:
-            body(str(full * self.lanes), whole - full)
-        if channels > whole * self.lanes:
-            body(str(channels - self.lanes), 1)
+            body(str(full * self.lanes), [Segment(self.lanes)] * (whole - full))
+        if rest and self._overlaps:
+            body(str(channels - self.lanes), [Segment(self.lanes)])
+        elif rest:
+            mask = ", ".join(f"i1 {str(lane < rest).lower()}" for lane in range(self.lanes))
+            body(str(channels - rest), [Segment(self.lanes, f"<{mask}>")])
 
     # ------------------------------------------------------------ taps and windows
 
@@ -280,29 +289,34 @@ class Walk:
         """The number of an element of an array that has as many channels as the one that is written."""
         return self.f.add(self.f.mul(place, self.window.channels), channel)
 
-    def gather(self, dtype: DType, array: str, places: Sequence[str]) -> list[str]:
+    def gather(
+        self, dtype: DType, array: str, places: Sequence[str], vectors: Sequence[Segment]
+    ) -> list[str]:
         """Vectors of elements at vectors of places."""
         element, lanes = ir.MEMORY[dtype], self.lanes
         values, pointers = ir.vector(lanes, element), ir.vector(lanes, ir.POINTER)
         suffix = f"v{lanes}{'f32' if element == ir.F32 else 'f64'}.v{lanes}p0"
-        every = f"{ir.vector(lanes, ir.I1)} {ir.splat(lanes, ir.I1, 'true')}"
         result: list[str] = []
-        for place in places:
+        for place, vector in zip(places, vectors):
+            mask = f"{ir.vector(lanes, ir.I1)} {vector.mask or ir.splat(lanes, ir.I1, 'true')}"
             address = f"getelementptr inbounds {element}, ptr {array}, {ir.vector(lanes, ir.I64)} {place}"
-            arguments = f"{pointers} align {dtype.size} {self.f.value(address)}, {every}, {values} poison"
+            arguments = f"{pointers} align {dtype.size} {self.f.value(address)}, {mask}, {values} poison"
             result.append(self.f.value(f"call {values} @llvm.masked.gather.{suffix}({arguments})"))
         return result
 
-    def load(self, dtype: DType, array: str, place: str, vectors: int) -> list[str]:
+    def load(self, dtype: DType, array: str, place: str, vectors: Sequence[Segment]) -> list[str]:
         """Some vectors of channels."""
-        segment = Segment(self.lanes)
-        return [segment.load(self.f, dtype, self._address(dtype, array, place, i)) for i in range(vectors)]
+        return [
+            vector.load(self.f, dtype, self._address(dtype, array, place, i))
+            for i, vector in enumerate(vectors)
+        ]
 
-    def store(self, dtype: DType, values: Sequence[str], array: str, place: str) -> None:
+    def store(
+        self, dtype: DType, values: Sequence[str], array: str, place: str, vectors: Sequence[Segment]
+    ) -> None:
         """Writes some vectors of channels."""
-        segment = Segment(self.lanes)
-        for i, value in enumerate(values):
-            segment.store(self.f, dtype, value, self._address(dtype, array, place, i))
+        for i, (value, vector) in enumerate(zip(values, vectors)):
+            vector.store(self.f, dtype, value, self._address(dtype, array, place, i))
 
     def _address(self, dtype: DType, array: str, place: str, vector: int) -> str:
         base = self.f.at(ir.MEMORY[dtype], array, place)

@@ -10,7 +10,8 @@ import pytest
 
 from tahr.backends.native import depthwise
 from tahr.backends.native.depthwise import Spec
-from tahr.core import dtypes
+from tahr.backends.native.epilogue import COLUMN, FULL, Epilogue, Operand
+from tahr.core import dtypes, scalar
 from tahr.ops import windows
 from tests.backends.native.guarded import run
 
@@ -65,3 +66,28 @@ def test_depthwise_convolution_and_its_gradients(case: Case) -> None:
     outputs = [(w.shape, w.dtype)]
     (dw,) = run(depthwise.combine(spec), [parts], outputs, [], depthwise.combine_tiles(spec))
     np.testing.assert_allclose(dw, expected, **close)
+
+
+def test_the_epilogue() -> None:
+    spec = Spec(dtypes.float32, (3, 3), (1, 1), (1, 1), 21)
+    random = np.random.default_rng(5)
+    x, w, full = (
+        random.standard_normal(shape).astype(np.float32)
+        for shape in ((2, 5, 4, 21), (3, 3, 21, 1), (2, 5, 4, 21))
+    )
+    bias = random.standard_normal(21).astype(np.float32)
+    product, column, other = (scalar.leaf(i, dtypes.float32) for i in range(3))
+    end = Epilogue(
+        (scalar.maximum(product + column, 0.0), other - product),
+        (Operand(dtypes.float32, COLUMN), Operand(dtypes.float32, FULL)),
+    )
+    table = depthwise.sizes(spec, (5, 4), (5, 4), (1, 1))
+    tiles = depthwise.tiles(table, 2)
+    # dx is dy under the mirrored filter.
+    mirrored = w[::-1, ::-1]
+    expected = windows.depthwise_conv(x, w, (1, 1), "SAME", (1, 1))
+    for kernel, filters in ((depthwise.forward(spec, end), w), (depthwise.to_data(spec, end), mirrored)):
+        inputs = [x, filters, bias, full]
+        activated, updated = run(kernel, inputs, [(full.shape, np.float32), 3], table, tiles)
+        np.testing.assert_allclose(activated, np.maximum(expected + bias, 0), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(updated, full - expected, rtol=1e-5, atol=1e-5)
