@@ -172,12 +172,20 @@ _BACKPROP_INPUT = "input_sizes: int32, filter: T, out_backprop: T -> output: T"
 _BACKPROP_FILTER = "input: T, filter_sizes: int32, out_backprop: T -> output: T"
 _TYPES = {"T": FLOATS | {int32}}
 
-Conv2D = OpDef("Conv2D", _FORWARD, attrs=_CONV_2D_ATTRS, types=_TYPES, form=Window())
+Conv2D = OpDef("Conv2D", _FORWARD, attrs=_CONV_2D_ATTRS, types=_TYPES, form=Window("convolution"))
 Conv2DBackpropInput = OpDef(
-    "Conv2DBackpropInput", _BACKPROP_INPUT, attrs=_CONV_2D_ATTRS, types=_TYPES, form=Window()
+    "Conv2DBackpropInput",
+    _BACKPROP_INPUT,
+    attrs=_CONV_2D_ATTRS,
+    types=_TYPES,
+    form=Window("convolution", "images", 0),
 )
 Conv2DBackpropFilter = OpDef(
-    "Conv2DBackpropFilter", _BACKPROP_FILTER, attrs=_CONV_2D_ATTRS, types={"T": FLOATS}, form=Window()
+    "Conv2DBackpropFilter",
+    _BACKPROP_FILTER,
+    attrs=_CONV_2D_ATTRS,
+    types={"T": FLOATS},
+    form=Window("convolution", "filter", 1),
 )
 _define(
     Conv2D,
@@ -350,16 +358,20 @@ _CONV_3D_ATTRS = {
     "dilations": (1, 1, 1, 1, 1),
 }
 
-Conv3D = OpDef("Conv3D", _FORWARD, attrs=_CONV_3D_ATTRS, types={"T": FLOATS}, form=Window())
+Conv3D = OpDef("Conv3D", _FORWARD, attrs=_CONV_3D_ATTRS, types={"T": FLOATS}, form=Window("convolution"))
 Conv3DBackpropInputV2 = OpDef(
     "Conv3DBackpropInputV2",
     "input_sizes: Tshape, filter: T, out_backprop: T -> output: T",
     attrs=_CONV_3D_ATTRS,
     types={"T": FLOATS, "Tshape": INDICES},
-    form=Window(),
+    form=Window("convolution", "images", 0),
 )
 Conv3DBackpropFilterV2 = OpDef(
-    "Conv3DBackpropFilterV2", _BACKPROP_FILTER, attrs=_CONV_3D_ATTRS, types={"T": FLOATS}, form=Window()
+    "Conv3DBackpropFilterV2",
+    _BACKPROP_FILTER,
+    attrs=_CONV_3D_ATTRS,
+    types={"T": FLOATS},
+    form=Window("convolution", "filter", 1),
 )
 _define(
     Conv3D,
@@ -485,21 +497,21 @@ _DEPTHWISE_ATTRS = {
 }
 
 DepthwiseConv2dNative = OpDef(
-    "DepthwiseConv2dNative", _FORWARD, attrs=_DEPTHWISE_ATTRS, types={"T": FLOATS}, form=Window()
+    "DepthwiseConv2dNative", _FORWARD, attrs=_DEPTHWISE_ATTRS, types={"T": FLOATS}, form=Window("depthwise")
 )
 DepthwiseConv2dNativeBackpropInput = OpDef(
     "DepthwiseConv2dNativeBackpropInput",
     _BACKPROP_INPUT,
     attrs=_DEPTHWISE_ATTRS,
     types={"T": FLOATS},
-    form=Window(),
+    form=Window("depthwise", "images", 0),
 )
 DepthwiseConv2dNativeBackpropFilter = OpDef(
     "DepthwiseConv2dNativeBackpropFilter",
     _BACKPROP_FILTER,
     attrs=_DEPTHWISE_ATTRS,
     types={"T": FLOATS},
-    form=Window(),
+    form=Window("depthwise", "filter", 1),
 )
 _define(
     DepthwiseConv2dNative,

@@ -154,7 +154,7 @@ def _pooling_of_signals(
 
 # ---------------------------------------------------------------- MaxPool
 
-MaxPool = OpDef("MaxPool", _UNARY, attrs=_ATTRS_2D, types={"T": REALS}, form=Window())
+MaxPool = OpDef("MaxPool", _UNARY, attrs=_ATTRS_2D, types={"T": REALS}, form=Window("maximum"))
 MaxPool.shape(_pooled_shape)
 MaxPool.kernel(_max_kernel)
 
@@ -219,7 +219,9 @@ def max_pool1d(
         return _pooling_of_signals(MaxPool, input, ksize, strides, padding, data_format, scope)
 
 
-MaxPoolGrad = OpDef("MaxPoolGrad", _MAX_GRAD, attrs=_ATTRS_2D, types={"T": REALS}, form=Window())
+MaxPoolGrad = OpDef(
+    "MaxPoolGrad", _MAX_GRAD, attrs=_ATTRS_2D, types={"T": REALS}, form=Window("maximum", "images")
+)
 MaxPoolGrad.shape(_max_grad_shape)
 
 
@@ -390,7 +392,7 @@ def _argmax_grad_grad_gradient(op: Operation, ddy: Tensor) -> tuple[None, Tensor
 
 # ---------------------------------------------------------------- AvgPool
 
-AvgPool = OpDef("AvgPool", "value: T -> output: T", attrs=_ATTRS_2D, types={"T": FLOATS}, form=Window())
+AvgPool = OpDef("AvgPool", "value: T -> output: T", attrs=_ATTRS_2D, types={"T": FLOATS}, form=Window("mean"))
 AvgPool.shape(_pooled_shape)
 AvgPool.kernel(_avg_kernel)
 
@@ -437,7 +439,7 @@ AvgPoolGrad = OpDef(
     "orig_input_shape: int32, grad: T -> output: T",
     attrs=_ATTRS_2D,
     types={"T": FLOATS},
-    form=Window(),
+    form=Window("mean", "images", 0),
 )
 AvgPoolGrad.shape(_avg_grad_shape)
 AvgPoolGrad.kernel(_avg_grad_kernel)
@@ -450,7 +452,7 @@ def _avg_pool_grad_gradient(op: Operation, ddx: Tensor) -> tuple[None, Tensor]:
 
 # ---------------------------------------------------------------- three dimensions
 
-MaxPool3D = OpDef("MaxPool3D", _UNARY, attrs=_ATTRS_3D, types={"T": FLOATS}, form=Window())
+MaxPool3D = OpDef("MaxPool3D", _UNARY, attrs=_ATTRS_3D, types={"T": FLOATS}, form=Window("maximum"))
 MaxPool3D.shape(_pooled_shape)
 MaxPool3D.kernel(_max_kernel)
 
@@ -481,7 +483,7 @@ MaxPool3DGrad = OpDef(
     "orig_input: TInput, orig_output: TInput, grad: T -> output: T",
     attrs=_ATTRS_3D,
     types={"T": FLOATS, "TInput": FLOATS},
-    form=Window(),
+    form=Window("maximum", "ties"),
 )
 MaxPool3DGrad.shape(_max_grad_shape)
 
@@ -510,7 +512,7 @@ def _max_pool3d_grad_grad_gradient(op: Operation, ddy: Tensor) -> tuple[None, No
     return None, None, MaxPool3DGrad(x, y, ddy, **op.attrs)
 
 
-AvgPool3D = OpDef("AvgPool3D", _UNARY, attrs=_ATTRS_3D, types={"T": FLOATS}, form=Window())
+AvgPool3D = OpDef("AvgPool3D", _UNARY, attrs=_ATTRS_3D, types={"T": FLOATS}, form=Window("mean"))
 AvgPool3D.shape(_pooled_shape)
 AvgPool3D.kernel(_avg_kernel)
 
@@ -536,7 +538,7 @@ AvgPool3DGrad = OpDef(
     "orig_input_shape: int32, grad: T -> output: T",
     attrs=_ATTRS_3D,
     types={"T": FLOATS},
-    form=Window(),
+    form=Window("mean", "images", 0),
 )
 AvgPool3DGrad.shape(_avg_grad_shape)
 AvgPool3DGrad.kernel(_avg_grad_kernel)

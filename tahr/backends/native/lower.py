@@ -10,6 +10,7 @@ from tahr.backends.native.calls import Bind, Call, Known, Partial, Place, Ref
 from tahr.backends.native.epilogue import COLUMN, FULL, SCALAR, Epilogue, Operand
 from tahr.backends.native.fuse import Fusion, Group
 from tahr.backends.native.loops import Access, Bound, Extent, Nest, Position, Reduce
+from tahr.backends.native.multiplication import Multiplication
 from tahr.backends.native.roles import Role
 from tahr.core import scalar, sizes
 from tahr.core.convert import Const
@@ -58,7 +59,8 @@ class Lowering:
             return [self._product(group)]
         if role is Role.WINDOW:
             epilogue, operands, outputs = self._epilogue(group)
-            return [windows.call(group.nodes, self._places, epilogue, operands, outputs)]
+            places = self._dense_places(group.anchor, role)
+            return [windows.call(group.nodes, places, epilogue, operands, outputs)]
         if role is Role.SINGLE:
             single = singles.single(group.anchor)
             assert single is not None
@@ -91,29 +93,12 @@ class Lowering:
             *operands,
             *(Ref(v) for v in outputs),
         )
-        fixed = tuple(d if isinstance(d, int) else None for d in (m, n, k))
-
-        def bind(known: Known) -> tuple[list[Bind], dict[Partial, int]]:
-            def value(dim: Dim) -> int:
-                return sizes.evaluate(dim, known)  # pyright: ignore[reportArgumentType]
-
-            exact = gemm.problem(
-                spec,
-                value(m),
-                value(n),
-                value(k),
-                [gemm.Batch(*map(value, dim)) for dim in dims],
-                value(left.stride),
-                value(right.stride),
-                value(n),
-            )
-            way = gemm.choose(spec, exact, fixed)  # pyright: ignore[reportArgumentType]
-            kernel, table = gemm.kernel(spec, way), gemm.sizes(spec, exact, way)
-            return [Bind(kernel, buffers, Bound(tuple(table), gemm.tiles(table), kernel.scratch))], {}
-
+        multiplication = Multiplication(spec, m, n, k, left.stride, right.stride, dims)
         reads = [r.storage for r in buffers[: 2 + len(operands)] if isinstance(r.storage, Value)]
         title = " ".join(_unique(n.opdef.name for n in group.nodes))
-        return Call(title, tuple(group.nodes), tuple(reads), tuple(outputs), (), bind)
+        return Call(
+            title, tuple(group.nodes), tuple(reads), tuple(outputs), (), multiplication.binder(buffers)
+        )
 
     def _epilogue(self, group: Group) -> tuple[Epilogue, list[Ref], list[Value]]:
         """What a group computes from its product: the expressions, their operands and where results go."""

@@ -1,22 +1,196 @@
-"""Convolutions and pooling as calls of kernels."""
+"""Convolutions and pooling as calls of kernels.
+
+Kernels want channels last, and know windows and channels; batch and sizes come with each run. Where several kernels
+work for one node (a filter is mirrored first, partial gradients are added up at the end), what they hand to each other
+is storage that only this call uses.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from tahr.backends.native.calls import Call, Place, Ref
+from tahr.backends.native import convolution, depthwise, filter_gradients, gemm, pooling, single
+from tahr.backends.native.calls import Bind, Call, Known, Partial, Place, Ref
 from tahr.backends.native.epilogue import Epilogue
+from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.loops import Bound
+from tahr.backends.native.multiplication import Multiplication
+from tahr.core import dtypes, sizes
+from tahr.core.dtypes import DType
+from tahr.core.opdef import Window, known_value
+from tahr.core.sizes import Dim
+from tahr.ops import layouts
+from tahr.ops.windows import Padding, window_geometry
 from tahr.program.node import Node, Value
+
+_CONVOLUTIONS = ("convolution", "depthwise")
+
+
+class _Exact(NamedTuple):
+    """Exact sizes: spatial ones of the images and of the output, and the padding before each dimension."""
+
+    batch: int
+    sizes: tuple[int, ...]
+    out: tuple[int, ...]
+    low: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """The windows of a node.
+
+    Attributes:
+        kind, adjoint: those of the node's form.
+        dtype: of everything.
+        images, out: the shapes of the images, and of what the windows give (or its gradient), channels last.
+        window, strides, dilations: one number for each spatial dimension.
+        padding: as `window_geometry` wants it.
+    """
+
+    kind: str
+    adjoint: str
+    dtype: DType
+    images: tuple[Dim, ...]
+    out: tuple[Dim, ...]
+    window: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    padding: Padding
+
+    @property
+    def inputs(self) -> int:
+        """Channels of the images."""
+        assert isinstance(self.images[-1], int)
+        return self.images[-1]
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the output."""
+        assert isinstance(self.out[-1], int)
+        return self.out[-1]
+
+    @property
+    def is_product(self) -> bool:
+        """Whether each pixel of the output is the product of a pixel and the filter."""
+        is_padded = not isinstance(self.padding, str) and any(map(any, self.padding))
+        return self.kind == "convolution" and convolution.is_product(self.convolved) and not is_padded
+
+    @property
+    def convolved(self) -> convolution.Spec:
+        """The convolution as its kernels know it."""
+        wide = (self.images if self.adjoint == "images" else self.out)[-2]
+        width = -(-wide // (self.strides[-1] if self.adjoint == "images" else 1))
+        return convolution.Spec(
+            self.dtype,
+            self.window,
+            self.strides,
+            self.dilations,
+            self.inputs,
+            self.outputs,
+            width if isinstance(width, int) else None,
+        )
+
+    @property
+    def channelwise(self) -> depthwise.Spec:
+        """The depthwise convolution as its kernels know it."""
+        multiplier = self.outputs // self.inputs
+        return depthwise.Spec(self.dtype, self.window, self.strides, self.dilations, self.inputs, multiplier)
+
+    @property
+    def pooled(self) -> pooling.Spec:
+        """The pooling as its kernels know it."""
+        return pooling.Spec(self.dtype, self.window, self.strides, self.inputs)
+
+    def exact(self, known: Known) -> _Exact:
+        """Exact sizes."""
+        batch, *image = (sizes.evaluate(d, known) for d in self.images[:-1])  # pyright: ignore[reportArgumentType]
+        out, padding = window_geometry(image, self.window, self.strides, self.dilations, self.padding)
+        return _Exact(batch, tuple(image), out, tuple(pair[0] for pair in padding if pair is not None))
+
+
+# ---------------------------------------------------------------- which nodes
 
 
 def fits(node: Node) -> bool:
     """Whether there is a kernel for a node: its dtypes, layout, and what is known of its inputs."""
-    return False
+    return _windows(node) is not None
 
 
 def takes_epilogue(node: Node) -> bool:
     """Whether element-wise nodes may be fused onto a node's output."""
-    return False
+    form = node.opdef.form
+    return isinstance(form, Window) and form.kind == "convolution" and form.adjoint != "filter"
+
+
+def _windows(node: Node) -> _Windows | None:
+    """A node's windows; None where there is no kernel for them."""
+    form, attrs = node.opdef.form, node.attrs
+    assert isinstance(form, Window)
+    if (form.kind, form.adjoint) not in _STEPS or attrs["data_format"][1] == "C":
+        return None
+    data = [v for i, v in enumerate(node.inputs) if i != form.sizes]
+    dtype = single.dtype_of(node.outputs[0])
+    if any(v.dtype != dtype for v in data):
+        return None
+    if form.kind in _CONVOLUTIONS and dtype not in (dtypes.float32, dtypes.float64):
+        return None
+    if form.sizes is not None and known_value(node.inputs[form.sizes].spec) is None:
+        return None
+    images = _shape(node.outputs[0] if form.adjoint in ("images", "ties") else node.inputs[0])
+    out = _shape(node.inputs[-1] if form.adjoint else node.outputs[0])
+    if form.kind in _CONVOLUTIONS:
+        window = _window_of_filter(node, images[-1], out[-1])
+    else:
+        window = layouts.spatial(attrs["ksize"], attrs["data_format"])
+    if window is None or not all(isinstance(n, int) and n > 0 for n in (*window, images[-1], out[-1])):
+        return None
+    found = _Windows(
+        form.kind,
+        form.adjoint,
+        dtype,
+        images,
+        out,
+        window,
+        layouts.spatial(attrs["strides"], attrs["data_format"]),
+        layouts.spatial(attrs.get("dilations", (1,) * len(images)), attrs["data_format"]),
+        layouts.spatial_padding(attrs["padding"], attrs.get("explicit_paddings", ()), attrs["data_format"]),
+    )
+    return found if _is_consistent(found, node) else None
+
+
+def _window_of_filter(node: Node, inputs: Dim, outputs: Dim) -> tuple[int, ...] | None:
+    """A convolution's window; None where its filter does not fit to the channels, or to several groups of them."""
+    form = node.opdef.form
+    assert isinstance(form, Window)
+    *window, ins, last = _shape(node.outputs[0] if form.adjoint == "filter" else node.inputs[1])
+    if ins != inputs or outputs != (last if form.kind == "convolution" else ins * last):
+        return None
+    return tuple(window)  # pyright: ignore[reportReturnType]
+
+
+def _is_consistent(windows: _Windows, node: Node) -> bool:
+    """Whether the shapes of a node's inputs surely are what its windows ask for; NumPy's kernels complain."""
+    batch, *image, _ = windows.images
+    try:
+        out = window_geometry(image, windows.window, windows.strides, windows.dilations, windows.padding).out
+    except ValueError:
+        return False
+    expected = (batch, *out, windows.outputs)
+    # The adjoint of maxima gets the maxima and their gradient.
+    given = node.inputs[1:] if windows.kind == "maximum" and windows.adjoint else ()
+    shapes = [windows.out, *map(_shape, given)]
+    return all(len(s) == len(expected) and all(map(sizes.surely_equal, s, expected)) for s in shapes)
+
+
+def _shape(value: Value) -> tuple[Dim, ...]:
+    assert value.shape is not None
+    return value.shape
+
+
+# ---------------------------------------------------------------- calls
 
 
 def call(
@@ -35,4 +209,252 @@ def call(
         operands: the epilogue's operands.
         outputs: where its expressions go.
     """
-    raise NotImplementedError(nodes[0].opdef.name)
+    node = nodes[0]
+    form, windows = node.opdef.form, _windows(node)
+    assert isinstance(form, Window) and windows is not None
+    data = [single.place(places, v) for i, v in enumerate(node.inputs) if i != form.sizes]
+    results = (*operands, *(Ref(v) for v in outputs))
+    kernels: tuple[Kernel, ...] = ()
+    if windows.is_product and windows.adjoint != "filter":
+        bind = _product(windows, epilogue).binder((*_factors(windows, data), *results))
+    else:
+        steps = _STEPS[windows.kind, windows.adjoint](_Job(node, windows, data, results, epilogue))
+        kernels = tuple(s.kernel for s in steps)
+        bind = _binder(windows, steps)
+    reads = [r.storage for r in (*data, *operands) if isinstance(r.storage, Value)]
+    title = " ".join(dict.fromkeys(n.opdef.name for n in nodes))
+    return Call(title, tuple(nodes), tuple(dict.fromkeys(reads)), tuple(outputs), kernels, bind)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What the steps of a node are made from: its data, and where results go, behind the epilogue's operands."""
+
+    node: Node
+    windows: _Windows
+    data: Sequence[Ref]
+    results: tuple[Ref, ...]
+    epilogue: Epilogue
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One kernel.
+
+    Attributes:
+        kernel: what is called.
+        buffers: what it is given.
+        table: for exact sizes, its table of sizes, and the number of tiles.
+        makes: partial results that it writes, and how many elements of them there are.
+    """
+
+    kernel: Kernel
+    buffers: tuple[Ref, ...]
+    table: Callable[[_Exact], tuple[Sequence[int], int]]
+    makes: tuple[Partial, Callable[[_Exact], int]] | None = None
+
+
+def _binder(
+    windows: _Windows, steps: Sequence[_Step]
+) -> Callable[[Known], tuple[list[Bind], dict[Partial, int]]]:
+    def bind(known: Known) -> tuple[list[Bind], dict[Partial, int]]:
+        exact = windows.exact(known)
+        binds: list[Bind] = []
+        for step in steps:
+            table, tiles = step.table(exact)
+            binds.append(Bind(step.kernel, step.buffers, Bound(tuple(table), tiles)))
+        return binds, {s.makes[0]: s.makes[1](exact) for s in steps if s.makes is not None}
+
+    return bind
+
+
+# ---------------------------------------------------------------- convolutions
+
+
+def _factors(windows: _Windows, data: Sequence[Ref]) -> Sequence[Ref]:
+    """The matrices of pixels and of weights."""
+    return data if not windows.adjoint else data[::-1]
+
+
+def _product(windows: _Windows, epilogue: Epilogue) -> Multiplication:
+    """A convolution that is a product: of pixels [pixels, inputs] and the filter [inputs, outputs].
+
+    Its adjoint by the images is that of dy [pixels, outputs] and the transposed filter.
+    """
+    is_adjoint = bool(windows.adjoint)
+    pixels: Dim = 1
+    for dim in windows.images[:-1]:
+        pixels = pixels * dim
+    n, k = (windows.inputs, windows.outputs)[:: 1 if is_adjoint else -1]
+    product = gemm.Product(windows.dtype, False, is_adjoint, epilogue)
+    return Multiplication(product, pixels, n, k, k, windows.outputs)
+
+
+def _convolved(job: _Job) -> list[_Step]:
+    spec = job.windows.convolved
+
+    def table(e: _Exact) -> tuple[Sequence[int], int]:
+        found = convolution.forward_sizes(spec, e.batch, e.sizes, e.out, e.low)
+        return found, convolution.forward_tiles(spec, found)
+
+    return [_Step(convolution.forward(spec, job.epilogue), (*job.data, *job.results), table)]
+
+
+def _convolved_to_images(job: _Job) -> list[_Step]:
+    spec = job.windows.convolved
+    filters, dy = job.data
+    packed = Partial(job.node.outputs[0], spec.dtype)
+
+    def table(e: _Exact) -> tuple[Sequence[int], int]:
+        found = convolution.to_data_sizes(spec, e.batch, e.sizes, e.out, e.low)
+        return found, convolution.to_data_tiles(spec, found)
+
+    mirrored = convolution.mirror_sizes(spec), convolution.mirror_tiles(spec)
+    size = math.prod(spec.window) * spec.inputs * spec.outputs
+    return [
+        _Step(convolution.mirror(spec), (filters, Ref(packed)), lambda e: mirrored, (packed, lambda e: size)),
+        _Step(convolution.to_data(spec, job.epilogue), (dy, Ref(packed), *job.results), table),
+    ]
+
+
+def _convolved_to_filter(job: _Job) -> list[_Step]:
+    spec = job.windows.convolved
+
+    def table(e: _Exact) -> tuple[Sequence[int], int]:
+        found = filter_gradients.to_filter_sizes(spec, e.batch, e.sizes, e.out, e.low)
+        return found, filter_gradients.to_filter_tiles(spec, found)
+
+    return _added_up(
+        job,
+        filter_gradients.to_filter(spec),
+        table,
+        filter_gradients.splits(spec),
+        lambda: (filter_gradients.combine(spec), filter_gradients.combine_tiles(spec)),
+    )
+
+
+def _added_up(
+    job: _Job,
+    kernel: Kernel,
+    table: Callable[[_Exact], tuple[Sequence[int], int]],
+    splits: int,
+    combine: Callable[[], tuple[Kernel, int]],
+) -> list[_Step]:
+    """The gradient of a filter: several partial ones, and their sum."""
+    if splits == 1:
+        return [_Step(kernel, (*job.data, *job.results), table)]
+    gradient = job.node.outputs[0]
+    partial = Partial(gradient, job.windows.dtype)
+    size = splits * math.prod(d for d in _shape(gradient) if isinstance(d, int))
+    total, tiles = combine()
+    return [
+        _Step(kernel, (*job.data, Ref(partial)), table, (partial, lambda e: size)),
+        _Step(total, (Ref(partial), *job.results), lambda e: ((), tiles)),
+    ]
+
+
+def _depthwise(job: _Job) -> list[_Step]:
+    spec = job.windows.channelwise
+
+    def table(e: _Exact) -> tuple[Sequence[int], int]:
+        found = depthwise.sizes(spec, e.out, e.sizes, e.low)
+        return found, depthwise.tiles(found, e.batch)
+
+    return [_Step(depthwise.forward(spec), (*job.data, *job.results), table)]
+
+
+def _depthwise_to_images(job: _Job) -> list[_Step]:
+    spec = job.windows.channelwise
+
+    def table(e: _Exact) -> tuple[Sequence[int], int]:
+        found = depthwise.sizes(spec, e.sizes, e.out, e.low)
+        return found, depthwise.tiles(found, e.batch)
+
+    filters, dy = job.data
+    return [_Step(depthwise.to_data(spec), (dy, filters, *job.results), table)]
+
+
+def _depthwise_to_filter(job: _Job) -> list[_Step]:
+    spec = job.windows.channelwise
+    splits = depthwise.splits(spec)
+    return _added_up(
+        job,
+        depthwise.to_filter(spec),
+        lambda e: (depthwise.to_filter_sizes(e.batch, e.sizes, e.out, e.low), splits),
+        splits,
+        lambda: (depthwise.combine(spec), depthwise.combine_tiles(spec)),
+    )
+
+
+# ---------------------------------------------------------------- pooling
+
+
+def _over_output(spec: pooling.Spec) -> Callable[[_Exact], tuple[Sequence[int], int]]:
+    """The table of a kernel that goes through the output."""
+
+    def table(e: _Exact) -> tuple[Sequence[int], int]:
+        found = pooling.sizes(spec, e.out, e.sizes, e.low)
+        return found, pooling.tiles(found, e.batch)
+
+    return table
+
+
+def _over_images(spec: pooling.Spec) -> Callable[[_Exact], tuple[Sequence[int], int]]:
+    """The table of a kernel that goes through the images."""
+
+    def table(e: _Exact) -> tuple[Sequence[int], int]:
+        found = pooling.sizes(spec, e.sizes, e.out, e.low)
+        return found, pooling.tiles(found, e.batch)
+
+    return table
+
+
+def _maxima(job: _Job) -> list[_Step]:
+    spec = job.windows.pooled
+    return [_Step(pooling.max_pool(spec), (*job.data, *job.results), _over_output(spec))]
+
+
+def _maxima_to_images(job: _Job) -> list[_Step]:
+    """Which taps won is found out first: then the gradient need not look at each pixel's windows again."""
+    spec = job.windows.pooled
+    x, y, dy = job.data
+    winners = Partial(job.node.outputs[0], spec.indices)
+    return [
+        _Step(
+            pooling.max_pool_indices(spec),
+            (x, y, Ref(winners)),
+            _over_output(spec),
+            (winners, lambda e: e.batch * math.prod(e.out) * spec.channels),
+        ),
+        _Step(pooling.max_pool_grad(spec), (Ref(winners), dy, *job.results), _over_images(spec)),
+    ]
+
+
+def _ties_to_images(job: _Job) -> list[_Step]:
+    spec = job.windows.pooled
+    return [_Step(pooling.max_pool_grad_of_ties(spec), (*job.data, *job.results), _over_images(spec))]
+
+
+def _means(job: _Job) -> list[_Step]:
+    spec = job.windows.pooled
+    return [_Step(pooling.avg_pool(spec), (*job.data, *job.results), _over_output(spec))]
+
+
+def _means_to_images(job: _Job) -> list[_Step]:
+    spec = job.windows.pooled
+    return [_Step(pooling.avg_pool_grad(spec), (*job.data, *job.results), _over_images(spec))]
+
+
+_STEPS: dict[tuple[str, str], Callable[[_Job], list[_Step]]] = {
+    ("convolution", ""): _convolved,
+    ("convolution", "images"): _convolved_to_images,
+    ("convolution", "filter"): _convolved_to_filter,
+    ("depthwise", ""): _depthwise,
+    ("depthwise", "images"): _depthwise_to_images,
+    ("depthwise", "filter"): _depthwise_to_filter,
+    ("maximum", ""): _maxima,
+    ("maximum", "images"): _maxima_to_images,
+    ("maximum", "ties"): _ties_to_images,
+    ("mean", ""): _means,
+    ("mean", "images"): _means_to_images,
+}

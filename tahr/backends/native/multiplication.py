@@ -1,0 +1,60 @@
+"""Calls of matrix products: the kernel is chosen when exact sizes are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tahr.backends.native import gemm
+from tahr.backends.native.calls import Bind, Known, Partial, Ref
+from tahr.backends.native.loops import Bound
+from tahr.core import sizes
+from tahr.core.sizes import Dim
+
+
+@dataclass(frozen=True)
+class Multiplication:
+    """A matrix product, C = epilogue(A B), of sizes that need not be known yet.
+
+    Attributes:
+        product: its kernels.
+        m, n, k: C is [m, n], A B sums over k.
+        lda, ldb: the distance between rows of A and B as they are stored. C is dense.
+        batches: batch dimensions: how many products, and the strides of A, B and C.
+    """
+
+    product: gemm.Product
+    m: Dim
+    n: Dim
+    k: Dim
+    lda: Dim
+    ldb: Dim
+    batches: Sequence[tuple[Dim, Dim, Dim, Dim]] = ()
+
+    def binder(self, buffers: tuple[Ref, ...]) -> Callable[[Known], tuple[list[Bind], dict[Partial, int]]]:
+        """What a `Call` binds it with.
+
+        Args:
+            buffers: A, B, the epilogue's operands and its outputs.
+        """
+        fixed = tuple(d if isinstance(d, int) else None for d in (self.m, self.n, self.k))
+
+        def bind(known: Known) -> tuple[list[Bind], dict[Partial, int]]:
+            def value(dim: Dim) -> int:
+                return sizes.evaluate(dim, known)  # pyright: ignore[reportArgumentType]
+
+            exact = gemm.problem(
+                self.product,
+                value(self.m),
+                value(self.n),
+                value(self.k),
+                [gemm.Batch(*map(value, dim)) for dim in self.batches],
+                value(self.lda),
+                value(self.ldb),
+                value(self.n),
+            )
+            way = gemm.choose(self.product, exact, fixed)  # pyright: ignore[reportArgumentType]
+            kernel, table = gemm.kernel(self.product, way), gemm.sizes(self.product, exact, way)
+            return [Bind(kernel, buffers, Bound(tuple(table), gemm.tiles(table), kernel.scratch))], {}
+
+        return bind
