@@ -690,3 +690,73 @@ def erfc(x: Scalar, *, short: bool) -> Scalar:
     """1 - erf(x), without cancellation."""
     is_small, small, complement = _erf_and_erfc(x)
     return select(is_small, 1 - small, select(x < 0, 2 - complement, complement))
+
+
+# ---------------------------------------------------------------- gamma function
+
+# The coefficients of the asymptotic series of log gamma and digamma in 1 / x^2 (DLMF 5.11.1 and 5.11.2), for x >= 8.
+_SHIFT = 8
+_STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
+_DIGAMMA = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12)
+
+
+def _require_short(short: bool) -> None:
+    if not short:
+        raise scalar.Unsupported(
+            "the gamma function of float64, near whose zeros these formulas are not exact enough"
+        )
+
+
+def _rising(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+    """x + 8, x (x + 1) ... (x + 7) and its derivative for x < 8, else x, 1 and 0."""
+    product, derivative = x, constant(1, x.dtype)
+    for k in range(1, _SHIFT):
+        factor = x + k
+        derivative = muladd(derivative, factor, product)
+        product = product * factor
+    is_low = x < _SHIFT
+    return select(is_low, x + _SHIFT, x), select(is_low, product, 1), select(is_low, derivative, 0)
+
+
+def _sin_and_cos_of_pi(x: Scalar) -> tuple[Scalar, Scalar]:
+    """sin(pi f) and cos(pi f) with f = x less the nearest integer: those of x, but for a common sign."""
+    fraction = x - scalar.rint(x)
+    sine, cosine, q = _sin_and_cos(math.pi * fraction, short=False)
+    is_even = scalar.eq(q & 1, 0)  # q is 0 or 1
+    return copysign(select(is_even, sine, cosine), fraction), select(is_even, cosine, -sine)
+
+
+@_in_float64
+def lgamma(x: Scalar, *, short: bool) -> Scalar:
+    """The logarithm of |gamma(x)|; infinite at 0, -1, -2 ...
+
+    Source: the recurrence DLMF 5.5.1 and the reflection DLMF 5.5.3.
+    """
+    _require_short(short)
+    size, is_negative = abs(x), x < 0
+    shifted, product, _ = _rising(size)
+    inverse = 1 / shifted
+    series = inverse * _polynomial(inverse * inverse, _STIRLING) + 0.5 * math.log(2 * math.pi)
+    stirling = muladd(shifted - 0.5, _log(shifted) - 1, series - 0.5)
+    sine, _ = _sin_and_cos_of_pi(size)
+    reflected = math.pi * product / (size * abs(sine))
+    value = select(is_negative, -stirling, stirling) + _log(select(is_negative, reflected, 1 / product))
+    value = select(scalar.eq(x, 1) | scalar.eq(x, 2), 0, value)
+    return select((x <= 0) & scalar.eq(scalar.floor(x), x) | scalar.eq(size, math.inf), math.inf, value)
+
+
+@_in_float64
+def digamma(x: Scalar, *, short: bool) -> Scalar:
+    """The derivative of lgamma; NaN at 0, -1, -2 ...
+
+    Source: the recurrence DLMF 5.5.2 and the reflection DLMF 5.5.4.
+    """
+    _require_short(short)
+    is_positive = x > 0
+    shifted, product, derivative = _rising(select(is_positive, x, 1 - x))
+    inverse = 1 / shifted
+    square = inverse * inverse
+    value = _log(shifted) - 0.5 * inverse - square * _polynomial(square, _DIGAMMA) - derivative / product
+    sine, cosine = _sin_and_cos_of_pi(x)
+    reflected = select(scalar.eq(scalar.floor(x), x), math.nan, value - math.pi * cosine / sine)
+    return select(is_positive, value, reflected)

@@ -545,7 +545,7 @@ def erfc(x: Any, name: str | None = None) -> Tensor:
 
 # ---------------------------------------------------------------- gamma and beta functions
 
-Lgamma = OpDef("Lgamma", _UNARY, types={"T": FLOATS}, form=ELEMENTWISE)
+Lgamma = OpDef("Lgamma", _UNARY, types={"T": FLOATS}, form=Elementwise(scalar=scalar_math.lgamma))
 Lgamma.kernel(_in_blocks(functions.lgamma))
 
 
@@ -559,7 +559,7 @@ def lgamma(x: Any, name: str | None = None) -> Tensor:
     return Lgamma(x, name=name)
 
 
-Digamma = OpDef("Digamma", _UNARY, types={"T": FLOATS}, form=ELEMENTWISE)
+Digamma = OpDef("Digamma", _UNARY, types={"T": FLOATS}, form=Elementwise(scalar=scalar_math.digamma))
 Digamma.kernel(_in_blocks(functions.digamma))
 
 

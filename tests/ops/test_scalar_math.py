@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.special
 
 from tahr.core import dtypes, scalar
 from tahr.core.dtypes import DType
@@ -135,6 +136,24 @@ def test_error_functions_of_float32(name: str, oracle: Callable[[float], float])
     x = sample(-6, 9).astype(np.float32)
     exact = np.array([oracle(float(v)) for v in x])
     assert errors(compiled(name, dtypes.float32, x), exact.astype(Wide)).max() <= 1.2
+
+
+@pytest.mark.parametrize("name", ["lgamma", "digamma"])
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 3), (0.99, 1.01), (1.99, 2.01), (0, 100), (-20, 0), (0, 1e30), (-1e6, 0)]
+)
+def test_gamma_functions_of_float32(name: str, low: float, high: float):
+    x = np.random.default_rng(0).uniform(low, high, COUNT).astype(np.float32)
+    with np.errstate(all="ignore"):
+        exact = getattr(scipy.special, {"lgamma": "gammaln", "digamma": "digamma"}[name])(
+            x.astype(np.float64)
+        )
+    assert errors(compiled(name, dtypes.float32, x), exact.astype(Wide)).max() <= 0.6
+
+
+def test_gamma_functions_have_no_float64():
+    with pytest.raises(scalar.Unsupported, match="not exact enough"):
+        scalar_math.lgamma(scalar.leaf(0, dtypes.float64))
 
 
 PI = Decimal("3.14159265358979323846264338327950288419716939937510")

@@ -36,6 +36,8 @@ PARTIAL = {
     "Reciprocal": "as FloorDiv",
     "Inv": "as FloorDiv",
     "Pow": "an integer to a power that may be negative is an error",
+    "Lgamma": "in float64 it is not exact enough near its zeros",
+    "Digamma": "as Lgamma",
 }
 # Ops of the elementwise form that have no such function.
 WITHOUT = {
@@ -46,10 +48,8 @@ WITHOUT = {
     "Conj": "complex",
     "ComplexAbs": "complex",
     "CheckCrop": "it exists to raise an error",
-    "Lgamma": "recurrences",
-    "Digamma": "recurrences",
-    "Polygamma": "recurrences",
-    "Zeta": "recurrences",
+    "Polygamma": "series",
+    "Zeta": "series",
     "Igamma": "series",
     "IgammaGradA": "series",
     "Igammac": "series",
