@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tahr import errors
+from tahr.backends.report import Inspector
 from tahr.core import shapes
 from tahr.core.graph import Operation
 from tahr.core.opdef import Array, Elementwise
@@ -149,6 +150,7 @@ class Executor:
         execute: runs one plan: `execute(plan, values, executor, run)` gives the outputs.
         optimize: the passes that Programs go through for this backend.
         shortcut: a quicker way to run a plan again: `shortcut(plan, values, store)`.
+        inspector: says how plans run.
     """
 
     def __init__(
@@ -156,10 +158,22 @@ class Executor:
         execute: Callable[[Plan, Sequence[Any], Executor, Run], list[Any]],
         optimize: Optimize,
         shortcut: Callable[[Plan, Sequence[Any], Any], Shortcut | None] | None = None,
+        inspector: Inspector | None = None,
     ) -> None:
         self._execute = execute
         self._optimize = optimize
         self._shortcut = shortcut
+        self.inspector = inspector
+
+    def planned(self, function: Function, values: Sequence[Any]) -> PlannedStage:
+        """The first stage of a function for given input values."""
+        return first_stage(function, values, self._optimize)
+
+    def observed(
+        self, execute: Callable[[Plan, Sequence[Any], Executor, Run], list[Any]]
+    ) -> Executor:
+        """An executor of the same plans that runs each of them in another way."""
+        return Executor(execute, self._optimize)
 
     def call(self, function: Function, values: Sequence[Any], run: Run) -> tuple[list[Any], Sequence[bool]]:
         """Runs a function.

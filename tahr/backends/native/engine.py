@@ -37,6 +37,15 @@ class Statistics:
     compile_ms: float
     load_ms: float
 
+    def __sub__(self, earlier: Statistics) -> Statistics:
+        """What was done since."""
+        return Statistics(
+            self.compiled - earlier.compiled,
+            self.from_disk - earlier.from_disk,
+            self.compile_ms - earlier.compile_ms,
+            self.load_ms - earlier.load_ms,
+        )
+
 
 class Engine:
     """Compiles for one target, and loads into this process.

@@ -17,12 +17,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from tahr import errors
-from tahr.backends import numpy as reference
+from tahr.backends import numpy as reference, report as reports
 from tahr.backends.base import Executor, Run, runtime_error
-from tahr.backends.native import entry, plan as plans, roles, runtime
+from tahr.backends.native import engine, entry, inspection, plan as plans, roles, runtime
 from tahr.backends.native.calls import Bind, Call, Partial, Place, Ref, Reserved, Status
 from tahr.backends.native.plan import HostStep, NativePlan, Segment, Unplannable
 from tahr.backends.native.roles import Role, extent
+from tahr.backends.report import Report
 from tahr.core import sizes
 from tahr.core.convert import Const
 from tahr.core.dtypes import DType
@@ -124,6 +125,7 @@ class _BoundSegment:
         )
         self.reserved = [(r.storage, s) for r, s in self._slots.items() if isinstance(r.storage, Reserved)]
         self.shapes = {v: _exact(v, bound) for v in segment.outputs}
+        self._expected = {v: _exact(v, bound) for v in segment.inputs}
         self._frames: list[tuple[runtime.Frame, Array]] = []
         self._shortest = math.inf
         self._places: dict[Value, list[tuple[int, int]]] = {}
@@ -182,26 +184,50 @@ class _BoundSegment:
         """Whether runs are so long that other Python threads should go on meanwhile."""
         return self._shortest > RELEASE_SECONDS
 
-    def run(self, arrays: dict[Value, Any], cells: Mapping[Value, Any], threads: int, store: Any) -> None:
-        """Runs the segment: reads inputs from `arrays`, and puts outputs there."""
+    def run(
+        self,
+        arrays: dict[Value, Any],
+        cells: Mapping[Value, Any],
+        threads: int,
+        store: Any,
+        times: list[int] | None = None,
+    ) -> None:
+        """Runs the segment: reads inputs from `arrays`, puts outputs there, and adds the calls' times to `times`."""
         frame, arena = self._frame()
         frame.status["threads"] = threads
         held: list[Any] = []
         with ExitStack() as stack:
-            for value in self.segment.inputs:
-                self._give(frame, value, arrays[value], held)
+            for value, expected in self._expected.items():
+                array = _dense_array(arrays[value])
+                if array.shape != expected or array.dtype != _dtype(value).numpy:
+                    raise _not_as_inferred(value, array, expected)
+                self._give(frame, value, array, held)
             for value, shape in self.shapes.items():
                 assert value.dtype is not None
                 array = arrays[value] = np.empty(shape, value.dtype.numpy)
                 self._give(frame, value, array, held)
             self._take_cells(frame, cells, stack, held)
             self._reserve(frame, store)
+            stamps = None
+            if times is not None:
+                stamps = np.zeros(len(self.steps) + 1, np.int64)
+                frame.status["stamps"] = stamps.ctypes.data
             start = time.perf_counter()
             code = runtime.runtime().run(self.steps, frame)
             self._shortest = min(self._shortest, time.perf_counter() - start)
+            if times is not None and stamps is not None:
+                frame.status["stamps"] = 0
+                times += self._times(stamps)
             self._frames.append((frame, arena))
             if code:
                 raise self.failure(frame)
+
+    def _times(self, stamps: Array) -> list[int]:
+        """The nanoseconds of each call, from those at which its kernels began."""
+        times = {id(call): 0 for call in self.segment.calls}
+        for call, taken in zip(self._calls, np.diff(stamps).tolist()):
+            times[id(call)] += taken
+        return list(times.values())
 
     def failure(self, frame: runtime.Frame) -> Exception:
         """The error for what a kernel reported: the NumPy kernel raises it, given the same inputs."""
@@ -276,6 +302,12 @@ class _BoundSegment:
                 array = cells[value].read()
                 _check(value, array)
                 self._give(frame, value, array, held)
+
+
+def _not_as_inferred(value: Value, array: Array, expected: tuple[int, ...]) -> Exception:
+    """The error for an array that a kernel in Python gave, and that is not what its op's rules say."""
+    problem = f"the result is {list(array.shape)} {array.dtype}, but {list(expected)} {_dtype(value).name} was inferred"
+    return runtime_error(value.node.op, errors.InternalError(None, value.node.op, problem))
 
 
 def _replace(cell: Any, old: Array | None, new: Array, kind: Any, *_: Any) -> None:
@@ -398,9 +430,11 @@ class Binding:
         self.plan = plan
         self.bound = bound
         _check_shapes(plan, bound)
+        before = engine.statistics()
         self.items = [
             _BoundSegment(item, bound) if isinstance(item, Segment) else item for item in plan.items
         ]
+        self._built = engine.statistics() - before
         self.fixed: dict[Value, Any] = {}
         for value, role in _given(plan):
             if role is Role.CONSTANT:
@@ -437,6 +471,12 @@ class Binding:
             return None
         return Shortcut(self, segment, cells, threads, shapes)
 
+    def report(self) -> Report:
+        """How the plan runs."""
+        segments = [item for item in self.items if isinstance(item, _BoundSegment)]
+        arena = sum(segment.layout.size for segment in segments)
+        return inspection.native_report(self.plan, self.bound, arena, self._built)
+
     def run(
         self,
         values: Sequence[Any],
@@ -444,15 +484,17 @@ class Binding:
         executor: Executor,
         run: Run,
         threads: int,
+        times: list[int] | None = None,
     ) -> list[Any]:
-        """Runs the plan."""
+        """Runs the plan; adds the nanoseconds of each step to `times`."""
         arrays = dict(self.fixed)
         arrays.update(zip(self.plan.program.inputs, values))
         for item, frees in zip(self.items, self.plan.frees):
             if isinstance(item, _BoundSegment):
-                item.run(arrays, cells, threads, run.store)
+                item.run(arrays, cells, threads, run.store, times)
             else:
-                self._host(item, arrays, cells, executor, run)
+                timed = item if times is None else replace(item, run=reports.timed_call(item.run, times))
+                self._host(timed, arrays, cells, executor, run)
             for value in frees:
                 arrays.pop(value, None)
         return [self._fetch(v, arrays, cells) for v in self.plan.program.outputs]
@@ -612,6 +654,25 @@ class Backend:
         shapes = [v.shape for v in values]
         return binding.shortcut(_cells(binding.plan, store), self._threads, shapes)
 
+    # ------------------------------------------------------------ looking inside
+
+    def report(self, plan: Plan, values: Sequence[Any]) -> Report:
+        """How a plan runs, once it is compiled, given inputs of these shapes."""
+        record = _records.setdefault(plan, _Record())
+        binding = self._binding(record, plan, values)
+        if binding is None:
+            return replace(reports.reference_report(plan, values, ""), reason=record.reason)
+        return binding.report()
+
+    def timed(
+        self, plan: Plan, values: Sequence[Any], executor: Executor, run: Run, times: list[int]
+    ) -> list[Any]:
+        """Runs a plan natively, and adds the nanoseconds of each step of the report to `times`."""
+        binding = self._binding(_records.setdefault(plan, _Record()), plan, values)
+        if binding is None:
+            return reference.execute(reports.timed_plan(plan, times), values, executor, run)
+        return binding.run(values, _cells(binding.plan, run.store), executor, run, self._threads, times)
+
     def _binding(self, record: _Record, plan: Plan, values: Sequence[Any]) -> Binding | None:
         with record.lock:
             if record.native is None and not record.reason:
@@ -645,4 +706,4 @@ _records: WeakKeyDictionary[Plan, _Record] = WeakKeyDictionary()
 def executor(compiled_from: int = COMPILED_FROM, threads: int = 0) -> Executor:
     """The native executor; arguments as `Backend`'s."""
     backend = Backend(compiled_from, threads)
-    return Executor(backend.execute, pipeline.for_numpy, backend.shortcut)
+    return Executor(backend.execute, pipeline.for_numpy, backend.shortcut, backend)
