@@ -188,7 +188,26 @@ class Draw(Form):
 
 @dataclass(frozen=True)
 class Scan(Form):
-    """Each element depends on those before it along an axis, as in a cumulative sum."""
+    """Each element is combined with those before it along the axis that input 1 says.
+
+    The attribute `exclusive` says whether its own value is left out, `reverse` whether this starts from the end.
+
+    Attributes:
+        combine: "add" or "multiply".
+    """
+
+    combine: str
+
+
+@dataclass(frozen=True)
+class ArgExtreme(Form):
+    """The first place of an extreme along the axis that input 1 says. NaN is no extreme; all NaN gives 0.
+
+    Attributes:
+        largest: whether it is the largest element, or the smallest.
+    """
+
+    largest: bool
 
 
 @dataclass(frozen=True)

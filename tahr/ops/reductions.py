@@ -13,7 +13,7 @@ from tahr.core import dtypes, shapes, sizes
 from tahr.core.convert import constant, convert_to_tensor
 from tahr.core.dtypes import FLOATING, INDICES, NUMBERS, REALS, DType
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import Array, Extent, OpDef, Reduction, Scan, known_int, known_ints
+from tahr.core.opdef import ArgExtreme, Array, Extent, OpDef, Reduction, Scan, known_int, known_ints
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
@@ -526,6 +526,7 @@ ArgMax = OpDef(
     "input: T, dimension: Tidx -> output: output_type",
     attrs={"output_type": dtypes.int64},
     types=_ARG_TYPES,
+    form=ArgExtreme(largest=True),
 ).not_differentiable()
 ArgMax.shape(_arg_shape)
 
@@ -571,6 +572,7 @@ ArgMin = OpDef(
     "input: T, dimension: Tidx -> output: output_type",
     attrs={"output_type": dtypes.int64},
     types=_ARG_TYPES,
+    form=ArgExtreme(largest=False),
 ).not_differentiable()
 ArgMin.shape(_arg_shape)
 
@@ -634,7 +636,7 @@ Cumsum = OpDef(
     "x: T, axis: Tidx -> out: T",
     attrs={"exclusive": False, "reverse": False},
     types=_REDUCTION_TYPES,
-    form=Scan(),
+    form=Scan("add"),
 )
 Cumsum.shape(_scan_shape)
 
@@ -677,7 +679,7 @@ Cumprod = OpDef(
     "x: T, axis: Tidx -> out: T",
     attrs={"exclusive": False, "reverse": False},
     types=_REDUCTION_TYPES,
-    form=Scan(),
+    form=Scan("multiply"),
 )
 Cumprod.shape(_scan_shape)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tahr.backends.native import draws, lookups
+from tahr.backends.native import draws, lookups, scans
 from tahr.backends.native.single import Single
 from tahr.core import opdef
 from tahr.core.opdef import Form
@@ -11,6 +11,8 @@ from tahr.program.node import Node
 SINGLES: dict[type[Form], Single] = {
     opdef.Lookup: lookups.LOOKUP,
     opdef.Draw: draws.DRAW,
+    opdef.Scan: scans.SCAN,
+    opdef.ArgExtreme: scans.ARG_EXTREME,
     opdef.Scatter: lookups.SCATTER,
     opdef.Accumulation: lookups.ACCUMULATION,
 }

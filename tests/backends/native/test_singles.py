@@ -23,6 +23,10 @@ OPS = {
     "GatherNd": (0, 1),
     "UnsortedSegmentSum": (0, 1),
     "ScatterNd": (0, 1),
+    "ArgMax": (0,),
+    "ArgMin": (0,),
+    "Cumsum": (0,),
+    "Cumprod": (0,),
 }
 TIERS = {"numpy": None, "native": "compiled"}
 SUPPORTED = {d.name for d in scalar.SUPPORTED}
@@ -255,3 +259,57 @@ def test_an_embedding_is_trained_in_one_segment(resource: bool) -> None:
             assert backend == "numpy" or not natively.left_to_numpy()
             results.append(session.run(table))
     np.testing.assert_allclose(*results, rtol=1e-6)
+
+
+# ---------------------------------------------------------------- along an axis
+
+SHAPES = [
+    (1, 1, 1),
+    (3, 5, 1),
+    (7, 200, 1),
+    (2, 100, 3),
+    (5, 33, 16),
+    (4, 30, 300),
+    (2, 3, 5_000),
+    (3000, 10, 1),
+]
+
+
+def numbers(shape: tuple[int, ...], dtype: str) -> Any:
+    """Numbers of which many are equal."""
+    values = np.random.default_rng(0).integers(-20, 20, shape).astype(np.float64) / 4
+    return values.astype(tf.as_dtype(dtype).as_numpy_dtype)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float16", "bfloat16", "float32", "float64", "int8", "uint8", "uint32", "int64"]
+)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_arg_extremes(shape: tuple[int, ...], dtype: str) -> None:
+    x = tf.placeholder(dtype, [None, shape[1], shape[2]])
+    feeds = {x: numbers(shape, dtype)}
+    for axis in (0, 1, 2):
+        check(tf.argmax(x, axis), feeds)
+        check(tf.argmin(x, axis, output_type=tf.int32), feeds)
+
+
+@pytest.mark.parametrize("columns", [1, 4, 40])
+def test_nan_is_no_extreme(columns: int) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.choice([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0], [50, 37, columns])
+    values[3] = np.nan
+    x = tf.placeholder(tf.float32, [None, 37, columns])
+    check(tf.argmax(x, 1), {x: values})
+    check(tf.argmin(x, 1), {x: values})
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int8", "uint32", "int64"])
+@pytest.mark.parametrize("shape", [*SHAPES, (2, 0, 3), (0, 4, 1), (2, 3, 0)])
+@pytest.mark.parametrize("exclusive", [False, True])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_scans(shape: tuple[int, ...], dtype: str, exclusive: bool, reverse: bool) -> None:
+    x = tf.placeholder(dtype, [None, *shape[1:]])
+    feeds = {x: numbers(shape, dtype)}
+    for function in (tf.cumsum, tf.cumprod):
+        with np.errstate(all="ignore"):
+            check(function(x, 1, exclusive=exclusive, reverse=reverse), feeds)
