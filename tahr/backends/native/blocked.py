@@ -10,12 +10,13 @@ Source: K. Goto and R. van de Geijn, "Anatomy of high-performance matrix multipl
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from tahr.backends.native import ir
-from tahr.backends.native.epilogue import Segment, broadcast
+from tahr.backends.native.epilogue import FULL, Segment, broadcast
 from tahr.backends.native.ir import I1, I64, POINTER
 from tahr.backends.native.kernel import AS_WRITTEN, Kernel
 from tahr.backends.native.products import (
@@ -325,14 +326,28 @@ class _Blocked(Emitter):
                 # Where K is one block, one small block of C in the first-level cache is enough.
                 place = f.add(f.mul(start, padded_rows), f.mul(row, width))
                 small_c = f.at(element, self.small_c, either(f, single, 0, place))
+                column, ldc = f.add(tile.j, start), size[Size.LDC]
+                offset = f.add(f.add(tile.c, f.mul(f.add(tile.i, row), ldc)), column)
+                self._prefetch(offset, ldc, height)
                 f.do(
                     f"call void {micro}(ptr {a}, i64 {row_step}, i64 {a_step}, i64 {height}, ptr {b}, "
                     f"i64 {b_step}, i64 {tail}, i64 {depth}, ptr {small_c}, i1 {again})"
                 )
                 with f.when(last):
-                    column, ldc = f.add(tile.j, start), size[Size.LDC]
-                    offset = f.add(f.add(tile.c, f.mul(f.add(tile.i, row), ldc)), column)
                     self.finish(small_c, width, height, there, column, offset, ldc)
+
+    def _prefetch(self, offset: str, leading: str, rows: str) -> None:
+        """Fetches the epilogue's operands that have C's layout: they arrive while the micro-kernel computes."""
+        f = self.f
+        bases = zip(self.product.epilogue.operands, self.buffers[2:])
+        full = [(ir.MEMORY[operand.dtype], base) for operand, base in bases if operand.access == FULL]
+        if not full:
+            return
+        with loop(f, 0, rows, hint="f") as row:
+            line = f.add(offset, f.mul(row, leading))
+            for (element, base), v in itertools.product(full, range(self.plan.vectors)):
+                address = f.at(element, base, f.add(line, v * self.lanes))
+                f.do(f"call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 3, i32 1)")
 
     # ------------------------------------------------------------ packing
 

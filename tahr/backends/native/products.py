@@ -343,7 +343,7 @@ def cover(f: ir.Function, count: str, unit: int, body: Callable[[str, Segment], 
 
 def mask(f: ir.Function, width: int, count: str) -> str:
     """The mask of a vector's first `count` elements."""
-    every = broadcast(f, width, I32, f.value(f"trunc i64 {count} to i32"))
+    every = broadcast(f, width, I32, f.value(f"trunc i64 {f.minimum(count, width)} to i32"))
     order = "<" + ", ".join(f"i32 {i}" for i in range(width)) + ">"
     return f.value(f"icmp slt {ir.vector(width, I32)} {order}, {every}", "mask")
 
