@@ -218,7 +218,7 @@ class Walk:
             tap = self.f.add(around.first, number)
             return self.f.add(around.origin, self.f.mul(tap, self.window.dilations[axis])), tap, "true"
 
-        with self._each(pixel, position) as seen:
+        with self._each(pixel, position, [False] * 3) as seen:
             yield seen
 
     @contextmanager
@@ -240,31 +240,49 @@ class Walk:
             is_positive = f.value(f"icmp sge i64 {ahead}, 0")
             return at, number, self._both(self._both(is_inside, is_pixel), is_positive)
 
-        with self._each(pixel, position) as seen:
+        window = self.window
+        apart = [
+            taps <= stride and dilation == 1
+            for taps, stride, dilation in zip(window.taps, window.strides, window.dilations)
+        ]
+        with self._each(pixel, position, apart) as seen:
             yield seen
 
     @contextmanager
-    def _each(self, pixel: Pixel, position: Callable[[int, str], tuple[str, str, str]]) -> Generator[Seen]:
+    def _each(
+        self, pixel: Pixel, position: Callable[[int, str], tuple[str, str, str]], single: Sequence[bool]
+    ) -> Generator[Seen]:
         """The loops over a pixel's ranges.
 
         Args:
             position: of an axis and a number in its range, the position in the array that is seen, the tap, and
                 whether there is such a position.
+            single: of each axis, whether its ranges have at most one position.
         """
         f, (depths, rows, columns), taps = self.f, pixel.ranges, self.window.taps
-        with f.loop(0, depths.count, hint="i") as i:
+        with self._up_to(depths.count, single[0]) as i:
             depth, tap_depth, has_depth = position(0, i)
             plane = f.mul(f.add(pixel.image, depth), self.seen[1])
             tap_plane = f.mul(tap_depth, taps[1])
-            with f.loop(0, rows.count, hint="j") as j:
+            with self._up_to(rows.count, single[1]) as j:
                 row, tap_row, has_row = position(1, j)
                 line = f.mul(f.add(plane, row), self.seen[2])
                 tap_line = f.mul(f.add(tap_plane, tap_row), taps[2])
                 has_line = self._both(has_depth, has_row)
-                with f.loop(0, columns.count, hint="k") as k:
+                with self._up_to(columns.count, single[2]) as k:
                     column, tap_column, has_column = position(2, k)
                     with f.when(self._both(has_line, has_column)):
                         yield Seen(f.add(line, column), f.add(tap_line, tap_column), (depth, row, column))
+
+    @contextmanager
+    def _up_to(self, count: str, single: bool) -> Generator[str]:
+        """The loop from 0 to a count, which is 0 or 1 if `single`."""
+        if single:
+            with self.f.when(self.f.value(f"icmp sgt i64 {count}, 0")):
+                yield "0"
+            return
+        with self.f.loop(0, count, hint="seen") as number:
+            yield number
 
     def first_tap(self, pixel: Pixel) -> Seen:
         """The first tap of a window inside the image."""
