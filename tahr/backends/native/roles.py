@@ -134,6 +134,8 @@ def _role_of_form(node: Node) -> Role | str:
     if isinstance(form, Iota):
         return Role.IOTA
     if isinstance(form, Contraction):
+        if any(len(v.shape or ()) < 2 for v in node.inputs):
+            return "a vector is no matrix"
         return Role.PRODUCT if node.outputs[0].dtype in _PRODUCTS else f"no product of {_dtypes(node)}"
     if isinstance(form, Window):
         return Role.WINDOW if windows.fits(node) else "no kernel for such windows"
