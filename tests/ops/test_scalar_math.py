@@ -15,6 +15,7 @@ from tahr.core import dtypes, scalar
 from tahr.core.dtypes import DType
 from tahr.ops import scalar_math
 from tests.backends.native.loop import Loop
+from tests.ops import minimax
 
 Array = np.ndarray[Any, Any]
 Wide = np.longdouble
@@ -240,3 +241,33 @@ def test_halves_are_computed_in_float32(name: str):
 def test_integers_have_no_such_functions():
     with pytest.raises(scalar.Unsupported):
         scalar_math.exp(scalar.leaf(0, dtypes.int32))
+
+
+MINIMAX = {
+    "exp 32": (scalar_math._F32.exp, minimax.exponential(5), -26),
+    "exp 64": (scalar_math._F64.exp, minimax.exponential(11), -61),
+    "log 32": (scalar_math._LOG_32, minimax.LOG_32, -30),
+    "log 64": (scalar_math._LOG_64, minimax.LOG_64, -58),
+    "log rest": (scalar_math._LOG_REST, minimax.LOG_REST, -51.5),
+    "sin": (scalar_math._SIN, minimax.sine(6), -57.5),
+    "cos": (scalar_math._COS, minimax.cosine(6), -63),
+    "sin short": (scalar_math._SIN_SHORT, minimax.sine(4), -37),
+    "cos short": (scalar_math._COS_SHORT, minimax.cosine(4), -42),
+    "atan": (scalar_math._ATAN, minimax.arctangent(11), -58.5),
+    "atan short": (scalar_math._ATAN_SHORT, minimax.arctangent(5), -30),
+    "asin": (scalar_math._ASIN, minimax.arcsine(12), -55),
+    "asin short": (scalar_math._ASIN_SHORT, minimax.arcsine(5), -27),
+    "sinh": (scalar_math._SINH, minimax.hyperbolic_sine(7), -62.5),
+    "sinh short": (scalar_math._SINH_SHORT, minimax.hyperbolic_sine(4), -33.5),
+    "erf small": (scalar_math._ERF_SMALL, minimax.ERF_SMALL, -26.5),
+    "erf large": (scalar_math._ERF_LARGE, minimax.ERF_LARGE, -28.5),
+}
+
+
+@pytest.mark.parametrize("name", MINIMAX)
+def test_coefficients_are_minimax(name: str):
+    coefficients, problem, bits = MINIMAX[name]
+    found, error = problem.coefficients()
+    # How far the exchange of nodes goes moves the smaller coefficients a little.
+    np.testing.assert_allclose(coefficients, [float(c) for c in found], rtol=2e-3)
+    assert math.log2(error) <= bits
