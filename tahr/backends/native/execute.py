@@ -661,7 +661,7 @@ class Backend:
         record = _records.setdefault(plan, _Record())
         binding = self._binding(record, plan, values)
         if binding is None:
-            return replace(reports.reference_report(plan, values, ""), reason=record.reason)
+            return replace(reports.reference_report(plan, values, roles.reason), reason=record.reason)
         return binding.report()
 
     def timed(
