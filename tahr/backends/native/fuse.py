@@ -189,11 +189,33 @@ class Fusion:
                 continue
             if self._reads_leaving(group, other) or self._reads_leaving(other, group):
                 continue
+            if not (self._agree(group, other) and self._agree(other, group)):
+                continue
             self._merge(group, other)
 
     def _reads_leaving(self, group: Group, other: Group) -> bool:
         """Whether a node of a group reads what only leaves another when that is over."""
         return any(self._places[v].root in other.leaving for n in group.nodes for v in self._needs[n])
+
+    def _agree(self, group: Group, other: Group) -> bool:
+        """Whether what nodes of a group read of another lies along the same dimensions of the space as they do.
+
+        Equal sizes do not make equal dimensions: a reduction's space may have them in another order.
+        """
+        for node in group.nodes:
+            for value in self._needs[node]:
+                place = self._places[value]
+                if self.of.get(place.root.node) is not other:
+                    continue
+                count = len(other.space)
+                found = mapped_view(other, place.root, place.view)
+                if found is None or len(other.space) != count:
+                    return False
+                mine = group.maps[node]
+                read = zip(found, mine[len(mine) - len(found) :])
+                if any(axes and axes != along for axes, along in read):
+                    return False
+        return True
 
     def _merge(self, group: Group, other: Group) -> None:
         both = set(group.nodes) | set(other.nodes)
