@@ -161,19 +161,13 @@ class Executor:
         inspector: Inspector | None = None,
     ) -> None:
         self._execute = execute
-        self._optimize = optimize
+        self.optimize = optimize
         self._shortcut = shortcut
         self.inspector = inspector
 
     def planned(self, function: Function, values: Sequence[Any]) -> PlannedStage:
         """The first stage of a function for given input values."""
-        return first_stage(function, values, self._optimize)
-
-    def observed(
-        self, execute: Callable[[Plan, Sequence[Any], Executor, Run], list[Any]]
-    ) -> Executor:
-        """An executor of the same plans that runs each of them in another way."""
-        return Executor(execute, self._optimize)
+        return first_stage(function, values, self.optimize)
 
     def call(self, function: Function, values: Sequence[Any], run: Run) -> tuple[list[Any], Sequence[bool]]:
         """Runs a function.
@@ -186,7 +180,7 @@ class Executor:
         Returns:
             The results, and for each whether it is the caller's own (else it may be a view of state).
         """
-        planned = first_stage(function, values, self._optimize)
+        planned = first_stage(function, values, self.optimize)
         found = self._execute(planned.plan, values, self, run)
         if planned.is_whole:
             owned = planned.plan.owned
@@ -203,7 +197,7 @@ class Executor:
         """A quicker way to run a function again, on arrays of the same shapes and dtypes; None where there is none."""
         if self._shortcut is None or function.constants:
             return None
-        planned = first_stage(function, values, self._optimize)
+        planned = first_stage(function, values, self.optimize)
         if not planned.is_whole or list(planned.results) != list(range(len(planned.plan.outputs))):
             return None
         return self._shortcut(planned.plan, values, store)
@@ -216,7 +210,7 @@ class Executor:
         self, function: Function, previous: PlannedStage, available: dict[Key, Any], done: Any, begun: Any
     ) -> PlannedStage:
         """The stage that follows another."""
-        return next_stage(function, previous, available, done, begun, self._optimize)
+        return next_stage(function, previous, available, done, begun, self.optimize)
 
     def context(self, run: Run, op: Operation | None, may_wait: bool = True) -> Context:
         """What a kernel with effects is given."""

@@ -16,6 +16,7 @@ from tahr.core.opdef import (
     Lookup,
     Movement,
     Reduction,
+    Scan,
     Update,
     Window,
 )
@@ -83,7 +84,7 @@ def flops(node: Node, known: Known) -> int | None:
         written = set(node.opdef.effects.writes)
         types = [variable.attrs["dtype"] if i in written else v.dtype for i, v in enumerate(node.inputs)]
         return None if count is None else count * _primitives(form, types, node.attrs)
-    if isinstance(form, Reduction):
+    if isinstance(form, (Reduction, Scan)):
         return elements(node.inputs[0].shape, known)
     if isinstance(form, Accumulation):
         return elements(node.inputs[form.rows].shape, known)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from tahr.backends import costs
+from tahr.ops.state import ReadCell
 from tahr.plan.plan import Plan, Step as PlannedStep
 from tahr.program.node import Node, Value
 
@@ -67,7 +68,7 @@ class Boundary:
     Attributes:
         segment: its number.
         steps: the steps of NumPy's that come next.
-        bytes: how much crosses the boundary: what the segment computed that these steps, or others after them, read.
+        bytes: how much crosses the boundary: the results of the segment.
         ms: the median time of those steps, in milliseconds; None where nothing was measured.
     """
 
@@ -90,7 +91,7 @@ class Report:
         backend: "native" or "numpy".
         reason: why the whole plan is NumPy's, where the session's backend is native.
         steps: in order.
-        handed_over: for each native segment, how many bytes of its results others read.
+        handed_over: for each native segment the bytes of its results.
         arena: the bytes of all native segments' temporary storage.
         kernels: how many different kernels it calls.
         compiled, from_disk, compile_ms: how many of them were compiled for it, how many were found on disk (the others
@@ -159,10 +160,11 @@ class Inspector(Protocol):
 
 def host_step(node: Node, reason: str, known: costs.Known) -> Step:
     """A node that NumPy computes."""
-    is_view = node.opdef.aliases or (node.opdef.view_rule is not None and not node.has_effects)
-    reads = 0 if is_view else total(node.inputs, known)
-    writes = 0 if is_view else total(node.outputs, known)
-    return Step(None, node.opdef.name, (node,), reason, reads, writes, costs.flops(node, known))
+    name = node.opdef.name
+    if node.opdef is ReadCell or node.opdef.view_rule is not None or node.opdef.aliases:
+        return Step(None, name, (node,), reason, 0, 0, 0)  # another name for an array that is there
+    flops = costs.flops(node, known)
+    return Step(None, name, (node,), reason, total(node.inputs, known), total(node.outputs, known), flops)
 
 
 def total(values: Sequence[Value], known: costs.Known) -> int | None:
@@ -171,14 +173,14 @@ def total(values: Sequence[Value], known: costs.Known) -> int | None:
     return None if None in found else sum(s for s in found if s is not None)
 
 
-def reference_report(plan: Plan, values: Sequence[Any], reason: str) -> Report:
+def reference_report(plan: Plan, values: Sequence[Any], reason: Callable[[Node], str]) -> Report:
     """How NumPy runs a plan.
 
     Args:
-        reason: why it does; told for each step, or for the plan where it is a native session's.
+        reason: why it computes a node.
     """
     known = costs.known_sizes(plan.program, values)
-    steps = tuple(host_step(step.node, reason, known) for step in plan.steps)
+    steps = tuple(host_step(step.node, reason(step.node), known) for step in plan.steps)
     return Report("numpy", steps)
 
 
@@ -262,7 +264,11 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 def _end(boundary: Boundary) -> str:
     cost = "" if boundary.ms is None else f", {boundary.ms:.4f} ms"
-    return f"  -- ends for {boundary.reason}; hands over {amount(boundary.bytes, 'B')}{cost}"
+    return f"  -- ends because of {boundary.reason}; hands over {amount(boundary.bytes, 'B')}{cost}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "s")
 
 
 def heading(report: Report) -> str:
@@ -272,11 +278,11 @@ def heading(report: Report) -> str:
         parts[0] += f", because {report.reason}"
     hosts = sum(s.segment is None for s in report.steps)
     if report.backend == "native":
-        parts.append(f"{len(report.handed_over)} segments, {hosts} steps of NumPy's")
+        parts.append(f"{_counted(len(report.handed_over), 'segment')}, {_counted(hosts, 'step')} by NumPy")
         parts.append(f"arena {amount(report.arena, 'B')}")
         loaded = report.kernels - report.compiled - report.from_disk
         parts.append(
-            f"{report.kernels} kernels: {report.compiled} compiled in {report.compile_ms:.0f} ms, "
+            f"{_counted(report.kernels, 'kernel')}: {report.compiled} compiled in {report.compile_ms:.0f} ms, "
             f"{report.from_disk} from disk, {loaded} there before"
         )
     times = [s.ms for s in report.steps if s.ms is not None]

@@ -18,7 +18,8 @@ from tahr.core.boundary import boundary
 from tahr.core.convert import IndexedSlices
 from tahr.core.graph import Graph, Operation, Tensor, hooks
 from tahr.program.function import Function
-from tahr.session import denormals
+from tahr.session import denormals, explain as explaining
+from tahr.session.explain import Explanation
 from tahr.session.fetches import Fetches, feed_tensors, feed_value, fetched, missing_feeds
 from tahr.session.partial import PartialRun
 from tahr.session.store import Store
@@ -319,6 +320,27 @@ class BaseSession:
         if key is not None and not _is_nested(fetches):
             graph.routines[key] = routine
         return routine
+
+    def explain(self, fetches: Any, feed_dict: Any = None, time: bool = False) -> Explanation:
+        """How `run` does the same: kernels with the lines that they stand for, and what is left to NumPy, and why.
+
+        TensorFlow has no such method.
+
+        Args:
+            fetches: as in `run`.
+            feed_dict: as in `run`; without `time`, only dtypes and shapes count.
+            time: whether to measure, by a few runs. They are real ones: variables change, and queues give what they
+                have.
+
+        Returns:
+            A table, as text; its attributes have the numbers. Without `time` nothing is run (but kernels are compiled),
+            and of a program whose shapes depend on data only the beginning is known.
+
+        Raises:
+            RuntimeError: the session is closed, or the graph is empty.
+            TypeError, ValueError: a fetch or feed does not fit.
+        """
+        return explaining.explain(self, fetches, feed_dict, time)
 
     def make_callable(
         self, fetches: Any, feed_list: Sequence[Any] | None = None, accept_options: bool = False

@@ -285,7 +285,7 @@ def runs(optimize: Any) -> list[Any]:
         with tf.control_dependencies([update]):
             after = tf.identity(w) * 1.0
         with tf.Session() as session:
-            session._executor._optimize = optimize
+            session._executor.optimize = optimize
             session.run(tf.global_variables_initializer())
             return [session.run([noise, after, unused]) for _ in range(3)]
 
