@@ -60,6 +60,12 @@ class Running:
     exclusive: bool
     reverse: bool
 
+    @property
+    def title(self) -> str:
+        """What is computed, for people."""
+        words = [*["exclusive"] * self.exclusive, *["reverse"] * self.reverse]
+        return " ".join(["running", self.combine, *words, self.dtype.name])
+
 
 def scan(running: Running) -> Kernel:
     """Combines each element with those before it, one after the other.
@@ -116,10 +122,39 @@ def scan(running: Running) -> Kernel:
                             each(count, lambda j, b=taken: load(b, j), into)
                     else:
                         each(count, lambda j, b=taken: load(b, j), into)
-    name = " ".join(
-        ["running", running.combine, *["exclusive"] * running.exclusive, *["reverse"] * running.reverse]
-    )
-    return Kernel("\n".join([f.finish(), *f.metadata]) + "\n", 0, f"{name} {running.dtype.name}")
+    return Kernel("\n".join([f.finish(), *f.metadata]) + "\n", 0, running.title)
+
+
+def scan_rows(running: Running) -> Kernel:
+    """As `scan` where the axis is the last one: what was combined so far stays in a register.
+
+    Buffers: source, target [rows, length]. Sizes: rows in a tile, rows, length.
+    """
+    f = kernel.function()
+    source, target = kernel.buffer(f, 0), kernel.buffer(f, 1)
+    tile, total, length = kernel.sizes(f, 3)
+    memory = ir.MEMORY[running.dtype]
+    one = loops.identity(running.combine, running.dtype)
+    nothing = scalars.to_memory(f, running.dtype, ir.number(one, scalars.kind(running.dtype)))
+    so_far = f.variable(memory)
+
+    def place(array: str, row: str, k: str) -> str:
+        k = f.sub(f.sub(length, 1), k) if running.reverse else k
+        return f.at(memory, array, f.add(f.mul(row, length), k))
+
+    with f.loop("%begin", "%end", hint="tile") as number:
+        start = f.mul(number, tile)
+        with f.loop(start, f.minimum(f.add(start, tile), total), hint="row") as row:
+            with f.loop(0, f.minimum(length, 1)) as k:
+                value = f.load(memory, place(source, row, k))
+                f.store(memory, value, so_far)
+                f.store(memory, nothing if running.exclusive else value, place(target, row, k))
+            with f.loop(1, length) as k:
+                before, value = f.load(memory, so_far), f.load(memory, place(source, row, k))
+                after = _combined(f, running, before, value)
+                f.store(memory, after, so_far)
+                f.store(memory, before if running.exclusive else after, place(target, row, k))
+    return Kernel(f.finish() + "\n", 0, f"{running.title} in rows")
 
 
 def _combined(f: ir.Function, running: Running, a: str, b: str) -> str:
@@ -139,15 +174,19 @@ def _scan_fits(node: Node) -> bool:
 def _scan_call(node: Node, places: Mapping[Value, Place]) -> Call:
     form, x, axis = node.opdef.form, node.inputs[0], _axis(node)
     assert isinstance(form, Scan) and axis is not None
-    made = scan(Running(form.combine, single.dtype_of(x), node.attrs["exclusive"], node.attrs["reverse"]))
+    attrs = node.attrs
+    running = Running(form.combine, single.dtype_of(x), attrs["exclusive"], attrs["reverse"])
     buffers = (single.place(places, x), Ref(node.outputs[0]))
 
     def bind(known: Known) -> list[Bind]:
         outer, length, inner = _seen(x, axis, known)
+        if inner == 1:
+            tile, tiles = single.cut(outer, length * running.dtype.size)
+            return [Bind(scan_rows(running), buffers, single.bound((tile, outer, length), tiles))]
         across = -(-inner // COLUMNS)
-        tile, tiles = single.cut(outer * across, min(inner, COLUMNS) * length * single.dtype_of(x).size)
+        tile, tiles = single.cut(outer * across, min(inner, COLUMNS) * length * running.dtype.size)
         table = (tile, outer * across, length, inner, COLUMNS, across)
-        return [Bind(made, buffers, single.bound(table, tiles))]
+        return [Bind(scan(running), buffers, single.bound(table, tiles))]
 
     return single.call(node, places, (0,), bind)
 
