@@ -106,11 +106,11 @@ def blocking(product: Product, target: Target) -> Blocking:
 def sizes(plan: Blocking, product: Product, problem: Problem) -> list[int]:
     """The table of the blocked kernel."""
     depth = _depth(plan, problem)
-    rows, columns = _tile(plan, problem, depth)
     packs_a, packs_b = _packs_a(plan, product, problem), _packs_b(plan, product, problem)
-    row_blocks, column_blocks = blocks(problem.m, rows), blocks(problem.n, columns)
+    rows, columns = _tile(plan, problem, depth, packs_a, packs_b)
     # A block stays packed from one tile to the next if both need it: along a row of tiles A's, down a column B's.
-    again_a, again_b = problem.m * (column_blocks - 1), problem.n * (row_blocks - 1)
+    again_a = problem.m * (blocks(problem.n, columns) - 1) if packs_a else 0
+    again_b = problem.n * (blocks(problem.m, rows) - 1) if packs_b else 0
     return table(problem, rows, columns, depth, packs_a, packs_b, by_columns=again_a < again_b)
 
 
@@ -119,11 +119,11 @@ def _depth(plan: Blocking, problem: Problem) -> int:
     return even(problem.k, plan.depth if problem.k <= plan.depth else plan.depth // 2, 1)
 
 
-def _tile(plan: Blocking, problem: Problem, depth: int) -> tuple[int, int]:
+def _tile(plan: Blocking, problem: Problem, depth: int, packs_a: bool, packs_b: bool) -> tuple[int, int]:
     """Rows and columns of a tile: packed blocks fit their scratch, and there is work for several threads."""
     most = min(_TILE_ROWS, plan.packed_a // depth, plan.accumulated // plan.columns)
     rows = even(problem.m, most // plan.rows * plan.rows, plan.rows)
-    most, tiles = plan.packed_b // depth, _TILES
+    most, tiles = plan.packed_b // depth, _TILES if packs_a else 2 * _TILES
     if depth < problem.k:
         # Nothing stays packed from one tile to the next.
         most, tiles = min(most, plan.accumulated // rows), _TILES // 2
@@ -131,7 +131,11 @@ def _tile(plan: Blocking, problem: Problem, depth: int) -> tuple[int, int]:
     least = _TILE_WORK // (rows * depth)
     wanted = problem.n * problem.batch * blocks(problem.m, rows) // tiles
     columns = min(most // plan.columns * plan.columns, up(max(wanted, least, 1), plan.columns))
-    return rows, even(problem.n, columns, plan.columns)
+    columns = even(problem.n, columns, plan.columns)
+    count = problem.batch * blocks(problem.m, rows) * blocks(problem.n, columns)
+    if not packs_a and not packs_b and count < _TILES and rows * columns * depth > 2 * _TILE_WORK:
+        rows = even(problem.m, up(rows // 2, plan.rows), plan.rows)
+    return rows, columns
 
 
 # A tile's most rows; its least multiplications; how many tiles are enough for every thread.
