@@ -134,6 +134,27 @@ class Extent(Form):
 
 
 @dataclass(frozen=True)
+class Largest(Form):
+    """The largest elements along the last axis and their places, as many as input 1 says.
+
+    They descend; of equal ones the first come first, and NaN is larger than anything.
+    """
+
+
+@dataclass(frozen=True)
+class AmongLargest(Form):
+    """Whether the class that input 1 says is among those with the largest elements of each row of input 0.
+
+    Ties count in. A row that holds anything infinite or NaN, or whose class does not exist, gives False.
+
+    Attributes:
+        count: `count(*specs, **attrs)` is how many count as largest; None where it is not known.
+    """
+
+    count: Callable[..., int | None]
+
+
+@dataclass(frozen=True)
 class Lookup(Form):
     """Slices of the first input, at the places that the second holds.
 

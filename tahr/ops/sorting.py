@@ -10,7 +10,7 @@ from tahr.core import dtypes, shapes
 from tahr.core.convert import constant_value, convert_to_tensor
 from tahr.core.dtypes import INDICES, REALS, DType
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import REQUIRED, Array, OpDef, known_int
+from tahr.core.opdef import REQUIRED, AmongLargest, Array, Largest, OpDef, known_int
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
@@ -26,6 +26,7 @@ TopKV2 = OpDef(
     "input: T, k: int32 -> values: T, indices: int32",
     attrs={"sorted": True},
     types={"T": REALS},
+    form=Largest(),
 )
 
 
@@ -157,7 +158,13 @@ def _are_in_top_k(predictions: Array, targets: Array, k: int) -> Array:
     return exists & np.isfinite(predictions).all(axis=1) & (larger < k)
 
 
-InTopK = OpDef("InTopK", _IN_TOP_K + " -> precision: bool", attrs={"k": REQUIRED}, types={"T": INDICES})
+InTopK = OpDef(
+    "InTopK",
+    _IN_TOP_K + " -> precision: bool",
+    attrs={"k": REQUIRED},
+    types={"T": INDICES},
+    form=AmongLargest(count=lambda *_, k: k),
+)
 InTopK.not_differentiable()
 InTopK.shape(_in_top_k_shape)
 
@@ -167,7 +174,12 @@ def _in_top_k_legacy_kernel(predictions: Array, targets: Array, *, k: int) -> Ar
     return _are_in_top_k(predictions, targets, k)
 
 
-InTopKV2 = OpDef("InTopKV2", _IN_TOP_K + ", k: T -> precision: bool", types={"T": INDICES})
+InTopKV2 = OpDef(
+    "InTopKV2",
+    _IN_TOP_K + ", k: T -> precision: bool",
+    types={"T": INDICES},
+    form=AmongLargest(count=lambda predictions, targets, k: known_int(k)),
+)
 InTopKV2.not_differentiable()
 InTopKV2.shape(_in_top_k_shape)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tahr.backends.native import draws, lookups, scans
+from tahr.backends.native import draws, lookups, rankings, scans
 from tahr.backends.native.single import Single
 from tahr.core import opdef
 from tahr.core.opdef import Form
@@ -13,6 +13,8 @@ SINGLES: dict[type[Form], Single] = {
     opdef.Draw: draws.DRAW,
     opdef.Scan: scans.SCAN,
     opdef.ArgExtreme: scans.ARG_EXTREME,
+    opdef.Largest: rankings.LARGEST,
+    opdef.AmongLargest: rankings.AMONG_LARGEST,
     opdef.Scatter: lookups.SCATTER,
     opdef.Accumulation: lookups.ACCUMULATION,
 }

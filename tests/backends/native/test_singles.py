@@ -23,6 +23,9 @@ OPS = {
     "GatherNd": (0, 1),
     "UnsortedSegmentSum": (0, 1),
     "ScatterNd": (0, 1),
+    "TopKV2": (0,),
+    "InTopK": (0, 1),
+    "InTopKV2": (0, 1),
     "ArgMax": (0,),
     "ArgMin": (0,),
     "Cumsum": (0,),
@@ -313,3 +316,39 @@ def test_scans(shape: tuple[int, ...], dtype: str, exclusive: bool, reverse: boo
     for function in (tf.cumsum, tf.cumprod):
         with np.errstate(all="ignore"):
             check(function(x, 1, exclusive=exclusive, reverse=reverse), feeds)
+
+
+# ---------------------------------------------------------------- the largest
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float16", "bfloat16", "float32", "float64", "int8", "uint8", "uint32", "int64"]
+)
+@pytest.mark.parametrize("shape", [(1, 1), (0, 5), (3, 5), (50, 1_000), (3000, 10)])
+@pytest.mark.parametrize("count", [0, 1, 5, 64])
+def test_largest(shape: tuple[int, int], dtype: str, count: int) -> None:
+    x = tf.placeholder(dtype, [None, shape[1]])
+    feeds = {x: numbers(shape, dtype)}
+    for output in tf.nn.top_k(x, min(count, shape[1])):
+        check(output, feeds)
+
+
+def test_nan_is_largest() -> None:
+    rng = np.random.default_rng(0)
+    x = tf.placeholder(tf.float32, [None, 40])
+    feeds = {x: rng.choice([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0], [50, 40])}
+    for output in tf.nn.top_k(x, 30):
+        check(output, feeds)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (0, 5), (7, 0), (3, 5), (50, 1_000), (3000, 10)])
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_in_top_k(shape: tuple[int, int], dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    x, targets = tf.placeholder(tf.float32, [None, shape[1]]), tf.placeholder(dtype, [None])
+    values = numbers(shape, "float32")
+    values[::7, -1:] = np.nan
+    values[3::7, :1] = -np.inf
+    feeds = {x: values, targets: rng.integers(-2, shape[1] + 2, shape[0])}
+    for count in (-1, 0, 1, 5):
+        check(tf.nn.in_top_k(x, targets, count), feeds)
