@@ -242,17 +242,16 @@ def _block(c: Correlation, epilogue: Epilogue, name: str, channels: int) -> str:
     """The function that computes one block: some pixels of a row, and at most `vectors x lanes` channels."""
     f = ir.Function(name, _BLOCK_ARGUMENTS, attributes=f"noinline {ATTRIBUTES}", linkage="internal")
     vectors = segments(c.lanes, channels)
-    kind = ir.vector(c.lanes, c.element)
-    sums = [[f.variable(kind, "zeroinitializer", "sum") for _ in vectors] for _ in range(c.pixels)]
+    kinds = [vector.type(c.element) for vector in vectors]
+    sums = [[f.variable(kind, "zeroinitializer", "sum") for kind in kinds] for _ in range(c.pixels)]
 
     def accumulate(x: str, w: str) -> None:
         """Adds the products of one input channel and one tap."""
         weights = [v.load(f, c.dtype, f.at(c.element, w, i * c.lanes)) for i, v in enumerate(vectors)]
         for pixel, row in enumerate(sums):
             place = f.at(c.element, x, pixel * c.steps[2] * c.inputs)
-            element = epilogues.broadcast(f, c.lanes, c.element, f.load(c.element, place, c.dtype.size))
-            for total, weight in zip(row, weights):
-                multiply_add(f, kind, element, weight, total)
+            element = f.load(c.element, place, c.dtype.size)
+            multiply_add(f, c.element, element, vectors, weights, row)
 
     def run(x: str, w: str, length: str) -> None:
         """Adds the products of `length` elements that follow each other."""
@@ -288,7 +287,7 @@ def _finish_block(
     f: ir.Function, c: Correlation, epilogue: Epilogue, sums: list[list[str]], vectors: list[Segment]
 ) -> None:
     """Passes a block's sums through the epilogue."""
-    kind = ir.vector(c.lanes, c.element)
+    kinds = [vector.type(c.element) for vector in vectors]
     arrays = [kernel.buffer(f, 2 + i) for i in range(len(epilogue.operands) + len(epilogue.outputs))]
 
     def store(pixel: str | int, values: Sequence[str]) -> None:
@@ -301,29 +300,43 @@ def _finish_block(
     if len(scalar.ordered(epilogue.outputs)) <= _SHORT:
         for pixel, row in enumerate(sums):
             with f.when(f.value(f"icmp sgt i64 %pixels, {pixel}")):
-                store(pixel, [f.load(kind, total) for total in row])
+                store(pixel, [f.load(kind, total) for kind, total in zip(kinds, row)])
         return
     # Longer expressions are emitted once, for sums that wait in memory.
-    waiting = f.variable(f"[{c.pixels * len(vectors)} x {kind}]", hint="waiting")
-    for i, total in enumerate(itertools.chain(*sums)):
-        f.store(kind, f.load(kind, total), f.at(kind, waiting, i))
+    slot = ir.vector(c.lanes, c.element)
+    waiting = f.variable(f"[{c.pixels * len(vectors)} x {slot}]", hint="waiting")
+    for i, (kind, total) in enumerate(zip(kinds * c.pixels, itertools.chain(*sums))):
+        f.store(kind, f.load(kind, total), f.at(slot, waiting, i))
     with f.loop(0, "%pixels", hint="pixel") as pixel:
         first = f.mul(pixel, len(vectors))
-        store(pixel, [f.load(kind, f.at(kind, waiting, f.add(first, i))) for i in range(len(vectors))])
+        store(pixel, [f.load(kind, f.at(slot, waiting, f.add(first, i))) for i, kind in enumerate(kinds)])
 
 
 def segments(lanes: int, channels: int) -> list[Segment]:
-    """The vectors that some channels fill; the last may be partly empty."""
+    """The vectors that some channels fill; the last is as short as it may be, and perhaps partly empty."""
     whole, rest = divmod(channels, lanes)
-    mask = "<" + ", ".join(f"i1 {str(i < rest).lower()}" for i in range(lanes)) + ">"
-    return [Segment(lanes)] * whole + [Segment(lanes, mask)] * (rest > 0)
+    if not rest:
+        return [Segment(lanes)] * whole
+    last = 1 << (rest - 1).bit_length()
+    mask = "<" + ", ".join(f"i1 {str(i < rest).lower()}" for i in range(last)) + ">"
+    return [Segment(lanes)] * whole + [Segment(last, mask if rest < last else None)]
 
 
-def multiply_add(f: ir.Function, kind: str, a: str, b: str, total: str) -> None:
-    """total += a b."""
-    suffix = kind.strip("<>").replace(" x ", "").replace("float", "f32").replace("double", "f64")
-    value = f"call {kind} @llvm.fmuladd.v{suffix}({kind} {a}, {kind} {b}, {kind} {f.load(kind, total)})"
-    f.store(kind, f.value(value), total)
+def multiply_add(
+    f: ir.Function,
+    element: str,
+    factor: str,
+    vectors: Sequence[Segment],
+    values: Sequence[str],
+    totals: Sequence[str],
+) -> None:
+    """Adds the products of a number and some vectors to totals."""
+    factors = {vector.width: vector.splat(f, element, factor) for vector in dict.fromkeys(vectors)}
+    for vector, value, total in zip(vectors, values, totals):
+        kind = vector.type(element)
+        name = f"@llvm.fmuladd.v{vector.width}f{32 if element == ir.F32 else 64}"
+        operands = f"{kind} {factors[vector.width]}, {kind} {value}, {kind} {f.load(kind, total)}"
+        f.store(kind, f.value(f"call {kind} {name}({operands})"), total)
 
 
 def kernel_of(c: Correlation, epilogue: Epilogue, title: str) -> Kernel:

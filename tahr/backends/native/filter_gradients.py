@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tahr.backends.native import epilogue as epilogues, ir, kernel, target as targets
+from tahr.backends.native import ir, kernel, target as targets
 from tahr.backends.native.convolution import Spec
 from tahr.backends.native.correlation import ATTRIBUTES, copy, multiply_add, segments, tiling
 from tahr.backends.native.kernel import Kernel
@@ -186,9 +186,9 @@ def _block(spec: Spec, units: _Units, name: str, channels: int) -> str:
     """
     f = ir.Function(name, _ARGUMENTS, attributes=f"noinline {ATTRIBUTES}", linkage="internal")
     element, lanes = ir.MEMORY[spec.dtype], units.lanes
-    kind = ir.vector(lanes, element)
     vectors = segments(lanes, channels)
-    sums = [[f.variable(kind, "zeroinitializer", "sum") for _ in vectors] for _ in units.offsets]
+    kinds = [vector.type(element) for vector in vectors]
+    sums = [[f.variable(kind, "zeroinitializer", "sum") for kind in kinds] for _ in units.offsets]
     places = [
         [f.at(element, "%dw", row * spec.outputs + i * lanes) for i in range(len(vectors))]
         for row in range(len(sums))
@@ -196,7 +196,7 @@ def _block(spec: Spec, units: _Units, name: str, channels: int) -> str:
     with f.when(f.value("icmp eq i64 %fresh, 0")):
         for row, addresses in zip(sums, places):
             for total, address, vector in zip(row, addresses, vectors):
-                f.store(kind, vector.load(f, spec.dtype, address), total)
+                f.store(vector.type(element), vector.load(f, spec.dtype, address), total)
     with f.loop(0, "%images", hint="image") as image, f.loop(0, "%rows", hint="row") as line:
         x = f.at(element, "%x", f.add(f.mul(image, "%x.image"), f.mul(line, "%x.row")))
         dy = f.at(element, "%dy", f.add(f.mul(image, "%dy.image"), f.mul(line, "%dy.row")))
@@ -208,13 +208,11 @@ def _block(spec: Spec, units: _Units, name: str, channels: int) -> str:
             ]
             for offset, row in zip(units.offsets, sums):
                 value = f.load(element, f.at(element, pixel, offset), spec.dtype.size)
-                value = epilogues.broadcast(f, lanes, element, value)
-                for total, shared in zip(row, gradients):
-                    multiply_add(f, kind, value, shared, total)
+                multiply_add(f, element, value, vectors, gradients, row)
     for number, (row, addresses) in enumerate(zip(sums, places)):
         with f.when(f.value(f"icmp sle i64 %skip, {number}")):
             for total, address, vector in zip(row, addresses, vectors):
-                vector.store(f, spec.dtype, f.load(kind, total), address)
+                vector.store(f, spec.dtype, f.load(vector.type(element), total), address)
     return f.finish()
 
 
