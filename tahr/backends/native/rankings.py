@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tahr.backends.native import ir, kernel, scalars, single
 from tahr.backends.native.calls import Bind, Call, Known, Place, Ref
@@ -38,33 +38,50 @@ def largest(dtype: DType) -> Kernel:
             with f.loop(0, length, hint="element") as j:
                 value = load(source, f.add(base, j))
                 filled = f.minimum(j, count)
-                place = f.variable(ir.I64, filled, "place")
-                # It moves up while it is greater than the one before it; the last one of a full row makes room.
-                test, moved, done = f.label("test"), f.label("move"), f.label("done")
-                compare = f.label("compare")
-                f.jump(test)
-                f.open(test)
-                here = f.load(ir.I64, place)
-                f.do(f"br i1 {f.value(f'icmp sgt i64 {here}, 0')}, label %{compare}, label %{done}")
-                f.open(compare)
-                before = f.add(first, f.sub(here, 1))
-                f.do(
-                    f"br i1 {_is_greater(f, dtype, value, load(values, before))}, label %{moved}, label %{done}"
-                )
-                f.open(moved)
-                with f.when(f.value(f"icmp slt i64 {here}, {count}")):
-                    for kind, array in ((memory, values), (ir.I32, places)):
-                        shifted = f.load(kind, f.at(kind, array, before))
-                        f.store(kind, shifted, f.at(kind, array, f.add(first, here)))
-                f.store(ir.I64, f.sub(here, 1), place)
-                f.jump(test)
-                f.open(done)
-                here = f.load(ir.I64, place)
-                with f.when(f.value(f"icmp slt i64 {here}, {count}")):
-                    into = f.add(first, here)
-                    f.store(memory, scalars.to_memory(f, dtype, value), f.at(memory, values, into))
-                    f.store(ir.I32, f.value(f"trunc i64 {j} to i32"), f.at(ir.I32, places, into))
+                last = f.sub(count, 1)
+                has_room = f.value(f"icmp slt i64 {j}, {count}")
+                low, high = f.variable(ir.I64, "0", "low"), f.variable(ir.I64, filled, "high")
+                with f.either(has_room) as branches:
+                    branches.otherwise()
+                    is_greater = _is_greater(f, dtype, value, load(values, f.add(first, last)))
+                    f.store(ir.I64, f.value(f"select i1 {is_greater}, i64 0, i64 {count}"), low)
+                with f.when(f.value(f"icmp slt i64 {f.load(ir.I64, low)}, {count}")):
+                    _search(
+                        f,
+                        low,
+                        high,
+                        lambda i, v=value: _is_greater(f, dtype, v, load(values, f.add(first, i))),
+                    )
+                    place = f.load(ir.I64, low)
+                    behind = f.sub(f.minimum(filled, last), place)
+                    into = f.add(first, place)
+                    for kind, array, new in (
+                        (memory, values, scalars.to_memory(f, dtype, value)),
+                        (ir.I32, places, f.value(f"trunc i64 {j} to i32")),
+                    ):
+                        here, following = f.at(kind, array, into), f.at(kind, array, f.add(into, 1))
+                        bytes_ = f.mul(behind, 4 if array is places else dtype.size)
+                        f.do(
+                            f"call void @llvm.memmove.p0.p0.i64(ptr {following}, ptr {here}, i64 {bytes_}, i1 false)"
+                        )
+                        f.store(kind, new, here)
     return Kernel(f.finish() + "\n", 0, f"largest {dtype.name}")
+
+
+def _search(f: ir.Function, low: str, high: str, holds: Callable[[str], str]) -> None:
+    """Sets `low` to the first number from it up to `high` for which something holds that holds for all behind it."""
+    test, halve, done = (f.label(name) for name in ("test", "halve", "done"))
+    f.jump(test)
+    f.open(test)
+    from_, to = f.load(ir.I64, low), f.load(ir.I64, high)
+    f.do(f"br i1 {f.value(f'icmp slt i64 {from_}, {to}')}, label %{halve}, label %{done}")
+    f.open(halve)
+    middle = f.div(f.add(from_, to), 2)
+    is_here = holds(middle)
+    f.store(ir.I64, f.value(f"select i1 {is_here}, i64 {from_}, i64 {f.add(middle, 1)}"), low)
+    f.store(ir.I64, f.value(f"select i1 {is_here}, i64 {middle}, i64 {to}"), high)
+    f.jump(test)
+    f.open(done)
 
 
 def _is_greater(f: ir.Function, dtype: DType, a: str, b: str) -> str:
