@@ -40,6 +40,10 @@ HARD_DEPENDENCIES = {"numpy", "ml_dtypes"}
 OPTIONAL_DEPENDENCIES = {"llvmlite", "matplotlib", "mlxtend", "sklearn", "tqdm"}
 
 
+# The compiler: imported inside a function, when a session first wants it, so that `import tahr` is quick.
+DEFERRED = ("tahr", "backends", "native")
+
+
 @dataclass(frozen=True)
 class Import:
     """One imported name: `from tahr.core import graph` imports `tahr.core.graph`."""
@@ -103,7 +107,7 @@ def complaint(package: Path, room: str, found: Import) -> str | None:
     root = found.target[0]
     if root == package.name:
         target = room_of(package, found.target)
-        if found.in_function:
+        if found.in_function and found.target[:3] != DEFERRED:
             return f"imports {name} inside a function"
         if target not in RANK:
             return f"imports {name}: tahr/{target} has no place in LAYERS"

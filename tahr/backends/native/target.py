@@ -10,7 +10,6 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tahr.backends.native.once import once
@@ -19,8 +18,8 @@ from tahr.backends.native.once import once
 LLVMLITE = "0.50"
 # What is assumed of caches where the system does not tell.
 L1_BYTES, L2_BYTES = 32 << 10, 512 << 10
-_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
-_CONTROL_GROUP = Path("/sys/fs/cgroup")
+_CACHES = "/sys/devices/system/cpu/cpu0/cache"
+_CONTROL_GROUP = "/sys/fs/cgroup"
 _UNITS = {"K": 1 << 10, "M": 1 << 20}
 
 
@@ -120,14 +119,21 @@ def default_threads() -> int:
     return processors if quota >= processors else max(1, math.ceil(quota))
 
 
+def _text(*path: str | os.PathLike[str]) -> str:
+    """What a file of the system says."""
+    # `pathlib` imports `urllib`, which `import tahr` must not wait for.
+    with open(os.path.join(*path), encoding="ascii") as file:
+        return file.read().strip()
+
+
 def _quota() -> float:
     """The processor time that a container grants per time, or infinity: more threads than that stop each other."""
     with contextlib.suppress(OSError, ValueError):
-        quota, period = (_CONTROL_GROUP / "cpu.max").read_text().split()
+        quota, period = _text(_CONTROL_GROUP, "cpu.max").split()
         return math.inf if quota == "max" else int(quota) / int(period)
     with contextlib.suppress(OSError, ValueError):
-        quota = int((_CONTROL_GROUP / "cpu/cpu.cfs_quota_us").read_text())
-        period = int((_CONTROL_GROUP / "cpu/cpu.cfs_period_us").read_text())
+        quota = int(_text(_CONTROL_GROUP, "cpu/cpu.cfs_quota_us"))
+        period = int(_text(_CONTROL_GROUP, "cpu/cpu.cfs_period_us"))
         return quota / period if quota > 0 else math.inf
     return math.inf
 
@@ -194,10 +200,10 @@ def host() -> Target:
 def _cache_bytes(level: int, otherwise: int) -> int:
     """The size of a core's data cache at a level, as Linux tells it."""
     try:
-        for index in sorted(_CACHES.glob("index*")):
-            kind = (index / "type").read_text().strip()
-            if int((index / "level").read_text()) == level and kind in ("Data", "Unified"):
-                text = (index / "size").read_text().strip()
+        for index in sorted(name for name in os.listdir(_CACHES) if name.startswith("index")):
+            kind = _text(_CACHES, index, "type")
+            if int(_text(_CACHES, index, "level")) == level and kind in ("Data", "Unified"):
+                text = _text(_CACHES, index, "size")
                 return int(text[:-1]) * _UNITS[text[-1]] if text[-1] in _UNITS else int(text)
     except (OSError, ValueError):
         pass  # another system, or a container that hides it
