@@ -22,10 +22,10 @@ from tahr.backends.native.correlation import (
     ATTRIBUTES,
     Correlation,
     Phase,
+    block_of,
     kernel_of,
     table_of,
     tiles_of,
-    tiling,
 )
 from tahr.backends.native.epilogue import Epilogue
 from tahr.backends.native.kernel import Kernel
@@ -108,7 +108,7 @@ def _forward(spec: Spec) -> Correlation:
         spec.inputs,
         spec.outputs,
         len(spec.window) < 3,
-        *tiling(spec.outputs, spec.width, spec.dtype.size),
+        *block_of(spec.inputs, spec.outputs, spec.width, spec.dtype.size),
     )
 
 
@@ -276,5 +276,5 @@ def _to_data(spec: Spec) -> Correlation:
         spec.outputs,
         spec.inputs,
         len(spec.window) < 3,
-        *tiling(spec.inputs, spec.width, spec.dtype.size),
+        *block_of(spec.outputs, spec.inputs, spec.width, spec.dtype.size),
     )

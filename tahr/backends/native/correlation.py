@@ -2,7 +2,8 @@
 
 The inner function (`_block`) holds `pixels x vectors` accumulators in registers: for every tap and input channel it
 loads `vectors` vectors of the filter, which run along the output's channels, and multiplies them with the broadcast
-element of each of `pixels` neighbouring windows. Rows of taps outside of the image are skipped. Where windows reach
+element of each of `pixels` neighbouring windows. With a few output channels only, vectors run along the input's
+channels instead, and are summed up at the end. Rows of taps outside of the image are skipped. Where windows reach
 over a row's left or right end, the rows that the block sees are copied to scratch, with zeros around them.
 
 A kernel walks over one or several *phases*: correlations whose outputs interleave. The forward pass has one; see
@@ -93,6 +94,7 @@ class Correlation:
         spread: pixels of the output from one of a phase to the next.
         is_flat: whether images are pictures, whose depth is 1.
         lanes, vectors, pixels: the accumulators: `pixels x vectors` vectors of `lanes` elements.
+        along_inputs: whether vectors run along the input's channels, and `vectors` is the number of outputs.
     """
 
     dtype: DType
@@ -106,6 +108,7 @@ class Correlation:
     lanes: int
     vectors: int
     pixels: int
+    along_inputs: bool = False
 
     @property
     def element(self) -> str:
@@ -123,6 +126,8 @@ class Correlation:
         run = self.inputs
         if self.is_contiguous and len(self.windows) == 1:
             run *= self.windows[0][2]
+        if self.along_inputs:
+            return self.lanes
         limit = max(1, min(8, 48 // (self.pixels * self.vectors)))
         return max(n for n in range(1, limit + 1) if run % n == 0)
 
@@ -185,6 +190,20 @@ def tiles_of(correlation: Correlation, table: Sequence[int]) -> int:
 
 # -------------------------------------------------------------------------------------------- shape of a block
 
+# With more output channels than this, vectors along them waste less than sums across vectors cost.
+_FEW_OUTPUTS = 4
+
+
+def block_of(inputs: int, outputs: int, width: int | None, size: int) -> tuple[int, int, int, bool]:
+    """How many lanes, vectors and pixels a correlation's accumulators have, and whether they run along its inputs."""
+    machine = targets.current()
+    lanes = machine.lanes(size)
+    if outputs > min(_FEW_OUTPUTS, lanes) or inputs % lanes:
+        return *tiling(outputs, width, size), False
+    most = max(1, (machine.vector_registers - outputs - 2) // outputs)
+    width = width or 32
+    return lanes, outputs, -(-width // -(-width // most)), True
+
 
 def tiling(outputs: int, width: int | None, size: int) -> tuple[int, int, int]:
     """How many lanes, vectors and pixels a block's accumulators have.
@@ -244,6 +263,9 @@ def _block(c: Correlation, epilogue: Epilogue, name: str, channels: int) -> str:
     vectors = segments(c.lanes, channels)
     kinds = [vector.type(c.element) for vector in vectors]
     sums = [[f.variable(kind, "zeroinitializer", "sum") for kind in kinds] for _ in range(c.pixels)]
+    along = range(c.outputs if c.along_inputs else 0)
+    whole = ir.vector(c.lanes, c.element)
+    partial = [[f.variable(whole, "zeroinitializer", "partial") for _ in along] for _ in range(c.pixels)]
 
     def accumulate(x: str, w: str) -> None:
         """Adds the products of one input channel and one tap."""
@@ -253,12 +275,24 @@ def _block(c: Correlation, epilogue: Epilogue, name: str, channels: int) -> str:
             element = f.load(c.element, place, c.dtype.size)
             multiply_add(f, c.element, element, vectors, weights, row)
 
+    def accumulate_along(x: str, w: str) -> None:
+        """Adds the products of a vector of input channels and one tap."""
+        weights = _columns(f, c, w)
+        for pixel, row in enumerate(partial):
+            place = f.at(c.element, x, pixel * c.steps[2] * c.inputs)
+            seen = f.load(ir.vector(c.lanes, c.element), place, c.dtype.size)
+            for total, weight in zip(row, weights):
+                _add_product(f, Segment(c.lanes), c.element, seen, weight, total)
+
     def run(x: str, w: str, length: str) -> None:
         """Adds the products of `length` elements that follow each other."""
         with f.loop(0, length, c.unroll, "k") as k:
             x, w = f.at(c.element, x, k), f.at(c.element, w, f.mul(k, c.outputs))
-            for i in range(c.unroll):
-                accumulate(f.at(c.element, x, i), f.at(c.element, w, i * c.outputs))
+            if c.along_inputs:
+                accumulate_along(x, w)
+            else:
+                for i in range(c.unroll):
+                    accumulate(f.at(c.element, x, i), f.at(c.element, w, i * c.outputs))
 
     with _depths(f, c, "%depths") as depth, f.loop(0, "%rows", hint="row") as row:
         x_row = f.at(c.element, "%x", f.add(f.mul(depth, "%x.depth"), f.mul(row, "%x.row")))
@@ -269,8 +303,35 @@ def _block(c: Correlation, epilogue: Epilogue, name: str, channels: int) -> str:
             with f.loop(0, "%columns", hint="column") as column:
                 x_tap = f.at(c.element, x_row, f.mul(column, c.dilations[2] * c.inputs))
                 run(x_tap, f.at(c.element, w_row, f.mul(column, c.inputs * c.outputs)), str(c.inputs))
+    if c.along_inputs:
+        for (total,), row in zip(sums, partial):
+            f.store(kinds[0], _summed(f, c, kinds[0], row), total)
     _finish_block(f, c, epilogue, sums, vectors)
     return f.finish()
+
+
+def _columns(f: ir.Function, c: Correlation, w: str) -> list[str]:
+    """The filter's columns, for as many rows as a vector has elements: one for each output channel."""
+    element, lanes, count = c.element, c.lanes, c.outputs
+    rows = ir.vector(lanes * count, element)
+    loaded = f.load(rows, w, c.dtype.size)
+    result: list[str] = []
+    for output in range(count):
+        order = ", ".join(f"i32 {lane * count + output}" for lane in range(lanes))
+        result.append(f.value(f"shufflevector {rows} {loaded}, {rows} poison, <{lanes} x i32> <{order}>"))
+    return result
+
+
+def _summed(f: ir.Function, c: Correlation, kind: str, row: Sequence[str]) -> str:
+    """The vector of the sums of some vectors' elements."""
+    whole = ir.vector(c.lanes, c.element)
+    result = "zeroinitializer"
+    for i, total in enumerate(row):
+        name = f"@llvm.vector.reduce.fadd.v{c.lanes}f{8 * c.dtype.size}"
+        start = f"{c.element} {ir.number(-0.0, c.element)}"
+        value = f.value(f"call reassoc {c.element} {name}({start}, {whole} {f.load(whole, total)})")
+        result = f.value(f"insertelement {kind} {result}, {c.element} {value}, i64 {i}")
+    return result
 
 
 @contextmanager
@@ -333,10 +394,15 @@ def multiply_add(
     """Adds the products of a number and some vectors to totals."""
     factors = {vector.width: vector.splat(f, element, factor) for vector in dict.fromkeys(vectors)}
     for vector, value, total in zip(vectors, values, totals):
-        kind = vector.type(element)
-        name = f"@llvm.fmuladd.v{vector.width}f{32 if element == ir.F32 else 64}"
-        operands = f"{kind} {factors[vector.width]}, {kind} {value}, {kind} {f.load(kind, total)}"
-        f.store(kind, f.value(f"call {kind} {name}({operands})"), total)
+        _add_product(f, vector, element, factors[vector.width], value, total)
+
+
+def _add_product(f: ir.Function, vector: Segment, element: str, a: str, b: str, total: str) -> None:
+    """total += a b, of vectors."""
+    kind = vector.type(element)
+    name = f"@llvm.fmuladd.v{vector.width}f{32 if element == ir.F32 else 64}"
+    operands = f"{kind} {a}, {kind} {b}, {kind} {f.load(kind, total)}"
+    f.store(kind, f.value(f"call {kind} {name}({operands})"), total)
 
 
 def kernel_of(c: Correlation, epilogue: Epilogue, title: str) -> Kernel:

@@ -33,6 +33,8 @@ CASES: list[Case] = [
     ((5, 5), (1, 1), (1, 1), "SAME", (3, 2, 3), 4, 12),  # larger than the image
     ((3, 3), (1, 1), (1, 1), [(7, 9), (6, 30)], (1, 5, 5), 8, 8),  # windows that see padding only
     ((11, 11), (1, 1), (1, 1), "SAME", (1, 13, 12), 3, 2),  # a row of taps exceeds the registers
+    ((3, 3), (1, 1), (1, 1), "SAME", (2, 9, 21), 32, 3),  # vectors along the input channels
+    ((4, 4), (2, 2), (1, 1), "SAME", (2, 9, 21), 1, 32),  # the same in the gradient
     ((3,), (1,), (2,), [(4, 1)], (2, 40), 3, 5),
     ((4,), (1,), (1,), "SAME", (1, 3001), 16, 48),  # a signal of several blocks
     ((4,), (2,), (1,), "SAME", (1, 3001), 1, 4),
@@ -118,7 +120,7 @@ def test_convolution_and_its_gradients(case: Case, dtype: dtypes.DType) -> None:
     assert_close(c.to_filter(), windows.conv_backprop_filter(c.x, c.w.shape, c.dy, *c.settings))
 
 
-@pytest.mark.parametrize("case", [CASES[1], CASES[2], CASES[12]], ids=str)
+@pytest.mark.parametrize("case", [CASES[1], CASES[2], CASES[11], CASES[14]], ids=str)
 def test_bits_do_not_depend_on_how_tiles_are_shared(case: Case) -> None:
     c = Convolution(case, dtypes.float32)
     np.testing.assert_array_equal(c.forward()[0], c.forward(per_call=1)[0])
@@ -199,7 +201,7 @@ def test_products() -> None:
     assert not convolution.is_product(Spec(dtypes.float32, (1, 3), (1, 1), (1, 1), 3, 4))
 
 
-@pytest.mark.parametrize("case", [CASES[2], CASES[4], CASES[9]], ids=str)
+@pytest.mark.parametrize("case", [CASES[2], CASES[4], CASES[9], CASES[11]], ids=str)
 def test_every_x86_64_processor(case: Case) -> None:
     if targets.host().architecture != BASELINE.architecture:
         pytest.skip("another architecture")
