@@ -134,6 +134,31 @@ class Extent(Form):
 
 
 @dataclass(frozen=True)
+class Band(Form):
+    """Matrices with zeros outside of a band: inputs 1 and 2 say how many diagonals are kept below and above the main.
+
+    Negative numbers mean all of them.
+    """
+
+
+@dataclass(frozen=True)
+class WithDiagonal(Form):
+    """The matrices of input 0 with input 1 as their main diagonals."""
+
+
+@dataclass(frozen=True)
+class Reversal(Form):
+    """Sequences of different lengths (input 1), each reversed up to its length.
+
+    Attributes:
+        batch, steps: the attributes that say which dimension counts the sequences, and which runs along them.
+    """
+
+    batch: str
+    steps: str
+
+
+@dataclass(frozen=True)
 class Largest(Form):
     """The largest elements along the last axis and their places, as many as input 1 says.
 

@@ -14,7 +14,7 @@ import numpy as np
 from tahr.core import dtypes, shapes
 from tahr.core.convert import convert_to_tensor
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import MOVEMENT, Array, OpDef, known_ints, known_value
+from tahr.core.opdef import MOVEMENT, Array, OpDef, WithDiagonal, known_ints, known_value
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim, maximum, minimum
 from tahr.core.views import Assembly, Part, View
@@ -96,7 +96,7 @@ def _matrix_diag_part_gradient(op: Operation, dy: Tensor) -> Tensor:
     return matrix_set_diag(structural.zeros_like(op.inputs[0]), dy)
 
 
-MatrixSetDiag = OpDef("MatrixSetDiag", "input: T, diagonal: T -> output: T")
+MatrixSetDiag = OpDef("MatrixSetDiag", "input: T, diagonal: T -> output: T", form=WithDiagonal())
 
 
 @MatrixSetDiag.shape

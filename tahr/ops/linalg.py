@@ -16,7 +16,7 @@ from tahr.core import dtypes, shapes
 from tahr.core.convert import constant_value, convert_to_tensor, dtype_of
 from tahr.core.dtypes import NUMBERS, REALS
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import MOVEMENT, Array, Contraction, OpDef
+from tahr.core.opdef import MOVEMENT, Array, Band, Contraction, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import Dim, surely_equal
@@ -603,6 +603,7 @@ MatrixBandPart = OpDef(
     "MatrixBandPart",
     "input: T, num_lower: Tindex, num_upper: Tindex -> band: T",
     types={"Tindex": dtypes.INDICES},
+    form=Band(),
 )
 
 

@@ -12,7 +12,7 @@ from tahr.core import dtypes, shapes
 from tahr.core.convert import as_array, convert_to_tensor, dtype_of
 from tahr.core.dtypes import INDICES, NUMBERS, DType
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import REQUIRED, Array, OpDef, known_ints
+from tahr.core.opdef import REQUIRED, Array, OpDef, Reversal, known_ints
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
@@ -504,6 +504,7 @@ ReverseSequence = OpDef(
     "input: T, seq_lengths: Tlen -> output: T",
     attrs={"seq_dim": REQUIRED, "batch_dim": 0},
     types={"Tlen": INDICES},
+    form=Reversal(batch="batch_dim", steps="seq_dim"),
 )
 
 

@@ -21,9 +21,6 @@ from tahr.core.shapes import Spec
 from tahr.core.sizes import Dim
 from tahr.program.node import Node, Value
 
-# Rows of at most so many bytes are compiled in: copying one is then a few vector instructions.
-SHORT_ROW = 512
-
 
 @dataclass(frozen=True)
 class Rows:
@@ -49,7 +46,7 @@ class Rows:
 
 def _rows(dtype: DType, indices: Value, depth: int, inner: Sequence[object]) -> Rows:
     length = single.fixed_count(inner)  # pyright: ignore[reportArgumentType]
-    if length is not None and length * dtype.size > SHORT_ROW:
+    if length is not None and length * dtype.size > single.SHORT_ROW:
         length = None
     return Rows(dtype, single.dtype_of(indices), depth, length)
 

@@ -18,6 +18,8 @@ from tahr.program.node import Node, Value
 
 # A tile moves at least so many bytes: some microseconds of work.
 TILE_BYTES = 1 << 16
+# Rows of at most so many bytes are compiled in: copying one is then a few vector instructions.
+SHORT_ROW = 512
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tahr.backends.native import draws, lookups, rankings, scans
+from tahr.backends.native import draws, lookups, rankings, rearrangements, scans
 from tahr.backends.native.single import Single
 from tahr.core import opdef
 from tahr.core.opdef import Form
@@ -15,6 +15,9 @@ SINGLES: dict[type[Form], Single] = {
     opdef.ArgExtreme: scans.ARG_EXTREME,
     opdef.Largest: rankings.LARGEST,
     opdef.AmongLargest: rankings.AMONG_LARGEST,
+    opdef.Band: rearrangements.BAND,
+    opdef.WithDiagonal: rearrangements.DIAGONAL,
+    opdef.Reversal: rearrangements.REVERSAL,
     opdef.Scatter: lookups.SCATTER,
     opdef.Accumulation: lookups.ACCUMULATION,
 }

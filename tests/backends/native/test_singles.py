@@ -26,6 +26,9 @@ OPS = {
     "TopKV2": (0,),
     "InTopK": (0, 1),
     "InTopKV2": (0, 1),
+    "MatrixBandPart": (0,),
+    "MatrixSetDiag": (0, 1),
+    "ReverseSequence": (0, 1),
     "ArgMax": (0,),
     "ArgMin": (0,),
     "Cumsum": (0,),
@@ -352,3 +355,44 @@ def test_in_top_k(shape: tuple[int, int], dtype: str) -> None:
     feeds = {x: values, targets: rng.integers(-2, shape[1] + 2, shape[0])}
     for count in (-1, 0, 1, 5):
         check(tf.nn.in_top_k(x, targets, count), feeds)
+
+
+# ---------------------------------------------------------------- rearrangements
+
+MATRICES = [(1, 1, 1), (3, 5, 7), (2, 7, 5), (0, 3, 3), (2, 0, 3), (2, 3, 0), (2, 300, 200)]
+
+
+@pytest.mark.parametrize("dtype", ["bool", "bfloat16", "float32", "int64"])
+@pytest.mark.parametrize("shape", MATRICES)
+def test_matrices(shape: tuple[int, ...], dtype: str) -> None:
+    x = tf.placeholder(dtype, [None, *shape[1:]])
+    diagonal = tf.placeholder(dtype, [None, min(shape[1:])])
+    feeds = {x: numbers(shape, dtype), diagonal: numbers((shape[0], min(shape[1:])), dtype)}
+    check(tf.matrix_set_diag(x, diagonal), feeds)
+    for lower in (-1, 0, min(2, shape[1]), shape[1]):
+        for upper in (-1, 0, min(3, shape[2]), shape[2]):
+            check(tf.matrix_band_part(x, lower, upper), feeds)
+
+
+def test_a_band_is_no_wider_than_the_matrix() -> None:
+    x = tf.placeholder(tf.float32, [None, None])
+    with pytest.raises(
+        errors.InvalidArgumentError, match=r"num_lower must be negative or less or equal to .*4"
+    ):
+        natively.run(tf.matrix_band_part(x, 5, 0), {x: np.ones([4, 6])})
+
+
+@pytest.mark.parametrize("axes", [(0, 1), (1, 0), (0, 2), (2, 0), (1, 3)])
+@pytest.mark.parametrize("dtype", ["bool", "float16", "float32", "float64"])
+def test_reverse_sequence(axes: tuple[int, int], dtype: str) -> None:
+    batch, steps = axes
+    shape = (6, 5, 70, 4)
+    x, lengths = tf.placeholder(dtype, [None, 5, 70, 4]), tf.placeholder(tf.int32, [None])
+    ends = np.random.default_rng(0).integers(0, shape[steps] + 1, shape[batch])
+    feeds = {x: numbers(shape, dtype), lengths: ends}
+    fetch = tf.reverse_sequence(x, lengths, seq_axis=steps, batch_axis=batch)
+    check(fetch, feeds)
+    for bad, message in ((-1, "< 0"), (shape[steps] + 1, "> input.dims")):
+        feeds[lengths][-1] = bad
+        with pytest.raises(errors.InvalidArgumentError, match=rf"seq_lens.{shape[batch] - 1}. {message}"):
+            natively.run(fetch, feeds)
