@@ -198,8 +198,10 @@ class Store:
             # One order for all threads, so that none waits for another.
             for cell in sorted(set(cells), key=id):
                 stack.enter_context(cell.lock)
-            arrays = {cell: cell.take() for cell in cells}
+            arrays: dict[Cell, Array] = {}
             try:
+                for cell in cells:
+                    arrays[cell] = cell.take()
                 change(*[arrays[cell] for cell in cells])
             finally:
                 for cell, array in arrays.items():
