@@ -1,0 +1,133 @@
+"""A debug mode for whole plans: memory is full of NaN before a run, and nothing around a buffer may change.
+
+Buffers of an arena are kept apart, each with room of its own that is poison; so are the results and the variables
+that a run makes. What a kernel reads before anybody wrote it is NaN, and shows in the results.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tahr.backends.native import execute, runtime
+from tahr.core.opdef import Array
+
+POISON = 0xFF  # NaN in every floating type, and an integer that no test expects
+ROOM = 256  # bytes before and behind each buffer
+
+
+class Memory:
+    """Memory for bytes, with poison around and inside.
+
+    Args:
+        count: how many.
+        alignment: of their first; they are aligned to no more.
+    """
+
+    def __init__(self, count: int, alignment: int = 1) -> None:
+        self._all = np.full(count + 2 * ROOM + 64, POISON, np.uint8)
+        self._start = -self._all.ctypes.data % 64 + ROOM + alignment % 64
+        self.bytes = self._all[self._start : self._start + count]
+
+    def poison(self) -> None:
+        """Fills it again."""
+        self.bytes[:] = POISON
+
+    def is_intact(self) -> bool:
+        """Whether nothing around the bytes has changed."""
+        before, behind = self._all[: self._start], self._all[self._start + self.bytes.size :]
+        return bool((before == POISON).all() and (behind == POISON).all())
+
+
+class Watch:
+    """What was handed out since a debug mode began."""
+
+    def __init__(self) -> None:
+        self._memories: list[Memory] = []
+        self._arenas: list[tuple[Array, list[tuple[int, int]]]] = []
+
+    def new(self, count: int, alignment: int) -> Memory:
+        """Memory that is watched."""
+        memory = Memory(count, alignment)
+        self._memories.append(memory)
+        return memory
+
+    def watch(self, arena: Array, rooms: list[tuple[int, int]]) -> None:
+        """Watches the bytes between the buffers of an arena."""
+        self._arenas.append((arena, rooms))
+
+    def check(self) -> None:
+        """Raises AssertionError where something was written between buffers."""
+        assert all(memory.is_intact() for memory in self._memories), "written outside of a buffer"
+        for arena, rooms in self._arenas:
+            for start, stop in rooms:
+                assert (arena[start:stop] == POISON).all(), "written between the buffers of an arena"
+
+
+class _Numpy:
+    """NumPy for the executor: new arrays lie in watched memory."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    def empty(self, shape: Any, dtype: Any) -> Array:
+        """As `np.empty`."""
+        dtype = np.dtype(dtype)
+        count = math.prod(shape) * dtype.itemsize
+        return self._watch.new(count, dtype.itemsize).bytes.view(dtype).reshape(tuple(shape))
+
+
+def _apart(spans: Mapping[Any, tuple[int, int, int]]) -> Any:
+    """A layout in which every storage has a place and room of its own."""
+    offsets: dict[Any, int] = {}
+    at = ROOM
+    for storage, (size, *_) in spans.items():
+        offsets[storage] = at
+        at += -(-max(size, 1) // execute.ALIGNMENT) * execute.ALIGNMENT + ROOM
+    return execute._Layout(offsets, at)
+
+
+@contextmanager
+def hostile() -> Generator[Watch]:
+    """Native runs inside are watched. Plans that were bound before it began are not."""
+    watch = Watch()
+    new_frame, take_frame = execute._BoundSegment._new_frame, execute._BoundSegment._frame
+    rooms: dict[int, list[tuple[int, int]]] = {}
+    kept: list[Any] = []  # so that no two layouts have the same identity
+
+    def laid_out(spans: Mapping[Any, tuple[int, int, int]]) -> Any:
+        layout = _apart(spans)
+        ends = [0, *(offset + spans[storage][0] for storage, offset in layout.offsets.items())]
+        starts = [*layout.offsets.values(), layout.size]
+        rooms[id(layout)] = list(zip(ends, starts))
+        kept.append(layout)
+        return layout
+
+    def poisoned(self: Any) -> Any:
+        frame, arena = take_frame(self)
+        arena[:] = POISON
+        frame._scratch[:] = POISON
+        return frame, arena
+
+    def watched(self: Any) -> Any:
+        frame, arena = new_frame(self)
+        arena[:] = POISON
+        watch.watch(arena, rooms.get(id(self.layout), []))
+        return frame, arena
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(execute, "np", _Numpy(watch))
+        patch.setattr(execute, "_laid_out", laid_out)
+        patch.setattr(execute._BoundSegment, "_new_frame", watched)
+        patch.setattr(execute._BoundSegment, "_frame", poisoned)
+        patch.setattr(runtime, "aligned", lambda count: watch.new(count, 64).bytes)
+        yield watch
+    watch.check()
