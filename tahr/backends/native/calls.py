@@ -25,15 +25,17 @@ class Place:
 
 @dataclass(frozen=True)
 class Partial:
-    """The partial results of a reduction, one for each tile: storage that only its call uses.
+    """What the kernels of one call hand to each other, such as a reduction's partial results: only it uses the storage.
 
     Attributes:
         result: the value of the whole.
         dtype: what they are.
+        purpose: tells several that belong to one value apart.
     """
 
     result: Value
     dtype: DType
+    purpose: str = ""
 
 
 @dataclass(frozen=True)

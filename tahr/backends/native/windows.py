@@ -1,27 +1,28 @@
 """Convolutions and pooling as calls of kernels.
 
 Kernels want channels last, and know windows and channels; batch and sizes come with each run. Where several kernels
-work for one node (a filter is mirrored first, partial gradients are added up at the end), what they hand to each other
-is storage that only this call uses.
+work for one node (images with the channels in front are copied, a filter is mirrored first, partial gradients are added
+up at the end), what they hand to each other is storage that only this call uses.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from tahr.backends.native import convolution, depthwise, filter_gradients, gemm, pooling, single
+from tahr.backends.native import convolution, depthwise, filter_gradients, gemm, loops, pooling, single
 from tahr.backends.native.calls import Bind, Call, Known, Partial, Place, Ref
 from tahr.backends.native.epilogue import Epilogue
 from tahr.backends.native.kernel import Kernel
-from tahr.backends.native.loops import Bound
+from tahr.backends.native.loops import Access, Bound, Nest
 from tahr.backends.native.multiplication import Multiplication
-from tahr.core import dtypes, sizes
+from tahr.core import dtypes, scalar, sizes
 from tahr.core.dtypes import DType
 from tahr.core.opdef import Window, known_value
 from tahr.core.sizes import Dim
+from tahr.core.views import dense_strides
 from tahr.ops import layouts
 from tahr.ops.windows import Padding, window_geometry
 from tahr.program.node import Node, Value
@@ -32,6 +33,7 @@ _CONVOLUTIONS = ("convolution", "depthwise")
 class _Exact(NamedTuple):
     """Exact sizes: spatial ones of the images and of the output, and the padding before each dimension."""
 
+    known: Known
     batch: int
     sizes: tuple[int, ...]
     out: tuple[int, ...]
@@ -108,7 +110,7 @@ class _Windows:
         """Exact sizes."""
         batch, *image = (sizes.evaluate(d, known) for d in self.images[:-1])  # pyright: ignore[reportArgumentType]
         out, padding = window_geometry(image, self.window, self.strides, self.dilations, self.padding)
-        return _Exact(batch, tuple(image), out, tuple(pair[0] for pair in padding if pair is not None))
+        return _Exact(known, batch, tuple(image), out, tuple(pair[0] for pair in padding if pair is not None))
 
 
 # ---------------------------------------------------------------- which nodes
@@ -122,25 +124,34 @@ def fits(node: Node) -> bool:
 def takes_epilogue(node: Node) -> bool:
     """Whether element-wise nodes may be fused onto a node's output."""
     form = node.opdef.form
-    return isinstance(form, Window) and form.kind == "convolution" and form.adjoint != "filter"
+    is_channels_last = not _is_channels_first(node)
+    return (
+        isinstance(form, Window)
+        and form.kind == "convolution"
+        and form.adjoint != "filter"
+        and is_channels_last
+    )
+
+
+def _is_channels_first(node: Node) -> bool:
+    return node.attrs["data_format"][1] == "C"
 
 
 def _windows(node: Node) -> _Windows | None:
     """A node's windows; None where there is no kernel for them."""
     form, attrs = node.opdef.form, node.attrs
     assert isinstance(form, Window)
-    if (form.kind, form.adjoint) not in _STEPS or attrs["data_format"][1] == "C":
+    if (form.kind, form.adjoint) not in _STEPS:
         return None
-    data = [v for i, v in enumerate(node.inputs) if i != form.sizes]
     dtype = single.dtype_of(node.outputs[0])
-    if any(v.dtype != dtype for v in data):
+    if any(v.dtype != dtype for v in _data(node)):
         return None
     if form.kind in _CONVOLUTIONS and dtype not in (dtypes.float32, dtypes.float64):
         return None
     if form.sizes is not None and known_value(node.inputs[form.sizes].spec) is None:
         return None
-    images = _shape(node.outputs[0] if form.adjoint in ("images", "ties") else node.inputs[0])
-    out = _shape(node.inputs[-1] if form.adjoint else node.outputs[0])
+    images = _images_shape(node, node.outputs[0] if form.adjoint in ("images", "ties") else node.inputs[0])
+    out = _images_shape(node, node.inputs[-1] if form.adjoint else node.outputs[0])
     if form.kind in _CONVOLUTIONS:
         window = _window_of_filter(node, images[-1], out[-1])
     else:
@@ -181,13 +192,19 @@ def _is_consistent(windows: _Windows, node: Node) -> bool:
     expected = (batch, *out, windows.outputs)
     # The adjoint of maxima gets the maxima and their gradient.
     given = node.inputs[1:] if windows.kind == "maximum" and windows.adjoint else ()
-    shapes = [windows.out, *map(_shape, given)]
+    shapes = [windows.out, *(_images_shape(node, v) for v in given)]
     return all(len(s) == len(expected) and all(map(sizes.surely_equal, s, expected)) for s in shapes)
 
 
 def _shape(value: Value) -> tuple[Dim, ...]:
     assert value.shape is not None
     return value.shape
+
+
+def _images_shape(node: Node, value: Value) -> tuple[Dim, ...]:
+    """The shape of images with the channels last."""
+    batch, *rest = _shape(value)
+    return (batch, *rest[1:], rest[0]) if _is_channels_first(node) else (batch, *rest)
 
 
 # ---------------------------------------------------------------- calls
@@ -210,20 +227,28 @@ def call(
         outputs: where its expressions go.
     """
     node = nodes[0]
-    form, windows = node.opdef.form, _windows(node)
-    assert isinstance(form, Window) and windows is not None
-    data = [single.place(places, v) for i, v in enumerate(node.inputs) if i != form.sizes]
+    windows = _windows(node)
+    assert windows is not None
+    given = _data(node)
+    data = [single.place(places, v) for v in given]
     results = (*operands, *(Ref(v) for v in outputs))
     kernels: tuple[Kernel, ...] = ()
-    if windows.is_product and windows.adjoint != "filter":
+    if windows.is_product and windows.adjoint != "filter" and not _is_channels_first(node):
         bind = _product(windows, epilogue).binder((*_factors(windows, data), *results))
     else:
-        steps = _STEPS[windows.kind, windows.adjoint](_Job(node, windows, data, results, epilogue))
+        job = _Job(node, windows, data, results, epilogue)
+        steps = _channels_last(job) if _is_channels_first(node) else _steps(job)
         kernels = tuple(s.kernel for s in steps)
         bind = _binder(windows, steps)
     reads = [r.storage for r in (*data, *operands) if isinstance(r.storage, Value)]
     title = " ".join(dict.fromkeys(n.opdef.name for n in nodes))
     return Call(title, tuple(nodes), tuple(dict.fromkeys(reads)), tuple(outputs), kernels, bind)
+
+
+def _data(node: Node) -> list[Value]:
+    form = node.opdef.form
+    assert isinstance(form, Window)
+    return [v for i, v in enumerate(node.inputs) if i != form.sizes]
 
 
 @dataclass(frozen=True)
@@ -244,13 +269,13 @@ class _Step:
     Attributes:
         kernel: what is called.
         buffers: what it is given.
-        table: for exact sizes, its table of sizes, and the number of tiles.
+        bound: its sizes and tiles for exact sizes.
         makes: partial results that it writes, and how many elements of them there are.
     """
 
     kernel: Kernel
     buffers: tuple[Ref, ...]
-    table: Callable[[_Exact], tuple[Sequence[int], int]]
+    bound: Callable[[_Exact], Bound]
     makes: tuple[Partial, Callable[[_Exact], int]] | None = None
 
 
@@ -259,13 +284,71 @@ def _binder(
 ) -> Callable[[Known], tuple[list[Bind], dict[Partial, int]]]:
     def bind(known: Known) -> tuple[list[Bind], dict[Partial, int]]:
         exact = windows.exact(known)
-        binds: list[Bind] = []
-        for step in steps:
-            table, tiles = step.table(exact)
-            binds.append(Bind(step.kernel, step.buffers, Bound(tuple(table), tiles)))
+        binds = [Bind(step.kernel, step.buffers, step.bound(exact)) for step in steps]
         return binds, {s.makes[0]: s.makes[1](exact) for s in steps if s.makes is not None}
 
     return bind
+
+
+def _steps(job: _Job) -> list[_Step]:
+    return _STEPS[job.windows.kind, job.windows.adjoint](job)
+
+
+# ---------------------------------------------------------------- channels in front
+
+
+def _channels_last(job: _Job) -> list[_Step]:
+    """The steps for images with the channels in front: copies have them last."""
+    node, windows = job.node, job.windows
+    before: list[_Step] = []
+    data: list[Ref] = []
+    filters = {"": 1, "images": 0}.get(windows.adjoint) if windows.kind in _CONVOLUTIONS else None
+    for i, (value, ref) in enumerate(zip(_data(node), job.data)):
+        if i == filters:
+            data.append(ref)
+            continue
+        copy = Ref(Partial(value, windows.dtype, "channels last"))
+        strides = _channels_first_strides(_images_shape(node, value))
+        before.append(_copy(windows.dtype, _images_shape(node, value), ref, strides, copy, None))
+        data.append(copy)
+    if windows.adjoint == "filter":
+        return [*before, *_steps(replace(job, data=data))]
+    result = node.outputs[0]
+    shape = _images_shape(node, result)
+    last = Ref(Partial(result, windows.dtype, "channels last"))
+    steps = _steps(replace(job, data=data, results=(last,)))
+    return [
+        *before,
+        *steps[:-1],
+        replace(steps[-1], makes=(last.storage, _count(shape))),
+        _copy(windows.dtype, shape, last, None, job.results[0], _channels_first_strides(shape)),
+    ]
+
+
+def _channels_first_strides(shape: Sequence[Dim]) -> tuple[Dim, ...]:
+    """The strides of images that lie with the channels in front, for a shape with the channels last."""
+    batch, channel, *spatial = dense_strides((shape[0], shape[-1], *shape[1:-1]))
+    return (batch, *spatial, channel)
+
+
+def _copy(
+    dtype: DType,
+    shape: Sequence[Dim],
+    source: Ref,
+    source_strides: tuple[Dim, ...] | None,
+    target: Ref,
+    target_strides: tuple[Dim, ...] | None,
+) -> _Step:
+    """Copies images from one layout to another; strides of None are those of a dense array."""
+    read, written = (Access(dtype, s or dense_strides(shape)) for s in (source_strides, target_strides))
+    nest = Nest((), tuple(shape), (read,), (), ((scalar.leaf(0, dtype), written),))
+    loop = loops.compiled(loops.collapsed(nest), "images in another layout")
+    makes = (target.storage, _count(shape)) if isinstance(target.storage, Partial) else None
+    return _Step(loop.kernel, (source, target), lambda e: loop.bind(e.known), makes)
+
+
+def _count(shape: Sequence[Dim]) -> Callable[[_Exact], int]:
+    return lambda e: math.prod(sizes.evaluate(d, e.known) for d in shape)  # pyright: ignore[reportArgumentType]
 
 
 # ---------------------------------------------------------------- convolutions
@@ -293,41 +376,41 @@ def _product(windows: _Windows, epilogue: Epilogue) -> Multiplication:
 def _convolved(job: _Job) -> list[_Step]:
     spec = job.windows.convolved
 
-    def table(e: _Exact) -> tuple[Sequence[int], int]:
+    def bound(e: _Exact) -> Bound:
         found = convolution.forward_sizes(spec, e.batch, e.sizes, e.out, e.low)
-        return found, convolution.forward_tiles(spec, found)
+        return Bound(tuple(found), convolution.forward_tiles(spec, found))
 
-    return [_Step(convolution.forward(spec, job.epilogue), (*job.data, *job.results), table)]
+    return [_Step(convolution.forward(spec, job.epilogue), (*job.data, *job.results), bound)]
 
 
 def _convolved_to_images(job: _Job) -> list[_Step]:
     spec = job.windows.convolved
     filters, dy = job.data
-    packed = Partial(job.node.outputs[0], spec.dtype)
+    packed = Partial(job.node.outputs[0], spec.dtype, "mirrored filter")
 
-    def table(e: _Exact) -> tuple[Sequence[int], int]:
+    def bound(e: _Exact) -> Bound:
         found = convolution.to_data_sizes(spec, e.batch, e.sizes, e.out, e.low)
-        return found, convolution.to_data_tiles(spec, found)
+        return Bound(tuple(found), convolution.to_data_tiles(spec, found))
 
-    mirrored = convolution.mirror_sizes(spec), convolution.mirror_tiles(spec)
+    mirrored = Bound(tuple(convolution.mirror_sizes(spec)), convolution.mirror_tiles(spec))
     size = math.prod(spec.window) * spec.inputs * spec.outputs
     return [
         _Step(convolution.mirror(spec), (filters, Ref(packed)), lambda e: mirrored, (packed, lambda e: size)),
-        _Step(convolution.to_data(spec, job.epilogue), (dy, Ref(packed), *job.results), table),
+        _Step(convolution.to_data(spec, job.epilogue), (dy, Ref(packed), *job.results), bound),
     ]
 
 
 def _convolved_to_filter(job: _Job) -> list[_Step]:
     spec = job.windows.convolved
 
-    def table(e: _Exact) -> tuple[Sequence[int], int]:
+    def bound(e: _Exact) -> Bound:
         found = filter_gradients.to_filter_sizes(spec, e.batch, e.sizes, e.out, e.low)
-        return found, filter_gradients.to_filter_tiles(spec, found)
+        return Bound(tuple(found), filter_gradients.to_filter_tiles(spec, found))
 
     return _added_up(
         job,
         filter_gradients.to_filter(spec),
-        table,
+        bound,
         filter_gradients.splits(spec),
         lambda: (filter_gradients.combine(spec), filter_gradients.combine_tiles(spec)),
     )
@@ -336,42 +419,42 @@ def _convolved_to_filter(job: _Job) -> list[_Step]:
 def _added_up(
     job: _Job,
     kernel: Kernel,
-    table: Callable[[_Exact], tuple[Sequence[int], int]],
+    bound: Callable[[_Exact], Bound],
     splits: int,
     combine: Callable[[], tuple[Kernel, int]],
 ) -> list[_Step]:
     """The gradient of a filter: several partial ones, and their sum."""
     if splits == 1:
-        return [_Step(kernel, (*job.data, *job.results), table)]
+        return [_Step(kernel, (*job.data, *job.results), bound)]
     gradient = job.node.outputs[0]
     partial = Partial(gradient, job.windows.dtype)
     size = splits * math.prod(d for d in _shape(gradient) if isinstance(d, int))
     total, tiles = combine()
     return [
-        _Step(kernel, (*job.data, Ref(partial)), table, (partial, lambda e: size)),
-        _Step(total, (Ref(partial), *job.results), lambda e: ((), tiles)),
+        _Step(kernel, (*job.data, Ref(partial)), bound, (partial, lambda e: size)),
+        _Step(total, (Ref(partial), *job.results), lambda e: Bound((), tiles)),
     ]
 
 
 def _depthwise(job: _Job) -> list[_Step]:
     spec = job.windows.channelwise
 
-    def table(e: _Exact) -> tuple[Sequence[int], int]:
+    def bound(e: _Exact) -> Bound:
         found = depthwise.sizes(spec, e.out, e.sizes, e.low)
-        return found, depthwise.tiles(found, e.batch)
+        return Bound(tuple(found), depthwise.tiles(found, e.batch))
 
-    return [_Step(depthwise.forward(spec), (*job.data, *job.results), table)]
+    return [_Step(depthwise.forward(spec), (*job.data, *job.results), bound)]
 
 
 def _depthwise_to_images(job: _Job) -> list[_Step]:
     spec = job.windows.channelwise
 
-    def table(e: _Exact) -> tuple[Sequence[int], int]:
+    def bound(e: _Exact) -> Bound:
         found = depthwise.sizes(spec, e.sizes, e.out, e.low)
-        return found, depthwise.tiles(found, e.batch)
+        return Bound(tuple(found), depthwise.tiles(found, e.batch))
 
     filters, dy = job.data
-    return [_Step(depthwise.to_data(spec), (dy, filters, *job.results), table)]
+    return [_Step(depthwise.to_data(spec), (dy, filters, *job.results), bound)]
 
 
 def _depthwise_to_filter(job: _Job) -> list[_Step]:
@@ -380,7 +463,7 @@ def _depthwise_to_filter(job: _Job) -> list[_Step]:
     return _added_up(
         job,
         depthwise.to_filter(spec),
-        lambda e: (depthwise.to_filter_sizes(e.batch, e.sizes, e.out, e.low), splits),
+        lambda e: Bound(tuple(depthwise.to_filter_sizes(e.batch, e.sizes, e.out, e.low)), splits),
         splits,
         lambda: (depthwise.combine(spec), depthwise.combine_tiles(spec)),
     )
@@ -389,24 +472,24 @@ def _depthwise_to_filter(job: _Job) -> list[_Step]:
 # ---------------------------------------------------------------- pooling
 
 
-def _over_output(spec: pooling.Spec) -> Callable[[_Exact], tuple[Sequence[int], int]]:
+def _over_output(spec: pooling.Spec) -> Callable[[_Exact], Bound]:
     """The table of a kernel that goes through the output."""
 
-    def table(e: _Exact) -> tuple[Sequence[int], int]:
+    def bound(e: _Exact) -> Bound:
         found = pooling.sizes(spec, e.out, e.sizes, e.low)
-        return found, pooling.tiles(found, e.batch)
+        return Bound(tuple(found), pooling.tiles(found, e.batch))
 
-    return table
+    return bound
 
 
-def _over_images(spec: pooling.Spec) -> Callable[[_Exact], tuple[Sequence[int], int]]:
+def _over_images(spec: pooling.Spec) -> Callable[[_Exact], Bound]:
     """The table of a kernel that goes through the images."""
 
-    def table(e: _Exact) -> tuple[Sequence[int], int]:
+    def bound(e: _Exact) -> Bound:
         found = pooling.sizes(spec, e.sizes, e.out, e.low)
-        return found, pooling.tiles(found, e.batch)
+        return Bound(tuple(found), pooling.tiles(found, e.batch))
 
-    return table
+    return bound
 
 
 def _maxima(job: _Job) -> list[_Step]:
@@ -418,7 +501,7 @@ def _maxima_to_images(job: _Job) -> list[_Step]:
     """Which taps won is found out first: then the gradient need not look at each pixel's windows again."""
     spec = job.windows.pooled
     x, y, dy = job.data
-    winners = Partial(job.node.outputs[0], spec.indices)
+    winners = Partial(job.node.outputs[0], spec.indices, "winners")
     return [
         _Step(
             pooling.max_pool_indices(spec),
