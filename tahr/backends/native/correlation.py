@@ -69,17 +69,8 @@ class Phase:
 
 
 # The table of sizes: a head (a tile has some rows and columns of a plane), then one record for each phase.
-_IMAGES, _DEPTHS, _ROW_BLOCKS, _ROWS, _COLUMN_BLOCKS, _COLUMNS, _SIZES, _OUT, _PHASES = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    9,
-    12,
-)
+_IMAGES, _DEPTHS, _ROW_BLOCKS, _ROWS, _COLUMN_BLOCKS, _COLUMNS = range(6)
+_SIZES, _OUT, _PHASES = 6, 9, 12
 _PHASE = 13
 
 

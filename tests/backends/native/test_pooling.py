@@ -29,6 +29,7 @@ CASES: list[Case] = [
     ((2, 3, 2), (1, 2, 2), "SAME", (2, 3, 5, 6), 3, "float32"),
     ((3,), (2,), "VALID", (2, 9), 3, "int64"),
     ((2, 2), (2, 2), "SAME", (0, 5, 5), 4, "float32"),  # no images
+    ((3, 3), (1, 1), "VALID", (2, 2, 5), 4, "float32"),  # no output
     ((2, 2), (2, 2), "SAME", (2, 40, 40), 33, "float32"),  # several blocks of rows
     ((1, 1), (2, 2), "SAME", (2, 5, 4), 16, "float64"),
 ]
