@@ -224,20 +224,23 @@ def _xor(f: ir.Function, a: str, b: str, key: str) -> str:
 
 def _store_interleaved(f: ir.Function, kind: str, numbers: Sequence[str]) -> None:
     """Stores vectors so that what comes from one block lies together."""
-    count, vector = len(numbers), ir.vector(LANES, kind)
-    pairs = [_joined(f, vector, *numbers[i : i + 2], LANES) for i in range(0, count, 2)]
-    joined = pairs[0] if count == 2 else _joined(f, ir.vector(2 * LANES, kind), *pairs, 2 * LANES)
-    order = ", ".join(f"i32 {LANES * j + i}" for i in range(LANES) for j in range(count))
-    whole = ir.vector(count * LANES, kind)
-    mixed = f.value(
-        f"shufflevector {whole} {joined}, {whole} poison, <{count * LANES} x i32> <{order}>", "mixed"
-    )
+    count = len(numbers) * LANES
+    order = ", ".join(f"i32 {LANES * j + i}" for i in range(LANES) for j in range(len(numbers)))
+    whole, joined = ir.vector(count, kind), _joined(f, kind, numbers, LANES)
+    mixed = f.value(f"shufflevector {whole} {joined}, {whole} poison, <{count} x i32> <{order}>", "mixed")
     f.store(whole, mixed, "%target", align=8 if kind in (ir.F64, ir.I64) else 4)
 
 
-def _joined(f: ir.Function, vector: str, a: str, b: str, lanes: int) -> str:
-    order = ", ".join(f"i32 {i}" for i in range(2 * lanes))
-    return f.value(f"shufflevector {vector} {a}, {vector} {b}, <{2 * lanes} x i32> <{order}>")
+def _joined(f: ir.Function, kind: str, vectors: Sequence[str], lanes: int) -> str:
+    """Two or four vectors one after the other."""
+    if len(vectors) == 1:
+        return vectors[0]
+    vector, order = ir.vector(lanes, kind), ", ".join(f"i32 {i}" for i in range(2 * lanes))
+    pairs = [
+        f.value(f"shufflevector {vector} {a}, {vector} {b}, <{2 * lanes} x i32> <{order}>")
+        for a, b in zip(vectors[0::2], vectors[1::2])
+    ]
+    return _joined(f, kind, pairs, 2 * lanes)
 
 
 # ---------------------------------------------------------------- from words to numbers
