@@ -9,6 +9,7 @@ such as `tf.nn.relu`, are listed likewise in `tahr/api`.
 # parts
 from tahr import errors as errors
 from tahr.api import bitwise as bitwise
+from tahr.api import debug as debug
 from tahr.api import debugging as debugging
 from tahr.api import dtypes as dtypes
 from tahr.api import initializers as initializers

@@ -27,14 +27,19 @@ def show(program: Program) -> str:
 
     Tokens (`after`) are the effects that must run before a node. The user's line stands at the end.
     """
-    nodes = program.nodes()
-    numbers = {node: i for i, node in enumerate(nodes, 1)}
-    lines = [_line(node, numbers) for node in nodes]
-    lines.append(f"return {', '.join(_name(v, numbers) for v in program.outputs)}".rstrip())
+    numbers = numbered(program)
+    lines = [line(node, numbers) for node in numbers]
+    lines.append(f"return {', '.join(name(v, numbers) for v in program.outputs)}".rstrip())
     return "\n".join(lines)
 
 
-def _line(node: Node, numbers: Mapping[Node, int]) -> str:
+def numbered(program: Program) -> dict[Node, int]:
+    """The numbers by which a Program's nodes are shown, in topological order."""
+    return {node: i for i, node in enumerate(program.nodes(), 1)}
+
+
+def line(node: Node, numbers: Mapping[Node, int]) -> str:
+    """One node: what it computes, its dtype and shape, what it comes after, and the user's line."""
     text = f"%{numbers[node]} = {_computation(node, numbers)}"
     if node.outputs:
         text += " : " + ", ".join(map(spec, node.outputs))
@@ -49,10 +54,11 @@ def _computation(node: Node, numbers: Mapping[Node, int]) -> str:
     if node.opdef is Const:
         return f"constant {_array(node.attrs['value'])}"
     attrs = [f"{k}={_attr(v)}" for k, v in node.attrs.items() if not _is_default(node, k, v)]
-    return f"{node.opdef.name}({', '.join([*(_name(v, numbers) for v in node.inputs), *attrs])})"
+    return f"{node.opdef.name}({', '.join([*(name(v, numbers) for v in node.inputs), *attrs])})"
 
 
-def _name(value: Value, numbers: Mapping[Node, int]) -> str:
+def name(value: Value, numbers: Mapping[Node, int]) -> str:
+    """A value, by the number of its node: %3, or %3.1 for one of several outputs."""
     return f"%{numbers[value.node]}" + (f".{value.index}" if len(value.node.outputs) > 1 else "")
 
 

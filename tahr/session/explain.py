@@ -76,7 +76,7 @@ class Explanation:
 
 def explain(session: BaseSession, fetches: Any, feed_dict: Any = None, time: bool = False) -> Explanation:
     """How `session.run(fetches, feed_dict)` is done; see `BaseSession.explain`."""
-    function, values = _function_of(session, fetches, feed_dict)
+    function, values = function_of(session, fetches, feed_dict)
     executor = session._executor
     assert executor.inspector is not None
     if time:
@@ -99,11 +99,12 @@ def program_of(session: BaseSession, fetches: Any, feed_dict: Any = None) -> Pro
     Raises:
         TypeError, ValueError: a fetch or feed does not fit.
     """
-    function, values = _function_of(session, fetches, feed_dict)
+    function, values = function_of(session, fetches, feed_dict)
     return session._executor.planned(function, values).plan.program
 
 
-def _function_of(session: BaseSession, fetches: Any, feed_dict: Any) -> tuple[Function, list[Any]]:
+def function_of(session: BaseSession, fetches: Any, feed_dict: Any) -> tuple[Function, list[Any]]:
+    """The function that a run computes, and the values that it is given."""
     keys, given = session._parse_feeds(feed_dict or {})
     routine = session._routine(fetches, keys)
     return routine.function, [feed_value(tensor, value) for tensor, value in zip(routine.feeds, given)]

@@ -77,7 +77,7 @@ def purely_run() -> list[tuple[Sample, str | None]]:
 
 
 @test_registry.each(purely_run())
-@pytest.mark.parametrize("order", [pipeline._FOR_NUMPY, EVERYTHING], ids=["numpy", "expanded"])
+@pytest.mark.parametrize("order", [pipeline.NUMPY, EVERYTHING], ids=["numpy", "expanded"])
 def test_every_sample_keeps_its_numbers(sample: Sample, dtype: str | None, order: Any) -> None:
     case = checks.make_case(OPS[sample.op], sample, dtype)
     tensors = [fed(spec) for spec in case.specs]

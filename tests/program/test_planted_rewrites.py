@@ -175,8 +175,8 @@ def after(change: Callable[[Program], Program], **options: Any) -> None:
     """Runs the ordinary passes, and then a wrong one named "faulty"."""
     program = updates()
     with check.on():
-        pipeline.run(program, pipeline._FOR_NUMPY)
-        pipeline.run(program, (*pipeline._FOR_NUMPY, Pass("faulty", change, **options)))
+        pipeline.run(program, pipeline.NUMPY)
+        pipeline.run(program, (*pipeline.NUMPY, Pass("faulty", change, **options)))
 
 
 def with_roots(program: Program, roots: Any) -> Program:
@@ -257,7 +257,7 @@ def test_a_composite_that_was_not_expanded_is_named() -> None:
     program = lower([op.EuclideanNorm(x, [1])], {x: np.ones((2, 3), "f")})
     lazy = tuple(
         replace(each, run=lambda program: program) if each.name == "expand" else each
-        for each in pipeline._FOR_NUMPY
+        for each in pipeline.NUMPY
     )
     with (
         check.on(),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tahr.backends.native.kernel import Kernel
-from tahr.backends.native.loops import Bound, Nest
+from tahr.backends.native.loops import Bound, Loop
 from tahr.core.dtypes import DType
 from tahr.core.sizes import Dim
 from tahr.core.views import View
@@ -96,7 +96,7 @@ class Call:
         bind: the kernels' calls for exact sizes, and how many elements of each Partial there are.
         operands: where kernels may report that an input is not valid, the inputs by their number that were data: the
             NumPy kernel of the (only) node raises the error for them. None if they report nothing.
-        nest: the loop nest that it is, for people; None for other kernels.
+        loop: the loop nest that it is, for people; None for other kernels.
     """
 
     title: str
@@ -106,4 +106,4 @@ class Call:
     kernels: tuple[Kernel, ...]
     bind: Callable[[Known], tuple[list[Bind], dict[Partial, int]]]
     operands: Mapping[int, Ref] | None = None
-    nest: Nest | None = None
+    loop: Loop | None = None

@@ -62,10 +62,11 @@ def host_reason(step: HostStep) -> str:
 def _kernel_step(number: int, call: Call, plan: NativePlan, known: Mapping[str, int]) -> Step:
     counted = [costs.flops(node, known) for node in call.nodes]
     flops = None if None in counted else sum(c for c in counted if c is not None)
-    if call.nest is not None:
-        reads = sum(_bytes(a, call.nest, known) for a in call.nest.inputs if isinstance(a, Access))
-        writes = sum(_bytes(a, call.nest, known) for _, a in call.nest.stores)
-        leaving = call.writes[len(call.nest.stores) :]
+    if call.loop is not None:
+        nest = call.loop.nest
+        reads = sum(_bytes(a, nest, known) for a in nest.inputs if isinstance(a, Access))
+        writes = sum(_bytes(a, nest, known) for _, a in nest.stores)
+        leaving = call.writes[len(nest.stores) :]
         writes += sum(_root_bytes(v, known) or 0 for v in leaving)
         return Step(number, call.title, call.nodes, "", reads, writes, flops)
     reads = _sum(_read(node, i, call, plan, known) for node, i in _inputs(call, plan))

@@ -240,20 +240,22 @@ class Loop:
         nest: what it computes.
         kernel: the code.
         entries: the dimensions in the table, behind the size of a tile.
-        stashes: the bytes of one element of each expression that is kept in scratch.
+        kept: the expressions that are kept in scratch from one pass over a row to the next.
+        is_narrow: whether the columns are written out; then everything is kept, in registers.
     """
 
     nest: Nest
     kernel: Kernel
     entries: tuple[Dim, ...]
-    stashes: tuple[int, ...]
+    kept: tuple[Scalar, ...]
+    is_narrow: bool
 
     def bind(self, known: Mapping[str, int]) -> Bound:
         """The call for exact values of the symbols."""
         rows, columns = _count(self.nest.rows, known), _count(self.nest.columns, known)
         tile, tiles = _cut(rows, columns, bool(self.nest.rows))
         table = (tile, *(sizes.evaluate(d, known) for d in self.entries))  # pyright: ignore[reportArgumentType]
-        return Bound(table, tiles, sum(self.stashes) * (columns + 16))
+        return Bound(table, tiles, sum(_itemsize(e.dtype) for e in self.kept) * (columns + 16))
 
     def width(self, known: Mapping[str, int]) -> int:
         """How many columns there are."""
@@ -324,6 +326,8 @@ def _is_narrow(nest: Nest) -> bool:
 
 class _Emitter:
     """Writes the kernel of one nest."""
+
+    is_narrow = False
 
     def __init__(self, nest: Nest, title: str) -> None:
         self.nest = nest
@@ -398,8 +402,8 @@ class _Emitter:
                 self._row(row, totals)
             self._store_totals(number, totals)
         text = "\n\n".join([f.finish(), "\n".join(f.metadata)]) + "\n"
-        stash_sizes = tuple(_itemsize(e.dtype) for e in self._stashed)
-        return Loop(nest, Kernel(text, 0, self.title), tuple(self._entries), stash_sizes)
+        made = Kernel(text, 0, self.title)
+        return Loop(nest, made, tuple(self._entries), tuple(self._stashed), self.is_narrow)
 
     def _load_dims(self) -> None:
         extents = [a.count for a in self.nest.inputs if isinstance(a, Extent)]
@@ -700,6 +704,8 @@ class _Emitter:
 
 class _NarrowEmitter(_Emitter):
     """Writes a nest of few columns: they are written out, and the loop over rows is the innermost."""
+
+    is_narrow = True
 
     def _row_metadata(self) -> str:
         number, self._row_group = self._new_group()

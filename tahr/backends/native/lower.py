@@ -359,7 +359,7 @@ def _nest_call(
         (*targets, *(v for _, v in leaving)),
         (loop.kernel, *combiners),
         bind,
-        nest=loop.nest,
+        loop=loop,
     )
 
 

@@ -64,12 +64,13 @@ def _has_kernel(opdef: OpDef) -> bool:
     return opdef.compute is not None
 
 
-_FOR_NUMPY = passes(keeps=_has_kernel)
+NUMPY = passes(keeps=_has_kernel)
+"""The reference backend's."""
 
 
 def for_numpy(program: Program) -> Program:
     """The passes for the reference backend, which keeps each composite that has a NumPy kernel."""
-    return run(program, _FOR_NUMPY)
+    return run(program, NUMPY)
 
 
 def _has_form(opdef: OpDef) -> bool:
@@ -78,9 +79,10 @@ def _has_form(opdef: OpDef) -> bool:
     return isinstance(form, Elementwise) and form.scalar is not None
 
 
-_FOR_NATIVE = passes(keeps=_has_form)
+NATIVE = passes(keeps=_has_form)
+"""The native backend's, behind the reference backend's."""
 
 
 def for_native(program: Program) -> Program:
     """The passes for the native backend, which takes composites apart where it has no form for the whole."""
-    return run(program, _FOR_NATIVE)
+    return run(program, NATIVE)

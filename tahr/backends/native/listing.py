@@ -1,0 +1,315 @@
+"""The stages of a native plan as text: its groups, the loop nests that they are, and the code of their kernels.
+
+A value is shown by its number in the listing of the Program (`program.show`), also where it is an address:
+`%5[10 i + j]` is the element of that storage at that place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tahr.backends.native import engine, loops
+from tahr.backends.native.calls import Bind, Known, Partial, Ref
+from tahr.backends.native.inspection import host_reason
+from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.loops import Access, Extent, Loop, Nest, Position, Reduce, Source
+from tahr.backends.native.plan import NativePlan, Segment
+from tahr.core import scalar
+from tahr.core.scalar import Scalar
+from tahr.program import show
+from tahr.program.node import Node, Value
+
+# A part of an expression gets a name and a line of its own where its text is longer than this.
+MOST_LETTERS = 60
+
+Numbers = Mapping[Node, int]
+
+
+# ---------------------------------------------------------------- kernels
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One kernel.
+
+    Attributes:
+        kernel: it.
+        uses: the calls that need it: their titles.
+    """
+
+    kernel: Kernel
+    uses: tuple[str, ...]
+
+    @property
+    def emitted(self) -> str:
+        """The LLVM IR as the emitter wrote it."""
+        return self.kernel.text
+
+    @property
+    def optimized(self) -> str:
+        """The LLVM IR after LLVM's passes."""
+        return engine.ir_of(self.kernel)
+
+    @property
+    def assembly(self) -> str:
+        """The machine code for this processor."""
+        return engine.assembly_of(self.kernel)
+
+
+def kernels(plan: NativePlan, known: Known) -> list[Listing]:
+    """The kernels of a plan for exact sizes, each once, in order."""
+    found: dict[str, Kernel] = {}
+    uses: dict[str, dict[str, None]] = {}
+    for segment in plan.segments:
+        for call in segment.calls:
+            for bind in call.bind(known)[0]:
+                found.setdefault(bind.kernel.text, bind.kernel)
+                uses.setdefault(bind.kernel.text, {})[call.title] = None
+    return [Listing(kernel, tuple(uses[text])) for text, kernel in found.items()]
+
+
+# ---------------------------------------------------------------- groups
+
+
+def numbers_of(plan: NativePlan) -> dict[Node, int]:
+    """The numbers of a plan's nodes: those of its Program, and behind them copies that the planner made."""
+    numbers = show.numbered(plan.program)
+    for segment in plan.segments:
+        for call in segment.calls:
+            for node in call.nodes:
+                numbers.setdefault(node, len(numbers) + 1)
+    return numbers
+
+
+def groups(plan: NativePlan, numbers: Numbers) -> str:
+    """Segments with their groups, and the nodes in each; between them what NumPy computes."""
+    lines: list[str] = []
+    for item in plan.items:
+        if not isinstance(item, Segment):
+            lines += [f"NumPy, because: {host_reason(item)}", f"  {show.line(item.node, numbers)}"]
+            continue
+        lines.append(f"segment {plan.segments.index(item) + 1}")
+        for i, call in enumerate(item.calls, 1):
+            lines.append(f"  group {i}: {call.title}")
+            lines += [f"    {show.line(node, numbers)}" for node in call.nodes]
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------- nests
+
+
+def nests(plan: NativePlan, known: Known, numbers: Numbers) -> str:
+    """What each group's kernel does: loop nests as loops, others by their name and size."""
+    parts: list[str] = []
+    for segment in plan.segments:
+        for call in segment.calls:
+            binds = call.bind(known)[0]
+            if call.loop is not None:
+                lines = _Nest(call.loop, binds[0].buffers, numbers).lines()
+                rest = binds[1:]
+            else:
+                lines, rest = [], binds
+            lines += [_of_its_own(bind, numbers) for bind in rest]
+            parts.append("\n".join([f"# {call.title}", *lines]))
+    return "\n\n".join(parts)
+
+
+def _of_its_own(bind: Bind, numbers: Numbers) -> str:
+    buffers = ", ".join(_buffer(ref, numbers) for ref in bind.buffers)
+    count = bind.bound.tiles
+    return f"{bind.kernel.title}: {count} tile{'' if count == 1 else 's'} of [{buffers}]"
+
+
+def _buffer(ref: Ref, numbers: Numbers) -> str:
+    storage = ref.storage
+    if isinstance(storage, Partial):
+        return f"partial {show.name(storage.result, numbers)}"
+    return show.name(storage, numbers) if isinstance(storage, Value) else type(storage).__name__.lower()
+
+
+class _Nest:
+    """Writes one nest as loops."""
+
+    def __init__(self, loop: Loop, buffers: Sequence[Ref], numbers: Numbers) -> None:
+        self.nest: Nest = loop.nest
+        self.is_narrow = loop.is_narrow
+        memory = [a for a in self.nest.inputs if isinstance(a, Access)]
+        self.buffers = [_buffer(ref, numbers) for ref in buffers]
+        self.targets = self.buffers[len(memory) :]
+        names = iter(self.buffers)
+        rows, columns = len(self.nest.rows), len(self.nest.columns)
+        self.indices = [*_indices("i", rows), *_indices("j", columns)]
+        self.leaves = [self._source(a, names) for a in self.nest.inputs]
+        self.leaves += [f"r{j}" for j in range(len(self.nest.reduces))]
+        written_out = self.indices[rows:]
+        self.expressions = _Algebra(self.leaves, loop.kept, f"[{', '.join(written_out)}]", loop.is_narrow)
+
+    def lines(self) -> list[str]:
+        """The loops."""
+        nest = self.nest
+        rows = list(zip(self.indices, nest.rows))
+        columns = list(zip(self.indices[len(rows) :], nest.columns))
+        tiled = f"a tile has {loops.TILE} elements"
+        lines = ["  " * i + _loop(name, size, "" if i else tiled) for i, (name, size) in enumerate(rows)]
+        body: list[str] = []
+        levels = [self._level(r.what) for r in nest.reduces] + [self._level(e) for e, _ in nest.stores]
+        for level in range(max(levels, default=0) + 1):
+            body += self._statements(level, [], on_columns=False)
+            reduces = [j for j, r in enumerate(nest.reduces) if self._level(r.what) == level]
+            inner = self._statements(level, reduces, on_columns=True)
+            if inner:
+                body += [self._start(j) for j in reduces if nest.reduces[j].over == "row"]
+                names, sizes = ", ".join(n for n, _ in columns), " * ".join(str(s) for _, s in columns)
+                note = "written out, so that the loop over rows is the inner one" if self.is_narrow else ""
+                body += [_loop(names, sizes, note if rows else tiled), *(f"  {line}" for line in inner)]
+        return lines + ["  " * len(rows) + line for line in body]
+
+    # ------------------------------------------------------------ parts
+
+    def _statements(self, level: int, reduces: Sequence[int], on_columns: bool) -> list[str]:
+        """What is computed in one pass: in the loop over columns, or before it."""
+        nest = self.nest
+        stores = self._stores(level, on_columns)
+        patterns = [self._accumulate(j, nest.reduces[j]) for j in reduces]
+        patterns += [f"{self._target(i)} = {{}}" for i in stores]
+        values = [nest.reduces[j].what for j in reduces] + [nest.stores[i][0] for i in stores]
+        return self.expressions.statements(patterns, values)
+
+    def _start(self, j: int) -> str:
+        reduce = self.nest.reduces[j]
+        return f"r{j} = {loops.identity(reduce.combine, reduce.accumulator)}"
+
+    def _stores(self, level: int, on_columns: bool) -> list[int]:
+        return [
+            i
+            for i, (e, access) in enumerate(self.nest.stores)
+            if self._level(e) == level and self._on_columns(e, access) == on_columns
+        ]
+
+    def _on_columns(self, e: Scalar, access: Access) -> bool:
+        return any(s != 0 for s in access.strides[len(self.nest.rows) :]) or not self.nest.rows
+
+    def _level(self, e: Scalar) -> int:
+        """The pass over a row in which an expression can be computed: behind the reductions that it needs."""
+        found = 0
+        for leaf in (x for x in scalar.ordered([e]) if x.op == "leaf"):
+            j = leaf.value - len(self.nest.inputs)
+            if j >= 0:
+                found = max(found, self._level(self.nest.reduces[j].what) + 1)
+        return found
+
+    def _accumulate(self, j: int, reduce: Reduce) -> str:
+        target = f"r{j}"
+        if reduce.over != "row":
+            place = self.targets[len(self.nest.stores) + self.nest.leaving.index(j)]
+            target = f"{place}[{self.indices[-1]}]" if reduce.over == "column" else place
+        sign = {"add": "+=", "multiply": "*=", "and": "&=", "or": "|="}.get(reduce.combine)
+        return f"{target} {sign} {{}}" if sign else f"{target} = {reduce.combine}({target}, {{}})"
+
+    def _source(self, source: Source, names: Iterator[str]) -> str:
+        if isinstance(source, Position):
+            return self.indices[source.axis]
+        if isinstance(source, Extent):
+            return str(source.count) if isinstance(source.count, int) else f"({source.count})"
+        return self._element(next(names), source)
+
+    def _target(self, store: int) -> str:
+        return self._element(self.targets[store], self.nest.stores[store][1])
+
+    def _element(self, name: str, access: Access) -> str:
+        terms = [] if access.offset == 0 else [str(access.offset)]
+        for index, stride in zip(self.indices, access.strides):
+            if stride != 0:
+                terms.append(index if stride == 1 else f"{stride} {index}")
+        return f"{name}[{' + '.join(terms) or '0'}]"
+
+
+def _indices(letter: str, count: int) -> list[str]:
+    return [letter] if count == 1 else [f"{letter}{n}" for n in range(count)]
+
+
+def _loop(name: str, size: object, note: str) -> str:
+    return f"for {name} in 0..{size}:" + (f"   # {note}" if note else "")
+
+
+# ---------------------------------------------------------------- expressions
+
+_INFIX = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "div": "/",
+    "quotient": "//",
+    "remainder": "%",
+    "lt": "<",
+    "le": "<=",
+    "eq": "==",
+    "ne": "!=",
+    "and": "&",
+    "or": "|",
+    "xor": "^",
+    "shift_left": "<<",
+    "shift_right": ">>",
+}
+
+
+class _Algebra:
+    """Expressions as text; what is used twice gets a name.
+
+    Args:
+        leaves: the leaves' names.
+        kept: expressions that are computed in one pass over a row and kept for later ones.
+        place: where each keeps its elements: "[j]".
+        keeps_all: whether later passes find everything that earlier ones computed.
+    """
+
+    def __init__(self, leaves: list[str], kept: Sequence[Scalar], place: str, keeps_all: bool) -> None:
+        self._leaves = leaves
+        self._count = 0
+        self._to_keep = kept
+        self._place = place
+        self._keeps_all = keeps_all
+        self._kept: dict[Scalar, str] = {}
+
+    def statements(self, patterns: Sequence[str], values: Sequence[Scalar]) -> list[str]:
+        """Each pattern with its value filled in, behind what they share."""
+        order = scalar.ordered(values)
+        uses: dict[Scalar, int] = {}
+        for used in [*(a for e in order for a in e.args), *values]:
+            uses[used] = uses.get(used, 0) + 1
+        names = dict(self._kept)
+        lines: list[str] = []
+        for e in scalar.ordered(values, known=names):
+            text = self._text(e, names)
+            keeps = e in self._to_keep
+            if e.args and (keeps or uses[e] > 1 or len(text) > MOST_LETTERS):
+                names[e] = f"k{len(self._kept)}{self._place}" if keeps else f"t{self._count}"
+                self._count += not keeps
+                lines.append(f"{names[e]} = {text}")
+                if keeps or self._keeps_all:
+                    self._kept[e] = names[e]
+        return [*lines, *(p.replace("{}", self._text(e, names)) for p, e in zip(patterns, values))]
+
+    def _text(self, e: Scalar, names: Mapping[Scalar, str], within: bool = False) -> str:
+        if e in names:
+            return names[e]
+        if e.op == "leaf":
+            return str(self._leaves[e.value])
+        if e.op == "constant":
+            return f"{e.value:.9g}" if isinstance(e.value, float) else str(e.value)
+
+        def inner(a: Scalar) -> str:
+            return self._text(a, names, within=True)
+
+        if e.op in _INFIX:
+            text = f" {_INFIX[e.op]} ".join(map(inner, e.args))
+        elif e.op in ("fma", "muladd"):
+            text = f"{inner(e.args[0])} * {inner(e.args[1])} + {inner(e.args[2])}"
+        elif e.op == "neg":
+            return f"-{inner(e.args[0])}"
+        else:
+            name = {"convert": "", "bitcast": "bits as ", "relabel": "as "}.get(e.op)
+            name = e.op if name is None else name + str(e.dtype.name)
+            return f"{name}({', '.join(self._text(a, names) for a in e.args)})"
+        return f"({text})" if within else text
