@@ -39,7 +39,7 @@ MAX_BINDINGS = 64
 COMPILED_FROM = 2
 # Runs longer than this let other Python threads go on meanwhile, which costs 0.1 us.
 RELEASE_SECONDS = 20e-6
-# A position in a random stream, as kernels read it: key, lower and upper half of the counter.
+# A position in a random stream; see `_position`.
 POSITION = struct.Struct("=QQQ")
 # Every buffer of an arena begins at a multiple of this many bytes.
 ALIGNMENT = 64
@@ -273,10 +273,9 @@ class _BoundSegment:
     def _reserve(self, frame: runtime.Frame, store: Any) -> None:
         """Advances the random streams that the run draws from, and tells kernels where they were."""
         for reserved, slot in self.reserved:
-            node = reserved.node
-            with store.stream(node.op, node.attrs["seed"], node.attrs["seed2"]) as stream:
+            with _stream(store, reserved) as stream:
                 start = stream.reserve(reserved.blocks)
-            position = POSITION.pack(start.key, start.counter % 2**64, start.counter >> 64)
+            position = POSITION.pack(*_position(start.key, start.counter))
             ctypes.memmove(int(frame.buffers[slot]), position, POSITION.size)
 
     def _take_cells(
@@ -370,6 +369,7 @@ class Shortcut:
         binding: the plan for exact sizes.
         segment: its only item.
         cells: the session's variables.
+        store: the session's random streams.
         threads: how many threads compute; 0 for as many as there are.
         shapes: the shapes of the inputs.
     """
@@ -379,6 +379,7 @@ class Shortcut:
         binding: Binding,
         segment: _BoundSegment,
         cells: Mapping[Value, Any],
+        store: Any,
         threads: int,
         shapes: Sequence[tuple[int, ...]],
     ) -> None:
@@ -394,6 +395,11 @@ class Shortcut:
         expected += [(v, segment.shapes[v]) for v in results]
         frame, self._arena = segment.new_frame(threads)
         inputs = [entry.Input(segment.slot(v), _dtype(v).numpy, shape) for v, shape in expected]
+        # One order for all threads, so that none waits for another.
+        reserved = sorted(segment.reserved, key=lambda item: id(item[0].node.op))
+        inputs += [entry.Input(slot, np.dtype(np.uint64), (3,)) for _, slot in reserved]
+        self._reserved = [r for r, _ in reserved]
+        self._store = store
         self._held = segment.fill_fixed(frame, binding.fixed)
         self._entry = entry.make_entry(segment.steps, frame, inputs, segment.is_long)
         self._makers = [(segment.shapes[v], _dtype(v).numpy) for v in results]
@@ -410,17 +416,40 @@ class Shortcut:
         try:
             for cell in written:
                 taken.append(cell.take())
-            code = self._entry(*values, *taken, *[cell.read() for cell in self._read], *results)
+            read = [cell.read() for cell in self._read]
+            run = self._draw_and_run if self._reserved else self._entry
+            code = run(*values, *taken, *read, *results)
+            failure = None if code is None or code is NotImplemented else self._segment.failure(self._frame)
         finally:
             for cell, array in zip(written, taken):
                 cell.give(array)
             for cell in written:
                 cell.lock.release()
-        if code is None:
-            return results
-        if code is NotImplemented:
-            return code
-        raise self._segment.failure(self._frame)
+        if failure is not None:
+            raise failure
+        return results if code is None else code
+
+    def _draw_and_run(self, *arrays: Any) -> Any:
+        """Runs where random streams are, and advances them if it did run."""
+        with ExitStack() as stack:
+            streams = [stack.enter_context(_stream(self._store, reserved)) for reserved in self._reserved]
+            positions = [np.array(_position(*stream.state), np.uint64) for stream in streams]
+            code = self._entry(*arrays, *positions)
+            if code is not NotImplemented:
+                for stream, reserved in zip(streams, self._reserved):
+                    stream.reserve(reserved.blocks)
+        return code
+
+
+def _stream(store: Any, reserved: Reserved) -> Any:
+    """The random stream of a drawing node, locked while the context manager is open."""
+    attrs = reserved.node.attrs
+    return store.stream(reserved.node.op, attrs["seed"], attrs["seed2"])
+
+
+def _position(key: int, counter: int) -> tuple[int, int, int]:
+    """A position in a random stream, as kernels read it: key, lower and upper half of the counter."""
+    return key, counter % 2**64, counter >> 64
 
 
 class Binding:
@@ -451,14 +480,15 @@ class Binding:
                 self.fixed[value] = plans.constant_array(value, bound)
 
     def shortcut(
-        self, cells: Mapping[Value, Any], threads: int, shapes: Sequence[tuple[int, ...]]
+        self, cells: Mapping[Value, Any], store: Any, threads: int, shapes: Sequence[tuple[int, ...]]
     ) -> Shortcut | None:
         """A quicker way for the next run; None where there is Python to do in between."""
         if len(self.items) != 1 or not isinstance(self.items[0], _BoundSegment):
             return None
         segment = self.items[0]
-        if segment.reserved:
-            return None
+        drawing = [reserved.node.op for reserved, _ in segment.reserved]
+        if len(set(drawing)) < len(drawing):
+            return None  # one stream feeds several nodes, in order
         program = self.plan.program
         given = [*program.inputs, *segment.segment.cells, *program.outputs]
         if len(set(program.outputs)) < len(program.outputs) or not set(program.outputs) <= set(
@@ -469,7 +499,7 @@ class Binding:
             return None
         if any(segment.slot(v) is None for v in given):
             return None
-        return Shortcut(self, segment, cells, threads, shapes)
+        return Shortcut(self, segment, cells, store, threads, shapes)
 
     def report(self) -> Report:
         """How the plan runs."""
@@ -652,7 +682,7 @@ class Backend:
         if binding is None:
             return None
         shapes = [v.shape for v in values]
-        return binding.shortcut(_cells(binding.plan, store), self._threads, shapes)
+        return binding.shortcut(_cells(binding.plan, store), store, self._threads, shapes)
 
     # ------------------------------------------------------------ looking inside
 
