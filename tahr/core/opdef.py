@@ -193,19 +193,23 @@ class Lookup(Form):
 
 @dataclass(frozen=True)
 class Accumulation(Form):
-    """Slices added up at places of the output; the adjoint of a `Lookup` along the first dimensions.
+    """Slices combined at places of the output; with sums the adjoint of a `Lookup` along the first dimensions.
+
+    What no slice goes to is 0, the product of nothing 1, the maximum and minimum of nothing the furthest finite number.
 
     Attributes:
         rows: which input holds the slices.
         indices: which input holds their places.
         tuples: whether those are tuples of indices along the first dimensions.
         drops_negative: whether a negative place means nowhere, instead of an error.
+        combine: "add", "multiply", "maximum" or "minimum".
     """
 
     rows: int
     indices: int
     tuples: bool = False
     drops_negative: bool = False
+    combine: str = "add"
 
 
 @dataclass(frozen=True)
@@ -215,9 +219,19 @@ class Scatter(Form):
     Attributes:
         combine: "assign", "add", "subtract", "multiply", "divide", "minimum" or "maximum"; of rows that are named
             repeatedly, each operand is combined in order.
+        tuples: whether rows are named by tuples of indices along the first dimensions.
     """
 
     combine: str
+    tuples: bool = False
+
+
+@dataclass(frozen=True)
+class Scattered(Form):
+    """A copy of input 0 with rows changed; everything else as in `Scatter`."""
+
+    combine: str
+    tuples: bool = True
 
 
 @dataclass(frozen=True)
@@ -402,6 +416,7 @@ class OpDef:
         self.outputs = _parse_args(right)
         self.shape_rule: Callable[..., Any] | None = None
         self.value_rule: Callable[..., Any] | None = None
+        self.items_rule: Callable[..., Any] | None = None
         self.dtype_rule: Callable[..., Any] | None = None
         self.compute: Callable[..., Any] | None = None
         self.takes_context = False
@@ -458,6 +473,11 @@ class OpDef:
     def value(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         """Registers how the partly known value of the output follows: `rule(*specs, **attrs)`, an array or None."""
         self.value_rule = rule
+        return rule
+
+    def items(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Registers what is known of the items of the first output, a list: `rule(*specs, **attrs)`, Items or None."""
+        self.items_rule = rule
         return rule
 
     def dtype(self, rule: Callable[..., Any]) -> Callable[..., Any]:
@@ -601,9 +621,11 @@ class OpDef:
         found = self.shape_rule(*specs, **attrs)
         if len(types) == 1:
             shape: Shape = found[0] if isinstance(found, list) else found
-            return (Spec(types[0], shape, self._infer_value(specs, attrs, types[0], shape)),)
+            items = self._infer_items(specs, attrs, types)
+            return (Spec(types[0], shape, self._infer_value(specs, attrs, types[0], shape), items),)
         values = self._infer_values(specs, attrs, types)
-        return tuple(Spec(t, s, v) for t, s, v in zip(types, found, values))
+        first, *others = (Spec(t, s, v) for t, s, v in zip(types, found, values))
+        return (first._replace(items=self._infer_items(specs, attrs, types)), *others)
 
     def views(
         self, specs: Sequence[Spec], outs: Sequence[Spec], attrs: Mapping[str, Any], x: View | None = None
@@ -636,6 +658,13 @@ class OpDef:
             return None
         assembly = found if isinstance(found, Assembly) else Assembly(tuple(found))
         return assembly if all(part.is_known for part in assembly.parts) else None
+
+    def _infer_items(
+        self, specs: Sequence[Spec], attrs: Mapping[str, Any], types: Sequence[DType | None]
+    ) -> shapes.Items | None:
+        if self.items_rule is None or types[0] is not dtypes.variant:
+            return None
+        return self.items_rule(*specs, **attrs)
 
     def _infer_values(
         self, specs: Sequence[Spec], attrs: Mapping[str, Any], types: Sequence[DType | None]

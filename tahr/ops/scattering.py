@@ -12,7 +12,7 @@ from tahr.core import dtypes, shapes
 from tahr.core.convert import as_array, convert_to_tensor, dtype_of
 from tahr.core.dtypes import INDICES, NUMBERS, DType
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import REQUIRED, Array, OpDef, Reversal, known_ints
+from tahr.core.opdef import REQUIRED, Array, OpDef, Reversal, Scattered, known_ints
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
@@ -40,7 +40,9 @@ def _tensor_scatter_shape(tensor: Spec, indices: Spec, updates: Spec) -> Shape:
     return tensor.shape
 
 
-TensorScatterUpdate = OpDef("TensorScatterUpdate", _SCATTER, types={"Tindices": INDICES})
+TensorScatterUpdate = OpDef(
+    "TensorScatterUpdate", _SCATTER, types={"Tindices": INDICES}, form=Scattered("assign")
+)
 TensorScatterUpdate.shape(_tensor_scatter_shape)
 
 
@@ -79,7 +81,9 @@ def _combined(ufunc: np.ufunc, tensor: Array, indices: Array, updates: Array) ->
     return result
 
 
-TensorScatterAdd = OpDef("TensorScatterAdd", _SCATTER, types={"T": NUMBERS, "Tindices": INDICES})
+TensorScatterAdd = OpDef(
+    "TensorScatterAdd", _SCATTER, types={"T": NUMBERS, "Tindices": INDICES}, form=Scattered("add")
+)
 TensorScatterAdd.shape(_tensor_scatter_shape)
 
 
@@ -101,7 +105,9 @@ def tensor_scatter_add(tensor: Any, indices: Any, updates: Any, name: str | None
     return TensorScatterAdd(tensor, indices, updates, name=name)
 
 
-TensorScatterSub = OpDef("TensorScatterSub", _SCATTER, types={"T": NUMBERS, "Tindices": INDICES})
+TensorScatterSub = OpDef(
+    "TensorScatterSub", _SCATTER, types={"T": NUMBERS, "Tindices": INDICES}, form=Scattered("subtract")
+)
 TensorScatterSub.shape(_tensor_scatter_shape)
 
 

@@ -10,7 +10,7 @@ from tahr.core import dtypes, shapes
 from tahr.core.convert import convert_to_tensor
 from tahr.core.dtypes import FLOATING, FLOATS, INDICES, NUMBERS, REALS
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import Array, OpDef, known_ints
+from tahr.core.opdef import Accumulation, Array, OpDef, known_ints
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
@@ -170,6 +170,7 @@ UnsortedSegmentProd = OpDef(
     "UnsortedSegmentProd",
     "data: T, segment_ids: Tindices, num_segments: Tnumsegments -> output: T",
     types=_SEGMENT_TYPES,
+    form=Accumulation(rows=0, indices=1, drops_negative=True, combine="multiply"),
 )
 UnsortedSegmentProd.shape(indexing.segment_shape)
 
@@ -224,6 +225,7 @@ UnsortedSegmentMax = OpDef(
     "UnsortedSegmentMax",
     "data: T, segment_ids: Tindices, num_segments: Tnumsegments -> output: T",
     types=_ORDERED_SEGMENT_TYPES,
+    form=Accumulation(rows=0, indices=1, drops_negative=True, combine="maximum"),
 )
 UnsortedSegmentMax.shape(indexing.segment_shape)
 
@@ -246,6 +248,7 @@ UnsortedSegmentMin = OpDef(
     "UnsortedSegmentMin",
     "data: T, segment_ids: Tindices, num_segments: Tnumsegments -> output: T",
     types=_ORDERED_SEGMENT_TYPES,
+    form=Accumulation(rows=0, indices=1, drops_negative=True, combine="minimum"),
 )
 UnsortedSegmentMin.shape(indexing.segment_shape)
 

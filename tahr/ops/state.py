@@ -315,11 +315,13 @@ def _scatter_nd(combine: np.ufunc | None) -> Callable[..., Array]:
 
 
 def _define_scatter_nd(kind: str, combine: np.ufunc | None) -> tuple[OpDef, OpDef]:
+    form = Scatter("assign" if combine is None else combine.__name__, tuples=True)
     ref = OpDef(
         f"ScatterNd{kind}",
         "ref: &T, indices: Tindices, updates: T -> output_ref: &T",
         attrs={"use_locking": kind == "Update"},
         types={"Tindices": INDICES},
+        form=form,
         effects=WRITES,
     ).not_differentiable()
     ref.shape(lambda ref, indices, updates, **_: ref.shape)
@@ -329,6 +331,7 @@ def _define_scatter_nd(kind: str, combine: np.ufunc | None) -> tuple[OpDef, OpDe
         "ref: resource, indices: Tindices, updates: T ->",
         attrs={"use_locking": True},
         types={"Tindices": INDICES},
+        form=form,
         effects=WRITES,
     ).not_differentiable()
     resource.stateful_kernel(_scatter_nd(combine))

@@ -10,13 +10,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tahr.backends.native import ir, kernel, scalars, single
+from tahr.backends.native import ir, kernel, loops, scalars, single
 from tahr.backends.native.calls import Bind, Call, Known, Place, Ref, Status
 from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.loops import Bound
 from tahr.backends.native.single import Single
-from tahr.core import scalar, sizes
+from tahr.core import sizes
 from tahr.core.dtypes import DType
-from tahr.core.opdef import Accumulation, Lookup, Scatter
+from tahr.core.opdef import Accumulation, Lookup, Scatter, Scattered
 from tahr.core.shapes import Spec
 from tahr.core.sizes import Dim
 from tahr.program.node import Node, Value
@@ -165,7 +166,7 @@ MOST_TILES = 16
 NARROWEST = 1024
 
 
-def accumulate(rows: Rows, combine: str, clears: bool, drops_negative: bool) -> Kernel:
+def accumulate(rows: Rows, combine: str, start: float | None = None, drops_negative: bool = False) -> Kernel:
     """Combines rows with those where they belong, in their order; a tile is a block of the target.
 
     Buffers: rows [places, length], indices [places, depth], target [rows, length], status.
@@ -173,8 +174,8 @@ def accumulate(rows: Rows, combine: str, clears: bool, drops_negative: bool) -> 
     dimensions.
 
     Args:
-        combine: "add", "subtract" or "assign".
-        clears: whether the target is all zeros before.
+        combine: one of `COMBINES`.
+        start: what all elements of the target are before; None for what they are.
         drops_negative: whether a negative index is no error.
     """
     f = kernel.function()
@@ -186,11 +187,9 @@ def accumulate(rows: Rows, combine: str, clears: bool, drops_negative: bool) -> 
         high = f.minimum(f.add(low, block_rows), height)
         left = f.mul(f.rem(tile, across), block_columns)
         width = f.maximum(f.minimum(block_columns, f.sub(length, left)), 0)
-        if clears:
-            with f.loop(low, high, hint="clear") as row:
-                cleared = f.at(memory, target, f.add(f.mul(row, length), left))
-                count = f.mul(width, rows.dtype.size)
-                f.do(f"call void @llvm.memset.p0.i64(ptr {cleared}, i8 0, i64 {count}, i1 false)")
+        if start is not None:
+            with f.loop(low, high, hint="fill") as row:
+                _fill(f, rows.dtype, start, f.at(memory, target, f.add(f.mul(row, length), left)), width)
         with f.loop(0, places, hint="place") as i:
             row, is_inside = _row(f, rows, indices, i, dims)
             is_dropped = f.value(f"icmp slt i64 {row}, 0") if drops_negative else "false"
@@ -210,21 +209,45 @@ def accumulate(rows: Rows, combine: str, clears: bool, drops_negative: bool) -> 
     return Kernel("\n".join([f.finish(), *f.metadata]) + "\n", 0, f"{combine} rows {rows.title}")
 
 
+def _fill(f: ir.Function, dtype: DType, number: float, target: str, count: str) -> None:
+    """Sets elements to a number."""
+    if number == 0:
+        f.do(f"call void @llvm.memset.p0.i64(ptr {target}, i8 0, i64 {f.mul(count, dtype.size)}, i1 false)")
+        return
+    memory = ir.MEMORY[dtype]
+    value = scalars.to_memory(f, dtype, ir.number(number, scalars.kind(dtype)))
+    with f.loop(0, count, hint="filled") as j:
+        f.store(memory, value, f.at(memory, target, j), align=dtype.size)
+
+
+def copy(dtype: DType) -> Kernel:
+    """Copies all elements. Buffers: source, target. Sizes: elements in a tile, elements."""
+    f = kernel.function()
+    source, target = kernel.buffer(f, 0), kernel.buffer(f, 1)
+    tile, total = kernel.sizes(f, 2)
+    memory = ir.MEMORY[dtype]
+    with f.loop("%begin", "%end", hint="tile") as number:
+        start = f.mul(number, tile)
+        count = f.maximum(f.minimum(f.sub(total, start), tile), 0)
+        single.copy_elements(f, dtype, f.at(memory, target, start), f.at(memory, source, start), count)
+    return Kernel(f.finish() + "\n", 0, f"copy {dtype.name}")
+
+
 def check(rows: Rows) -> Kernel:
     """Reports an index that is out of range, before anything is written.
 
-    Buffers: indices, status. Sizes: places, rows.
+    Buffers: indices, status. Sizes: places, the indexed dimensions.
     """
     f = kernel.function()
     indices, status = kernel.buffer(f, 0), kernel.buffer(f, 1)
-    places, height = kernel.sizes(f, 2)
+    places, *dims = kernel.sizes(f, 1 + rows.depth)
     all_fit = f.variable(ir.I1, "true")
     with f.loop(0, places, hint="place") as i:
-        _, is_inside = _row(f, rows, indices, i, [height])
+        _, is_inside = _row(f, rows, indices, i, dims)
         f.store(ir.I1, f.value(f"and i1 {f.load(ir.I1, all_fit)}, {is_inside}"), all_fit)
     with f.when(f.value(f"xor i1 {f.load(ir.I1, all_fit)}, true")):
         single.report(f, status)
-    return Kernel(f.finish() + "\n", 0, f"check {rows.indices.name} indices")
+    return Kernel(f.finish() + "\n", 0, f"check {rows.indices.name} indices {rows.depth}")
 
 
 def _combine_rows(f: ir.Function, dtype: DType, combine: str, target: str, source: str, count: str) -> None:
@@ -241,6 +264,9 @@ def _combine_rows(f: ir.Function, dtype: DType, combine: str, target: str, sourc
         )
 
 
+COMBINES = ("assign", "add", "subtract", "multiply", "maximum", "minimum")
+
+
 def _combine(f: ir.Function, dtype: DType, combine: str, target: str, source: str, mark: str = "") -> None:
     """Combines an element with another; halves are rounded every time, as in TensorFlow."""
     memory, kind = ir.MEMORY[dtype], scalars.kind(dtype)
@@ -249,9 +275,16 @@ def _combine(f: ir.Function, dtype: DType, combine: str, target: str, source: st
     if combine != "assign":
         old = f.value(f"load {memory}, ptr {target}, {align}")
         a, b = (scalars.from_memory(f, dtype, value) for value in (old, new))
-        name = ("f" if dtype.is_floating else "") + {"add": "add", "subtract": "sub"}[combine]
-        new = scalars.to_memory(f, dtype, f.value(f"{name} {kind} {a}, {b}"))
+        if combine in ("maximum", "minimum"):
+            result = loops.combined(f, combine, dtype, a, b)
+        else:
+            name = ("f" if dtype.is_floating else "") + _INSTRUCTIONS[combine]
+            result = f.value(f"{name} {kind} {a}, {b}")
+        new = scalars.to_memory(f, dtype, result)
     f.do(f"store {memory} {new}, ptr {target}, {align}")
+
+
+_INSTRUCTIONS = {"add": "add", "subtract": "sub", "multiply": "mul"}
 
 
 def _blocks(height: int, length: int, size: int) -> tuple[int, int, int, int]:
@@ -270,13 +303,12 @@ def _accumulation(node: Node) -> Accumulation:
     return form
 
 
-def _places_depth(node: Node) -> int | None:
-    form = _accumulation(node)
-    if not form.tuples:
+def _places_depth(indices: Value, tuples: bool) -> int | None:
+    """How many indices make a place; None where it is not known."""
+    if not tuples:
         return 1
-    shape = node.inputs[form.indices].shape
-    assert shape is not None
-    return shape[-1] if isinstance(shape[-1], int) else None
+    assert indices.shape is not None
+    return indices.shape[-1] if isinstance(indices.shape[-1], int) else None
 
 
 def _accumulation_data(node: Node) -> tuple[int, int]:
@@ -285,85 +317,128 @@ def _accumulation_data(node: Node) -> tuple[int, int]:
 
 
 def _accumulation_fits(node: Node) -> bool:
-    if not single.are_plain(node, _accumulation_data(node)) or _places_depth(node) is None:
+    form = _accumulation(node)
+    if not single.are_plain(node, _accumulation_data(node)) or single.dtype_of(node.outputs[0]).is_bool:
         return False
-    return node.outputs[0].dtype in scalar.SUPPORTED and not single.dtype_of(node.outputs[0]).is_bool
+    return _places_depth(node.inputs[form.indices], form.tuples) is not None
+
+
+def _start(combine: str, dtype: DType) -> float:
+    """What nothing combined is."""
+    if combine in ("maximum", "minimum"):
+        return dtype.min if combine == "maximum" else dtype.max
+    return int(combine == "multiply")
 
 
 def _accumulation_call(node: Node, places: Mapping[Value, Place]) -> Call:
     form, data, output = _accumulation(node), _accumulation_data(node), node.outputs[0]
     source, indices = (node.inputs[i] for i in data)
-    depth = _places_depth(node)
-    assert depth is not None
+    dtype = single.dtype_of(output)
     assert output.shape is not None
-    are_numbers = single.fixed_count(output.shape[depth:]) == 1
-    rows = Rows(single.dtype_of(output), single.dtype_of(indices), depth, 1 if are_numbers else None)
-    made = accumulate(rows, "add", True, form.drops_negative)
+    change = _Change(dtype, output.shape, indices, form.tuples)
+    made = accumulate(change.rows, form.combine, _start(form.combine, dtype), form.drops_negative)
     buffers = (single.place(places, source), single.place(places, indices), Ref(output), Ref(Status()))
 
     def bind(known: Known) -> list[Bind]:
-        shape = single.exact(output, known)
-        dims, length = shape[:depth], math.prod(shape[depth:])
-        count = math.prod(single.exact(indices, known)[: -1 if form.tuples else None])
-        block_rows, block_columns, across, tiles = _blocks(math.prod(dims), length, rows.dtype.size)
-        table = (count, length, math.prod(dims), block_rows, block_columns, across, *dims)
-        return [Bind(made, buffers, single.bound(table, tiles))]
+        return [Bind(made, buffers, change.bound(known))]
 
     return single.call(node, places, data, bind, raises=True)
+
+
+class _Change:
+    """Rows of something that are combined with others.
+
+    Args:
+        dtype, shape: what is changed.
+        indices: the places.
+        tuples: whether those are tuples of indices.
+    """
+
+    def __init__(self, dtype: DType, shape: Sequence[Dim], indices: Value, tuples: bool) -> None:
+        depth = _places_depth(indices, tuples)
+        assert depth is not None
+        are_numbers = single.fixed_count(shape[depth:]) == 1
+        self.rows = Rows(dtype, single.dtype_of(indices), depth, 1 if are_numbers else None)
+        self._shape = shape
+        self._indices = indices
+        self._tuples = tuples
+
+    def sizes(self, known: Known) -> tuple[int, tuple[int, ...], int]:
+        """How many places there are, the indexed dimensions, and the elements of a row."""
+        shape = tuple(sizes.evaluate(d, known) for d in self._shape)  # pyright: ignore[reportArgumentType]
+        depth = self.rows.depth
+        count = math.prod(single.exact(self._indices, known)[: -1 if self._tuples else None])
+        return count, shape[:depth], math.prod(shape[depth:])
+
+    def bound(self, known: Known) -> Bound:
+        """The sizes of `accumulate`."""
+        count, dims, length = self.sizes(known)
+        height = math.prod(dims)
+        rows, columns, across, tiles = _blocks(height, length, self.rows.dtype.size)
+        return single.bound((count, length, height, rows, columns, across, *dims), tiles)
 
 
 ACCUMULATION = Single(_accumulation_fits, _accumulation_data, _accumulation_call)
 
 
-# ---------------------------------------------------------------- rows of variables
-
-_COMBINES = ("assign", "add", "subtract")
+# ---------------------------------------------------------------- rows of variables and of copies
 
 
-def _variable(value: Value) -> tuple[DType, tuple[Dim, ...] | None]:
-    """The dtype and the shape of the variable that a reference or a handle stands for."""
-    attrs = value.node.attrs
-    return attrs["dtype"], attrs["shape"]
+def _changed(node: Node) -> tuple[DType, tuple[Dim, ...] | None]:
+    """The dtype and the shape of what has rows that change: of the variable, or of the first input."""
+    value = node.inputs[0]
+    if isinstance(node.opdef.form, Scatter):
+        return value.node.attrs["dtype"], value.node.attrs.get("shape")
+    return single.dtype_of(value), value.shape
+
+
+def _change_form(node: Node) -> Scatter | Scattered:
+    form = node.opdef.form
+    assert isinstance(form, (Scatter, Scattered))
+    return form
 
 
 def _scatter_fits(node: Node) -> bool:
-    form = node.opdef.form
-    assert isinstance(form, Scatter)
-    if "shape" not in node.inputs[0].node.attrs or not all(single.is_plain(v.spec) for v in node.inputs[1:]):
+    form = _change_form(node)
+    if not all(single.is_plain(v.spec) for v in node.inputs[1:]):
         return False
-    dtype, shape = _variable(node.inputs[0])
-    if not single.is_plain(Spec(dtype, shape)) or not shape or form.combine not in _COMBINES:
+    if isinstance(form, Scatter) and "shape" not in node.inputs[0].node.attrs:
         return False
-    if dtype.is_bool and form.combine != "assign":
+    dtype, shape = _changed(node)
+    depth = _places_depth(node.inputs[1], form.tuples)
+    if not single.is_plain(Spec(dtype, shape)) or depth is None or form.combine not in COMBINES:
+        return False
+    if not shape or (dtype.is_bool and form.combine != "assign"):
         return False
     indices, updates = (v.shape or () for v in node.inputs[1:])
-    wanted = (*indices, *shape[1:])
+    wanted = (*(indices[:-1] if form.tuples else indices), *shape[depth:])
     return len(updates) == len(wanted) and all(map(sizes.surely_equal, updates, wanted))
 
 
 def _scatter_call(node: Node, places: Mapping[Value, Place]) -> Call:
-    form = node.opdef.form
-    assert isinstance(form, Scatter)
-    variable, indices, updates = node.inputs
-    dtype, shape = _variable(variable)
-    assert shape
-    are_numbers = single.fixed_count(shape[1:]) == 1
-    rows = Rows(dtype, single.dtype_of(indices), 1, 1 if are_numbers else None)
-    checked, made = check(rows), accumulate(rows, form.combine, clears=False, drops_negative=False)
-    named = single.place(places, indices)
-    buffers = (single.place(places, updates), named, Ref(variable), Ref(Status()))
+    """Variables are changed in place, once all indices have been looked at."""
+    form = _change_form(node)
+    target, indices, updates = node.inputs
+    dtype, shape = _changed(node)
+    assert shape is not None
+    change = _Change(dtype, shape, indices, form.tuples)
+    in_place = isinstance(form, Scatter)
+    first = check(change.rows) if in_place else copy(dtype)
+    made = accumulate(change.rows, form.combine)
+    named, changed = single.place(places, indices), Ref(target if in_place else node.outputs[0])
+    buffers = (single.place(places, updates), named, changed, Ref(Status()))
 
     def bind(known: Known) -> list[Bind]:
-        height, *inner = (sizes.evaluate(d, known) for d in shape)  # pyright: ignore[reportArgumentType]
-        count, length = math.prod(single.exact(indices, known)), math.prod(inner)
-        block_rows, block_columns, across, tiles = _blocks(height, length, dtype.size)
-        table = (count, length, height, block_rows, block_columns, across, height)
-        return [
-            Bind(checked, (named, Ref(Status())), single.bound((count, height), 1)),
-            Bind(made, buffers, single.bound(table, tiles)),
-        ]
+        count, dims, length = change.sizes(known)
+        if in_place:
+            before = Bind(first, (named, Ref(Status())), single.bound((count, *dims), 1))
+        else:
+            total = math.prod(dims) * length
+            tile, tiles = single.cut(total, dtype.size)
+            before = Bind(first, (single.place(places, target), changed), single.bound((tile, total), tiles))
+        return [before, Bind(made, buffers, change.bound(known))]
 
-    return single.call(node, places, (0, 1, 2), bind, raises=True, writes=(0,))
+    return single.call(node, places, (0, 1, 2), bind, raises=True, writes=(0,) if in_place else ())
 
 
 SCATTER = Single(_scatter_fits, lambda node: (0, 1, 2), _scatter_call)

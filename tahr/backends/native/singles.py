@@ -19,6 +19,7 @@ SINGLES: dict[type[Form], Single] = {
     opdef.WithDiagonal: rearrangements.DIAGONAL,
     opdef.Reversal: rearrangements.REVERSAL,
     opdef.Scatter: lookups.SCATTER,
+    opdef.Scattered: lookups.SCATTER,
     opdef.Accumulation: lookups.ACCUMULATION,
 }
 

@@ -23,6 +23,12 @@ OPS = {
     "GatherNd": (0, 1),
     "UnsortedSegmentSum": (0, 1),
     "ScatterNd": (0, 1),
+    "UnsortedSegmentProd": (0, 1),
+    "UnsortedSegmentMax": (0, 1),
+    "UnsortedSegmentMin": (0, 1),
+    "TensorScatterUpdate": (0, 1, 2),
+    "TensorScatterAdd": (0, 1, 2),
+    "TensorScatterSub": (0, 1, 2),
     "TopKV2": (0,),
     "InTopK": (0, 1),
     "InTopKV2": (0, 1),
@@ -192,6 +198,9 @@ def test_segment_sums_of_many_sizes(dtype: str, width: int, segments: int) -> No
         ids: rng.integers(-3, segments, count),
     }
     check(tf.unsorted_segment_sum(data, ids, segments), feeds)
+    if width in (1, 300) and segments:
+        for function in (tf.unsorted_segment_prod, tf.unsorted_segment_max, tf.unsorted_segment_min):
+            check(function(data, ids, segments), feeds)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -237,7 +246,10 @@ def scattered(
     return result, hosts
 
 
-@pytest.mark.parametrize("op", ["scatter_add", "scatter_sub", "scatter_update"])
+SCATTERS = ["scatter_add", "scatter_sub", "scatter_update", "scatter_mul", "scatter_min", "scatter_max"]
+
+
+@pytest.mark.parametrize("op", SCATTERS)
 @pytest.mark.parametrize("resource", [False, True], ids=["reference", "resource"])
 @pytest.mark.parametrize("shape", [(50,), (50, 16), (3, 20, 500), (900, 300)])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32", "int32"])
@@ -246,6 +258,40 @@ def test_rows_of_a_variable(op: str, resource: bool, shape: tuple[int, ...], dty
     found, hosts = scattered("native", op, resource, shape, dtype)
     assert not hosts
     assert natively.same(found, expected)
+
+
+@pytest.mark.parametrize("op", ["scatter_nd_add", "scatter_nd_sub", "scatter_nd_update"])
+@pytest.mark.parametrize("resource", [False, True], ids=["reference", "resource"])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_places_of_a_variable(op: str, resource: bool, depth: int) -> None:
+    rng = np.random.default_rng(0)
+    shape = (6, 7, 20)
+    start = rng.normal(size=shape).astype(np.float32)
+    results: list[Any] = []
+    for backend in ("numpy", "native"):
+        rng = np.random.default_rng(1)
+        with tf.Graph().as_default(), tf.Session(backend=backend, tier=TIERS[backend]) as session:
+            variable = tf.get_variable("v", initializer=start, use_resource=resource)
+            indices = tf.placeholder(tf.int32, [None, depth])
+            updates = tf.placeholder(tf.float32, [None, *shape[depth:]])
+            change = getattr(tf, op)(variable, indices, updates)
+            feeds = {
+                indices: rng.integers(0, 6, [30, depth]),
+                updates: rng.normal(size=[30, *shape[depth:]]),
+            }
+            session.run(tf.global_variables_initializer())
+            execute._records.clear()
+            for _ in range(3):
+                session.run(change.op if hasattr(change, "op") else change, feeds)
+            assert backend == "numpy" or not natively.left_to_numpy()
+            results.append(session.run(variable))
+            feeds[indices][29, -1] = -1
+            with pytest.raises(
+                errors.InvalidArgumentError, match=r"indices\[29\] = \[.*-1\] does not index into"
+            ):
+                session.run(change, feeds)
+            assert natively.same(session.run(variable), results[-1])
+    assert natively.same(*results)
 
 
 @pytest.mark.parametrize("resource", [False, True], ids=["reference", "resource"])
