@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from tahr.backends.native import fuse, gemm, loops, roles, singles, windows
@@ -34,6 +34,7 @@ class Lowering:
         places: where each value lies.
         needs: for each node the values that its kernel reads.
         wanted: the roots that something outside their group reads.
+        recomputed: the values that nests compute again instead of reading them.
     """
 
     def __init__(
@@ -43,17 +44,19 @@ class Lowering:
         places: Mapping[Value, Place],
         needs: Mapping[Node, Sequence[Value]],
         wanted: Callable[[Value, Group], bool],
+        recomputed: Set[Value] = frozenset(),
     ) -> None:
         self._fusion = fusion
         self._roles = node_roles
         self._places = places
         self._needs = needs
         self._wanted = wanted
+        self._recomputed = recomputed
 
     def calls(self, group: Group) -> list[Call]:
         """The calls of one group."""
         if group.anchor is None:
-            return [_NestBuilder(self._roles, self._places, self._wanted, group).call()]
+            return [_NestBuilder(self._roles, self._places, self._wanted, self._recomputed, group).call()]
         role = self._roles[group.anchor]
         if role is Role.PRODUCT:
             return [self._product(group)]
@@ -194,11 +197,13 @@ class _NestBuilder:
         node_roles: Mapping[Node, Role],
         places: Mapping[Value, Place],
         wanted: Callable[[Value, Group], bool],
+        recomputed: Set[Value],
         group: Group,
     ) -> None:
         self._roles = node_roles
         self._places = places
         self._wanted = wanted
+        self._recomputed = recomputed
         self._group = group
         self._leaves: dict[object, Scalar] = {}
         self._inputs: list[loops.Source] = []
@@ -291,6 +296,11 @@ class _NestBuilder:
         assert dtype is not None
         if place.root in self._values and place.root not in self._group.leaving:
             return self._values[place.root]
+        if value in self._recomputed:
+            inputs = value.node.inputs
+            return _applied(
+                value.node, Role.ELEMENTWISE, lambda i, t: self._operand(inputs[i], t, mapping, shape)
+            )[0]
         constant = _constant(value, self._roles.get(value.node), dtype)
         if constant is not None:
             return constant

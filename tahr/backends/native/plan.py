@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tahr.backends.native import lower, roles
+from tahr.backends.native import lower, recompute, roles
 from tahr.backends.native.calls import Call, Place
 from tahr.backends.native.fuse import Fusion, Group
 from tahr.backends.native.lower import Lowering
@@ -368,8 +368,14 @@ class _Planner:
         def wanted(value: Value, group: Group) -> bool:
             return value in leaves or bool(reading.get(value, set[Group]()) - {group})
 
-        lowering = Lowering(fusion, self.roles, self.places, self.needs, wanted)
-        calls = [call for group in fusion.result() for call in lowering.calls(group)]
+        def stores(group: Group) -> bool:
+            return group.anchor is not None or any(
+                self.roles[n] is Role.UPDATE or any(wanted(v, group) for v in n.outputs) for n in group.nodes
+            )
+
+        again = recompute.recomputed(nodes, self.roles, self.places, fusion, reading, leaves)
+        lowering = Lowering(fusion, self.roles, self.places, self.needs, wanted, again)
+        calls = [call for group in fusion.result() if stores(group) for call in lowering.calls(group)]
         made = {v for n in nodes for v in n.outputs}
         used = dict.fromkeys(v for call in calls for v in (*call.reads, *call.writes))
         cells = [v for v in used if self.roles[v.node] is Role.VARIABLE]
