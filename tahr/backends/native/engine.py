@@ -162,7 +162,7 @@ class Engine:
         missing = [i for i, data in enumerate(found) if data is None]
         self._from_disk += len(texts) - len(missing)
         self._load_seconds += time.perf_counter() - start
-        compiled = self._compile([texts[i] for i in missing], [titles[i] for i in missing])
+        compiled = self._compile([texts[i] for i in missing], [titles[i] for i in missing]) if missing else []
         if self.cache:
             for i, data in zip(missing, compiled):
                 self.cache.put(names[i], data)
