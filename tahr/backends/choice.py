@@ -10,7 +10,8 @@ from tahr.backends.native import target
 
 BACKENDS = ("numpy", "native")
 TIERS = ("reference", "compiled")
-DEFAULT = "numpy"
+# On Windows the native backend compiles, but nobody has run it there.
+DEFAULT = "native" if os.name == "posix" else "numpy"
 
 
 def executor(backend: str | None = None, tier: str | None = None, threads: int = 0) -> Executor:
@@ -18,9 +19,9 @@ def executor(backend: str | None = None, tier: str | None = None, threads: int =
 
     Args:
         backend: "numpy" or "native"; by default what the environment variable `TAHR_BACKEND` says, else native where
-            llvmlite can be imported.
+            llvmlite can be imported (except on Windows).
         tier: "reference" runs everything by NumPy, "compiled" compiles at the first run; by default the first run of a
-            signature is NumPy's and later ones are compiled.
+            signature is NumPy's and later ones are compiled. The environment variable `TAHR_TIER` may say so too.
         threads: how many threads compute; 0 for as many as there are.
 
     Raises:
