@@ -699,9 +699,12 @@ class Backend:
     ) -> list[Any]:
         """Runs a plan natively, and adds the nanoseconds of each step of the report to `times`."""
         binding = self._binding(_records.setdefault(plan, _Record()), plan, values)
-        if binding is None:
-            return reference.execute(reports.timed_plan(plan, times), values, executor, run)
-        return binding.run(values, _cells(binding.plan, run.store), executor, run, self._threads, times)
+        if binding is not None:
+            try:
+                return binding.run(values, _cells(binding.plan, run.store), executor, run, self._threads, times)
+            except _Unexpected:
+                times.clear()
+        return reference.execute(reports.timed_plan(plan, times), values, executor, run)
 
     def _binding(self, record: _Record, plan: Plan, values: Sequence[Any]) -> Binding | None:
         with record.lock:
