@@ -184,11 +184,12 @@ class Lookup(Form):
     """Slices of the first input, at the places that the second holds.
 
     Attributes:
-        axis: `axis(*specs, **attrs)` is the dimension, from 0, that the second input's elements are indices along; None
-            where it is not known. Without it the second input's rows are tuples of indices along the first dimensions.
+        axes: `axes(*specs, **attrs)` gives the dimension, from 0, that the second input's elements are indices along,
+            and how many leading dimensions both inputs have in common; None where they are not known. Without it the
+            second input's rows are tuples of indices along the first dimensions.
     """
 
-    axis: Callable[..., int | None] | None = None
+    axes: Callable[..., tuple[int, int] | None] | None = None
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ Gather = OpDef(
     "params: Tparams, indices: Tindices -> output: Tparams",
     attrs={"validate_indices": True},
     types={"Tindices": INDICES},
-    form=Lookup(axis=lambda *_, **__: 0),
+    form=Lookup(axes=lambda *_, **__: (0, 0)),
 )
 
 
@@ -100,10 +100,12 @@ def _rows_of(params: Tensor, indices: Tensor, dy: Tensor) -> IndexedSlices:
     return IndexedSlices(dy, indices, shape)
 
 
-def _gathered_axis(params: Spec, indices: Spec, axis: Spec, *, batch_dims: int) -> int | None:
-    """The axis, where all batches have the same indices."""
+def _gathered_axes(params: Spec, indices: Spec, axis: Spec, *, batch_dims: int) -> tuple[int, int] | None:
+    """The axis, and the number of dimensions of the batch."""
     known = known_int(axis)
-    return None if known is None or params.shape is None or batch_dims else known % len(params.shape)
+    if known is None or params.shape is None or indices.shape is None:
+        return None
+    return known % len(params.shape), batch_dims if batch_dims >= 0 else batch_dims + len(indices.shape)
 
 
 GatherV2 = OpDef(
@@ -111,7 +113,7 @@ GatherV2 = OpDef(
     "params: Tparams, indices: Tindices, axis: Taxis -> output: Tparams",
     attrs={"batch_dims": 0},
     types={"Tindices": INDICES, "Taxis": INDICES},
-    form=Lookup(axis=_gathered_axis),
+    form=Lookup(axes=_gathered_axes),
 )
 
 

@@ -67,54 +67,62 @@ def _row(f: ir.Function, rows: Rows, indices: str, number: str, dims: Sequence[s
 # ---------------------------------------------------------------- lookups
 
 
-def lookup(rows: Rows, has_outer: bool) -> Kernel:
+def lookup(rows: Rows, has_outer: bool, has_batch: bool) -> Kernel:
     """Copies rows.
 
-    Buffers: source [outer, rows, length], indices [places, depth], target [outer, places, length], status.
-    Sizes: rows of the target in a tile, rows of the target, places, length, rows of the source, the indexed dimensions.
+    Buffers: source [batch, between, rows, length], indices [batch, places, depth], target
+    [batch, between, places, length], status. Sizes: rows of the target in a tile, rows of the target, places, length,
+    rows of the source, between, the indexed dimensions. There must be no tile where there are no places.
+
+    Args:
+        rows: what is compiled in.
+        has_outer: whether batch and between are anything but 1.
+        has_batch: whether batch is.
     """
     f = kernel.function()
     source, indices, target, status = (kernel.buffer(f, i) for i in range(4))
-    tile, total, places, length, height, *dims = kernel.sizes(f, 5 + rows.depth)
+    tile, total, places, length, height, between, *dims = kernel.sizes(f, 6 + rows.depth)
     count = length if rows.length is None else rows.length
     kind = ir.MEMORY[rows.dtype]
     with f.loop("%begin", "%end", hint="tile") as number:
         start = f.mul(number, tile)
-        # The place of the row and the start of its part of the source are counted on: divisions are slow.
+        # The place of the row, and the part of the source, are counted on: divisions are slow.
         place = f.variable(ir.I64, f.rem(start, places) if has_outer else start, "place")
-        part = f.variable(ir.I64, f.mul(f.div(start, places), height) if has_outer else "0", "part")
+        part = f.variable(ir.I64, f.div(start, places) if has_outer else "0", "part")
+        first = f.variable(ir.I64, "0", "first")
+        if has_batch:
+            f.store(ir.I64, f.mul(f.div(f.load(ir.I64, part), between), places), first)
         with f.loop(start, f.minimum(f.add(start, tile), total), hint="row") as i:
-            row, is_inside = _row(f, rows, indices, f.load(ir.I64, place) if has_outer else i, dims)
+            at = f.add(f.load(ir.I64, first), f.load(ir.I64, place)) if has_outer else i
+            row, is_inside = _row(f, rows, indices, at, dims)
             with f.either(is_inside) as branches:
-                taken = f.at(kind, source, f.mul(f.add(f.load(ir.I64, part), row), count))
+                begin = f.mul(f.load(ir.I64, part), height)
+                taken = f.at(kind, source, f.mul(f.add(begin, row), count))
                 single.copy_elements(f, rows.dtype, f.at(kind, target, f.mul(i, count)), taken, count)
                 branches.otherwise()
                 single.report(f, status)
             if has_outer:
-                _count_on(f, place, part, places, height)
+                f.store(ir.I64, f.add(f.load(ir.I64, place), 1), place)
+                with f.when(f.value(f"icmp eq i64 {f.load(ir.I64, place)}, {places}")):
+                    f.store(ir.I64, "0", place)
+                    following = f.add(f.load(ir.I64, part), 1)
+                    f.store(ir.I64, following, part)
+                    if has_batch:
+                        f.store(ir.I64, f.mul(f.div(following, between), places), first)
     return Kernel(f.finish() + "\n", 0, f"lookup {rows.title}")
 
 
-def _count_on(f: ir.Function, place: str, part: str, places: str, height: str) -> None:
-    """The next place; behind the last one the first, in the next part of the source."""
-    following = f.add(f.load(ir.I64, place), 1)
-    is_last = f.value(f"icmp eq i64 {following}, {places}")
-    f.store(ir.I64, f.value(f"select i1 {is_last}, i64 0, i64 {following}"), place)
-    step = f.value(f"select i1 {is_last}, i64 {height}, i64 0")
-    f.store(ir.I64, f.add(f.load(ir.I64, part), step), part)
-
-
-def _axis(node: Node) -> int | None:
-    """The dimension that indices are along; 0 for tuples of indices, None where it is not known."""
+def _axes(node: Node) -> tuple[int, int] | None:
+    """The dimension that indices are along, and how many of a batch are before; None where that is not known."""
     form = node.opdef.form
     assert isinstance(form, Lookup)
-    return 0 if form.axis is None else form.axis(*(v.spec for v in node.inputs), **node.attrs)
+    return (0, 0) if form.axes is None else form.axes(*(v.spec for v in node.inputs), **node.attrs)
 
 
 def _depth(node: Node) -> int | None:
     form = node.opdef.form
     assert isinstance(form, Lookup)
-    if form.axis is not None:
+    if form.axes is not None:
         return 1
     assert node.inputs[1].shape is not None
     last = node.inputs[1].shape[-1]
@@ -122,36 +130,30 @@ def _depth(node: Node) -> int | None:
 
 
 def _lookup_fits(node: Node) -> bool:
-    return single.are_plain(node, (0, 1)) and _axis(node) is not None and _depth(node) is not None
+    return single.are_plain(node, (0, 1)) and _axes(node) is not None and _depth(node) is not None
 
 
 def _lookup_call(node: Node, places: Mapping[Value, Place]) -> Call:
     params, indices = node.inputs[:2]
-    axis, depth = _axis(node), _depth(node)
-    assert axis is not None and depth is not None and params.shape is not None
-    rows = _rows(single.dtype_of(params), indices, depth, params.shape[axis + depth :])
-    buffers = (
-        single.place(places, params),
-        single.place(places, indices),
-        Ref(node.outputs[0]),
-        Ref(Status()),
-    )
+    form, axes, depth = node.opdef.form, _axes(node), _depth(node)
+    assert isinstance(form, Lookup) and axes is not None and depth is not None and params.shape is not None
+    axis, batch = axes
+    end = axis + depth
+    rows = _rows(single.dtype_of(params), indices, depth, params.shape[end:])
+    named = single.place(places, indices)
+    buffers = (single.place(places, params), named, Ref(node.outputs[0]), Ref(Status()))
 
     def bind(known: Known) -> list[Bind]:
         shape = single.exact(params, known)
-        outer, dims, length = (
-            math.prod(shape[:axis]),
-            shape[axis : axis + depth],
-            math.prod(shape[axis + depth :]),
-        )
-        count = math.prod(single.exact(indices, known)[: None if depth_is_one else -1])
-        tile, tiles = single.cut(outer * count, length * rows.dtype.size)
-        table = (tile, outer * count, count, length, math.prod(dims), *dims)
-        return [Bind(lookup(rows, outer != 1), buffers, single.bound(table, tiles))]
+        dims, length = shape[axis:end], math.prod(shape[end:])
+        batches, between = math.prod(shape[:batch]), math.prod(shape[batch:axis])
+        count = math.prod(single.exact(indices, known)[batch : -1 if form.axes is None else None])
+        total = batches * between * count
+        tile, tiles = single.cut(total, length * rows.dtype.size)
+        table = (tile, total, count, length, math.prod(dims), between, *dims)
+        made = lookup(rows, batches * between != 1, batches != 1)
+        return [Bind(made, buffers, single.bound(table, tiles if total else 0))]
 
-    form = node.opdef.form
-    assert isinstance(form, Lookup)
-    depth_is_one = form.axis is not None
     return single.call(node, places, (0, 1), bind, raises=True)
 
 

@@ -52,7 +52,7 @@ CASES = [
     if dtype is None or dtype in SUPPORTED
 ]
 # What has no kernel of its own.
-LEFT_TO_NUMPY = {"GatherV2: of strings", "GatherV2: indices of each batch"}
+LEFT_TO_NUMPY = {"GatherV2: of strings"}
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +107,18 @@ def test_gather_along_axes(axis: int) -> None:
     params, indices = tf.placeholder(tf.float64, [None, 31, 40]), tf.placeholder(tf.int32, [7, None])
     feeds = {params: rng.normal(size=[35, 31, 40]), indices: rng.integers(0, 31, [7, 9])}
     check(tf.gather(params, indices, axis=axis), feeds)
+
+
+@pytest.mark.parametrize(("axis", "batch_dims"), [(1, 1), (2, 1), (2, 2), (1, 0)])
+@pytest.mark.parametrize("count", [0, 1, 9, 400])
+def test_gather_by_the_indices_of_each_batch(axis: int, batch_dims: int, count: int) -> None:
+    rng = np.random.default_rng(0)
+    params = tf.placeholder(tf.float32, [None, 6, 30, 5])
+    indices = tf.placeholder(tf.int32, [None] * (batch_dims + 1))
+    for batch in (8, 0):
+        shape = (*(batch, 6)[:batch_dims], count)
+        feeds = {params: rng.normal(size=[batch, 6, 30, 5]), indices: rng.integers(0, 6, shape)}
+        check(tf.gather(params, indices, axis=axis, batch_dims=batch_dims), feeds)
 
 
 def test_gather_reads_copies_of_what_is_not_dense() -> None:
