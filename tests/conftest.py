@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import hypothesis
 import pytest
 
 # Programs are checked after every pass; see tahr/program/check.py. Read when tahr is imported.
 os.environ.setdefault("TAHR_CHECK_PROGRAMS", "1")
+
+# Compiled kernels are kept between runs of the tests, but not among the user's own.
+os.environ.setdefault("TAHR_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "objects"))
 
 # "quick" is the same on every run, so that a failure in CI is a failure at home. `make fuzz` looks further:
 # it draws new examples each time and prints how to repeat the one that failed.
