@@ -23,6 +23,18 @@ Shape = tuple[Dim, ...] | None
 MAX_VALUE_SIZE = 64
 
 
+class Items(NamedTuple):
+    """What holds of every item that a list has, or will ever be asked for.
+
+    Attributes:
+        dtype: their dtype; None where there are no items yet, and whatever comes decides.
+        shape: their shape.
+    """
+
+    dtype: DType | None = None
+    shape: Shape = None
+
+
 class Spec(NamedTuple):
     """What is known of a tensor before it is computed.
 
@@ -30,11 +42,13 @@ class Spec(NamedTuple):
         dtype: its base dtype; None only below a `placeholder()` without one.
         shape: a tuple of dimensions, or None for an unknown rank.
         value: for small integer tensors an object array of `Dim`s, partly known; else None.
+        items: for a list of tensors what is known of its items; None where nothing is.
     """
 
     dtype: DType | None
     shape: Shape
     value: np.ndarray[Any, Any] | None = None
+    items: Items | None = None
 
     @property
     def rank(self) -> int | None:
@@ -50,7 +64,7 @@ class Spec(NamedTuple):
     def key(self) -> tuple[Any, ...]:
         """A hashable form."""
         value = None if self.value is None else (self.value.shape, tuple(self.value.flat))
-        return (self.dtype, self.shape, value)
+        return (self.dtype, self.shape, value, self.items)
 
 
 def dims(shape: Shape, rank: int) -> tuple[Dim, ...]:
@@ -151,6 +165,15 @@ def join(a: Shape, b: Shape) -> Shape:
     if a is None or b is None or len(a) != len(b):
         return None
     return tuple(x if sizes.surely_equal(x, y) else UNKNOWN for x, y in zip(a, b))
+
+
+def join_items(a: Items | None, b: Items | None) -> Items | None:
+    """What is known of the items of a list that is one or the other, or has items of both."""
+    if a is None or b is None:
+        return None
+    if a.dtype is None or b.dtype is None:
+        return b if a.dtype is None else a
+    return Items(a.dtype, join(a.shape, b.shape)) if a.dtype is b.dtype else None
 
 
 def compatible(a: Shape, b: Shape) -> bool:

@@ -21,7 +21,7 @@ from tahr.core import shapes
 from tahr.core.dtypes import DType
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import MOVEMENT, REQUIRED, Array, OpDef
-from tahr.core.shapes import Shape, Spec
+from tahr.core.shapes import Items, Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
 from tahr.errors import Complaint
 
@@ -149,6 +149,35 @@ def _scalar(*_: Any, **__: Any) -> Shape:
     return ()
 
 
+# ---------------------------------------------------------------- what is known of items
+
+
+def _no_items(*_: Spec, **__: Any) -> Items:
+    return Items()
+
+
+def _same_items(items: Spec, *_: Any, **__: Any) -> Items | None:
+    return items.items
+
+
+def _item(spec: Spec) -> Items | None:
+    return None if spec.dtype is None else Items(spec.dtype, spec.shape)
+
+
+def _rows_of(spec: Spec) -> Items | None:
+    return None if spec.dtype is None or not spec.shape else Items(spec.dtype, spec.shape[1:])
+
+
+def _with_item(items: Spec, item: Spec) -> Items | None:
+    return shapes.join_items(items.items, _item(item))
+
+
+def _item_shape(items: Spec, declared: Shape) -> Shape:
+    """The shape of a list's item; `declared` is what was said when the graph was built."""
+    known = items.items.shape if items.items is not None else None
+    return shapes.merge(declared, known) if shapes.compatible(declared, known) else declared
+
+
 def _checked(items: TensorList, index: Array, what: str) -> int:
     """An index as an integer; `what` is one of the phrases above."""
     i = int(index)
@@ -237,6 +266,7 @@ def _with_few(items: TensorList, added: _FewItems) -> TensorList:
 
 EmptyTensorList = OpDef("EmptyTensorList", "-> handle: variant", form=MOVEMENT).not_differentiable()
 EmptyTensorList.shape(_scalar)
+EmptyTensorList.items(_no_items)
 
 
 @EmptyTensorList.kernel
@@ -248,6 +278,7 @@ TensorListReserve = OpDef(
     "TensorListReserve", "num_elements: int32 -> handle: variant", form=MOVEMENT
 ).not_differentiable()
 TensorListReserve.shape(_scalar)
+TensorListReserve.items(_no_items)
 
 
 @TensorListReserve.kernel
@@ -270,10 +301,12 @@ TensorListZerosLike = OpDef(
     "TensorListZerosLike", "input_handle: variant -> output: variant"
 ).not_differentiable()
 TensorListZerosLike.shape(_scalar)
+TensorListZerosLike.items(_same_items)
 TensorListZerosLike.kernel(zeros_of)
 
 TensorListAdd = OpDef("TensorListAdd", "a: variant, b: variant -> output: variant", aliases=(0, 1))
 TensorListAdd.shape(_scalar)
+TensorListAdd.items(lambda a, b: shapes.join_items(a.items, b.items))
 TensorListAdd.kernel(_sum)
 
 
@@ -303,6 +336,7 @@ TensorListPushBack = OpDef(
     aliases=(0, 1),
 )
 TensorListPushBack.shape(_scalar)
+TensorListPushBack.items(_with_item)
 
 
 @TensorListPushBack.kernel
@@ -326,7 +360,7 @@ def _item_gradient(d_item: Tensor | None) -> Any:
 
 
 def _pop_shapes(items: Spec, *, element_dtype: DType, element_shape: Shape) -> list[Shape]:
-    return [(), element_shape]
+    return [(), _item_shape(items, element_shape)]
 
 
 TensorListPopBack = OpDef(
@@ -337,6 +371,7 @@ TensorListPopBack = OpDef(
     aliases=(0,),
 )
 TensorListPopBack.shape(_pop_shapes)
+TensorListPopBack.items(_same_items)
 
 
 @TensorListPopBack.kernel
@@ -364,6 +399,9 @@ def _pop_like_shape(items: Spec, like: Spec) -> list[Shape]:
     return [(), like.shape]
 
 
+TensorListPopBackLike.items(_same_items)
+
+
 @TensorListPopBackLike.kernel
 def _pop_like_kernel(items: TensorList, like: Any) -> tuple[TensorList, Any]:
     rest, item = items.pop()
@@ -387,7 +425,7 @@ TensorListGetItem = OpDef(
 
 @TensorListGetItem.shape
 def _get_shape(items: Spec, index: Spec, *, element_dtype: DType, element_shape: Shape) -> Shape:
-    return element_shape
+    return _item_shape(items, element_shape)
 
 
 @TensorListGetItem.kernel
@@ -436,6 +474,7 @@ TensorListOneItem = OpDef(
     aliases=(2,),
 )
 TensorListOneItem.shape(_scalar)
+TensorListOneItem.items(lambda items, index, item: _item(item))
 
 
 @TensorListOneItem.kernel
@@ -455,6 +494,7 @@ TensorListSetItem = OpDef(
     aliases=(0, 2),
 )
 TensorListSetItem.shape(_scalar)
+TensorListSetItem.items(lambda items, index, item, **_: _with_item(items, item))
 
 
 @TensorListSetItem.kernel
@@ -485,6 +525,7 @@ TensorListClearItem = OpDef(
     "TensorListClearItem", "input_handle: variant, index: int32 -> output_handle: variant", aliases=(0,)
 )
 TensorListClearItem.shape(_scalar)
+TensorListClearItem.items(_same_items)
 
 
 @TensorListClearItem.kernel
@@ -509,6 +550,9 @@ def _from_tensor_shape(tensor: Spec) -> Shape:
     return ()
 
 
+TensorListFromTensor.items(_rows_of)
+
+
 @TensorListFromTensor.kernel
 def _from_tensor_kernel(tensor: Array) -> TensorList:
     return TensorList(_rows(tensor))
@@ -528,7 +572,8 @@ TensorListStack = OpDef(
 
 @TensorListStack.shape
 def _stack_shape(items: Spec, num_elements: Spec, *, element_dtype: DType, element_shape: Shape) -> Shape:
-    return None if element_shape is None else (_count(num_elements), *element_shape)
+    shape = _item_shape(items, element_shape)
+    return None if shape is None else (_count(num_elements), *shape)
 
 
 @TensorListStack.kernel
@@ -603,9 +648,8 @@ TensorListGather = OpDef(
 
 @TensorListGather.shape
 def _gather_shape(items: Spec, indices: Spec, *, element_dtype: DType, element_shape: Shape) -> Shape:
-    if element_shape is None:
-        return None
-    return (shapes.dims(indices.shape, 1)[0], *element_shape)
+    shape = _item_shape(items, element_shape)
+    return None if shape is None else (shapes.dims(indices.shape, 1)[0], *shape)
 
 
 @TensorListGather.kernel
@@ -628,6 +672,7 @@ TensorListScatterLike = OpDef(
     "input_handle: variant, indices: int32, tensor: element_dtype -> output_handle: variant",
 )
 TensorListScatterLike.shape(_scalar)
+TensorListScatterLike.items(lambda items, indices, tensor: _rows_of(tensor))
 
 
 @TensorListScatterLike.kernel
@@ -678,6 +723,11 @@ TensorListScatter = OpDef(
 TensorListScatter.shape(_scalar)
 
 
+@TensorListScatter.items
+def _scatter_items(items: Spec, tensor: Spec, indices: Spec, **_: Any) -> Items | None:
+    return shapes.join_items(items.items, _rows_of(tensor))
+
+
 @TensorListScatter.kernel
 def _scatter_kernel(
     items: TensorList, tensor: Array, indices: Array, *, resize_if_index_out_of_bounds: bool, write_once: bool
@@ -709,6 +759,7 @@ TensorListClearItems = OpDef(
     "TensorListClearItems", "input_handle: variant, indices: int32 -> output_handle: variant", aliases=(0,)
 )
 TensorListClearItems.shape(_scalar)
+TensorListClearItems.items(_same_items)
 
 
 @TensorListClearItems.kernel

@@ -67,6 +67,7 @@ def same_place(x: View, *specs: Spec, **_: Any) -> View:
 
 Identity = OpDef("Identity", "input: T -> output: T", form=MOVEMENT, aliases=(0,), shape_math=True)
 Identity.shape(same_shape)
+Identity.items(lambda x: x.items)
 
 
 @Identity.kernel

@@ -412,18 +412,21 @@ def _loop_specs(
     It starts from the initial values' sizes and gives up those that the body changes. Where all sizes stay, the loop's
     results have known shapes, and no stage need end behind it.
     """
-    shapes_now = [_specific(t.spec.shape, s.shape) for t, s in zip(variables, initial)]
-    types = [s.dtype for s in initial]
-    for _ in range(3):
-        specs = [Spec(t, s) for t, s in zip(types, shapes_now)]
+    specs = [
+        Spec(s.dtype, _specific(t.spec.shape, s.shape), None, s.items) for t, s in zip(variables, initial)
+    ]
+    for _ in range(4):
         if not all(map(_is_known, specs)):
             break
         after = _inferred(body, [*specs, *captured])
-        joined = [shapes.join(s, a.shape) for s, a in zip(shapes_now, after)]
-        if joined == shapes_now:
+        joined = [
+            Spec(s.dtype, shapes.join(s.shape, a.shape), None, shapes.join_items(s.items, a.items))
+            for s, a in zip(specs, after)
+        ]
+        if joined == specs:
             return specs
-        shapes_now = joined
-    return [Spec(t, v.spec.shape) for t, v in zip(types, variables)]
+        specs = joined
+    return [Spec(s.dtype, v.spec.shape) for s, v in zip(initial, variables)]
 
 
 def _specific(static: Shape, actual: Shape) -> Shape:
@@ -435,10 +438,11 @@ def _specific(static: Shape, actual: Shape) -> Shape:
 
 def _joined(tensor: Tensor, alternatives: Sequence[Spec]) -> Spec:
     """What holds of a branching's result, whichever branch gave it."""
-    shape = alternatives[0].shape
-    for other in alternatives[1:]:
-        shape = shapes.join(shape, other.shape)
-    return Spec(alternatives[0].dtype or tensor.spec.dtype, shape)
+    first, *others = alternatives
+    shape, items = first.shape, first.items
+    for other in others:
+        shape, items = shapes.join(shape, other.shape), shapes.join_items(items, other.items)
+    return Spec(first.dtype or tensor.spec.dtype, shape, None, items)
 
 
 def result_key(function: Function, index: int) -> Key:
