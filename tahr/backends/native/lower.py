@@ -148,13 +148,14 @@ class Lowering:
         """One copying nest for each part, behind one that fills the whole."""
         assembly = roles.assembly(node)
         output = node.outputs[0]
-        assert output.dtype is not None
+        places = self._dense_places(node, Role.PARTS)
+        assert assembly is not None and output.dtype is not None
         calls: list[Call] = []
         if assembly.fill is not None or assembly.fill_input is not None:
             calls.append(self._fill(node, assembly))
         for part in assembly.parts:
             value = node.inputs[part.input]
-            place = self._places[value]
+            place = places[value]
             source = compose(part.source, place.view, _shape(value))
             assert source is not None
             nest = Nest(
@@ -407,6 +408,14 @@ def _count(value: Value, role: Role | None) -> Dim | None:
 def _shape(value: Value) -> tuple[Dim, ...]:
     assert value.shape is not None
     return value.shape
+
+
+def part_fits(node: Node, number: int, view: View) -> bool:
+    """Whether the parts that come from an input can be read where it lies."""
+    shape = _shape(node.inputs[number])
+    assembly = roles.assembly(node)
+    assert assembly is not None
+    return all(compose(p.source, view, shape) is not None for p in assembly.parts if p.input == number)
 
 
 def compose(inner: View, outer: View, shape: Sequence[Dim]) -> View | None:

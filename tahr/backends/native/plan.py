@@ -218,7 +218,11 @@ class _Planner:
         needs = [node.inputs[i] for i in roles.data_inputs(node, role)]
         if role is Role.PRODUCT:
             needs = self._product_operands(node, needs)
-        elif role in (Role.PARTS, Role.WINDOW, Role.SINGLE):
+        elif role is Role.PARTS:
+            numbers = roles.data_inputs(node, role)
+            fits = [lower.part_fits(node, i, self.places[v].view) for i, v in zip(numbers, needs)]
+            needs = [v if fit else self._dense(v) for fit, v in zip(fits, needs)]
+        elif role in (Role.WINDOW, Role.SINGLE):
             needs = [self._dense(v) for v in needs]
         self.needs[node] = needs
         self.nodes.append(node)
