@@ -212,6 +212,13 @@ def test_a_planted_violation_is_caught(tmp_path: Path, file: str, text: str, exp
     assert expected in found
 
 
+def test_only_the_compiler_is_imported_late(tmp_path: Path) -> None:
+    inside = "def f():\n    from tahr.backends{} import execute\n"
+    files = {"backends/choice.py": inside.format(".native"), "backends/other.py": inside.format("")}
+    found = list(complaints(fake_package(tmp_path, files)))
+    assert found == ["tahr/backends/other.py:2: imports tahr.backends.execute inside a function"]
+
+
 def test_importing_an_unknown_room_is_caught(tmp_path: Path) -> None:
     package = fake_package(tmp_path, {"helpers.py": "", "core/x.py": "import tahr.helpers"})
     assert list(complaints(package)) == [

@@ -167,11 +167,34 @@ def test_reasons() -> None:
 def test_every_step_of_numpy_has_a_reason() -> None:
     x = tf.placeholder(tf.complex64, [3])
     with tf.Session(backend="native") as session:
-        found = session.explain(tf.exp(x) * 2.0, {x: np.ones(3, np.complex64)})
+        y = tf.reshape(tf.exp(x), [1, 3])
+        found = session.explain(y, {x: np.ones(3, np.complex64)})
     (report,) = found.reports
     assert (report.backend, report.reason) == ("numpy", "nothing in it is native")
     assert [s.reason for s in report.steps] == ["dtype complex64"] * 2
+    assert all(s.reason for s in report.steps)
     assert "because nothing in it is native" in str(found)
+
+
+@needs_llvm
+def test_views_that_wait_for_numpy() -> None:
+    x = tf.placeholder(tf.float32, [3])
+    with tf.Session(backend="native") as session:
+        (step,) = session.explain(tf.reshape(x, [1, 3]), {x: np.ones(3, np.float32)}).steps
+    assert (step.title, step.reason) == ("Reshape", "its plan is not compiled")
+    assert (step.reads, step.writes, step.flops) == (0, 0, 0)
+
+
+@needs_llvm
+def test_a_variable_that_numpy_gets_at_is_read_by_numpy() -> None:
+    v = tf.Variable([1.0, 2.0])
+    grown = tf.assign(v, tf.exp(v), validate_shape=False)
+    with tf.Session(backend="native") as session:
+        session.run(tf.global_variables_initializer())
+        found = session.explain([grown, tf.exp(v.read_value())])
+    reasons = {s.title: s.reason for s in found.steps if s.segment is None}
+    assert reasons["Assign"] == "an assignment may change the shape, or has to complain"
+    assert reasons["_ReadCell"] == "a step of NumPy's takes the variable itself"
 
 
 # ---------------------------------------------------------------- several plans

@@ -691,7 +691,8 @@ class Backend:
         record = _records.setdefault(plan, _Record())
         binding = self._binding(record, plan, values)
         if binding is None:
-            return replace(reports.reference_report(plan, values, roles.reason), reason=record.reason)
+            found = reports.reference_report(plan, values, lambda n: roles.reason(n) or "its plan is not compiled")
+            return replace(found, reason=record.reason)
         return binding.report()
 
     def timed(

@@ -125,3 +125,26 @@ def test_without_llvm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(target, "complaint", lambda: "llvmlite is not installed")
     with pytest.raises(ImportError, match="llvmlite is not installed"):
         tf.debug.ir(tf.constant(1.0))
+
+
+def test_few_columns_are_written_out() -> None:
+    x, feeds = fed(None, 3)
+    nest = tf.debug.ir(tf.nn.softmax(x), feeds).nests
+    assert "# written out, so that the loop over rows is the inner one" in nest
+    assert not re.search(r"k\d+\[j\]", nest), "what is kept is in registers"
+
+
+def test_positions_and_sizes_are_no_memory() -> None:
+    x, feeds = fed(None, 64)
+    places = tf.cast(tf.range(tf.shape(x)[0]), tf.float32) * tf.cast(tf.size(x), tf.float32)
+    (store,) = [line for line in lines(tf.debug.ir(places, feeds).nests) if line.startswith("%")]
+    assert re.search(r"float32\(.*j.*\) \* float32\(\(64\*s0\)\)", store)
+
+
+def test_updates_are_stored_where_the_variable_lies() -> None:
+    v = tf.Variable(np.ones(64, np.float32))
+    x, feeds = fed(64)
+    nest = lines(tf.debug.ir(tf.assign_add(v, x * 2.0).op, feeds).nests)
+    (store,) = [line for line in nest if line.startswith("%")]
+    target, expression = store.split(" = ")
+    assert expression.startswith(f"{target} + (")
