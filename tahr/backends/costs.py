@@ -90,7 +90,9 @@ def flops(node: Node, known: Known) -> int | None:
         return elements(node.inputs[form.rows].shape, known)
     if isinstance(form, Contraction):
         return _product(node, known)
-    return _convolution(node, known) if isinstance(form, Window) else None
+    if isinstance(form, Window):
+        return _pooling(node, known) if "ksize" in node.attrs else _convolution(node, known)
+    return None
 
 
 def _primitives(form: Elementwise | Update, types: Sequence[Any], attrs: Mapping[str, Any]) -> int:
@@ -115,10 +117,17 @@ def _product(node: Node, known: Known) -> int | None:
     return None if depth is None else 2 * result * depth
 
 
+def _pooling(node: Node, known: Known) -> int | None:
+    """One for each element of each window. A gradient has one window for each element of dy."""
+    is_gradient = "Grad" in node.opdef.name
+    windows = elements((node.inputs[-1] if is_gradient else node.outputs[0]).shape, known)
+    return None if windows is None else windows * math.prod(node.attrs["ksize"])
+
+
 def _convolution(node: Node, known: Known) -> int | None:
     """2 for each product of an element and a filter's: for each place of the output the filter, once for each image.
 
-    The gradients of a convolution take part in the same products in other roles. None for pooling and the like.
+    The gradients of a convolution take part in the same products in other roles.
     """
     if "Conv" not in node.opdef.name or node.attrs.get("data_format", "NHWC") not in ("NHWC", "NDHWC"):
         return None

@@ -292,3 +292,13 @@ def test_operations_of_convolutions() -> None:
     assert counts == dict.fromkeys(
         ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter"), 2 * (2 * 3 * 3) * (3 * 3 * 3 * 8)
     )
+
+
+def test_operations_of_pooling() -> None:
+    x = tf.placeholder(tf.float32, [2, 6, 6, 3])
+    y = tf.nn.avg_pool(x, [1, 2, 2, 1], [1, 2, 2, 1], "VALID")
+    (dx,) = tf.gradients(tf.square(y), x)
+    with tf.Session(backend="numpy") as session:
+        found = session.explain([y, dx], {x: np.ones((2, 6, 6, 3), np.float32)})
+    counts = {s.title: s.flops for s in found.steps if "Pool" in s.title}
+    assert counts == dict.fromkeys(("AvgPool", "AvgPoolGrad"), 2 * 3 * 3 * 3 * 4)
