@@ -37,7 +37,7 @@ SMALL = 16
 # So few columns are written out, where that makes no more nodes than this of all expressions together; the rows are
 # then what is vectorized. A softmax of 100 rows of 2 takes a fifth of the time.
 NARROW = 8
-# Without reductions along the rows, vectors of columns are better beyond this many (2 MB of 4 or 8: 2.5 to 3.5 times).
+# Without reductions, vectors of columns are better beyond this many (2 MB in rows of 8: twice as fast).
 NARROW_WITHOUT_SUMS = 3
 MOST_UNROLLED = 1200
 # An expression of more nodes than this is kept from one pass over a row to the next; a smaller one is computed again.
@@ -323,7 +323,7 @@ def compiled(nest: Nest, title: str) -> Loop:
 def _is_narrow(nest: Nest) -> bool:
     """Whether there are so few columns that a loop over them is not worth having."""
     columns = [d for d in nest.columns if isinstance(d, int)]
-    most = NARROW if any(r.over == "row" for r in nest.reduces) else NARROW_WITHOUT_SUMS
+    most = NARROW if nest.reduces else NARROW_WITHOUT_SUMS
     if not nest.rows or len(columns) < len(nest.columns) or math.prod(columns) > most:
         return False
     expressions = [r.what for r in nest.reduces] + [e for e, _ in nest.stores]
