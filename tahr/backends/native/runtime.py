@@ -43,6 +43,7 @@ STEP = np.dtype(
         ("samples", np.int64),  # how often that was measured
         ("scratch", np.int64),  # bytes that each thread needs
         ("chunk", np.int64),  # tiles that a thread takes at a time; 0: as the runtime sees fit
+        ("jumps", np.int64),  # 0, or 1 for no kernel but a jump: see `Jump`; its only size is the step that follows
     ]
 )
 STATUS = np.dtype(
@@ -57,10 +58,12 @@ STATUS = np.dtype(
         ),  # 0, or the address of int64: nanoseconds when each step began, and when the last ended
         ("scratch", np.uint64),  # the calling thread's scratch, aligned to 64 bytes
         ("gathered", np.uint64),  # room for the buffer addresses of one step
+        ("resume", np.int64),  # with which step to begin
     ]
 )
-# The code that the runtime itself reports; kernels use codes of tahr.errors.
+# The codes that the runtime itself reports; kernels use codes of tahr.errors. PAUSED: it is to be called again.
 OK = 0
+PAUSED = -1
 
 # Fields of the pool, in bytes. What different threads write lies on different cache lines.
 THREADS, STARTED, MOST, SPIN = 0, 8, 16, 24
@@ -89,6 +92,8 @@ WAKE_ABOVE = 20_000
 # How much work a step is: an eighth of its tiles is timed in so many runs, of which the fastest counts.
 SAMPLES = 4
 SAMPLED_PART = 8
+# A run that jumps back returns to Python this often, where it may be cancelled or interrupted.
+PAUSE_NANOSECONDS = 50_000_000
 # Each thread draws about so many times from a step's tiles: less is uneven, more costs atomic additions.
 DRAWS = 4
 
@@ -548,7 +553,10 @@ def _reset() -> str:
 
 
 def _run_steps(system: _System) -> str:
-    """Walks through steps; gives the status code."""
+    """Walks through steps; gives the status code.
+
+    Where stamps are asked for, each step's are as far apart as it took in all, should it run several times.
+    """
     arguments = [(ir.POINTER, "steps"), (ir.I64, "count"), (ir.POINTER, "buffers"), (ir.POINTER, "pool")]
     f = ir.Function("tahr_run_steps", arguments, ir.I64)
 
@@ -566,67 +574,149 @@ def _run_steps(system: _System) -> str:
     _fast_mode(f, system)
     timed = f.value(f"icmp ne ptr {stamps}, null")
     finish = f.label("finish")
+    place = f.variable(ir.I64, status_field("resume", ir.I64), hint="place")
+    begun, entered = f.variable(ir.I64, "0", hint="begun"), f.variable(ir.I64, "0", hint="entered")
 
-    def stamp(index: str) -> None:
+    def enter() -> None:
+        """Notes when a step begins."""
         if system.threads:
             with f.when(timed):
-                f.store(ir.I64, f.value("call i64 @now()"), f.at(ir.I64, stamps, index))
+                f.store(ir.I64, f.value("call i64 @now()"), entered)
 
-    with f.loop(0, "%count", hint="step") as step:
-        stamp(step)
-        record = f.value(f"getelementptr inbounds [{STEP.itemsize} x i8], ptr %steps, i64 {step}")
-
-        def field(name: str, kind: str, record: str = record) -> str:
-            return _get(f, kind, record, _offset(STEP, name))
-
-        indices = field("indices", ir.POINTER)
-        with f.loop(0, field("buffers", ir.I64), hint="buffer") as i:
-            index = f.value(f"sext i32 {f.load(ir.I32, f.at(ir.I32, indices, i))} to i64")
-            address = f.load(ir.POINTER, f.at(ir.POINTER, "%buffers", index))
-            f.store(ir.POINTER, address, f.at(ir.POINTER, gathered, i))
-        function, sizes, tiles = (
-            field("kernel", ir.POINTER),
-            field("sizes", ir.POINTER),
-            field("tiles", ir.I64),
-        )
-        rest = f"{function}, ptr {gathered}, ptr {sizes}, i64 {tiles}"
-        first = f.variable(ir.I64, hint="first")
-        f.store(ir.I64, "0", first)
+    def leave(step: str) -> None:
+        """Adds the time of a step that ends."""
         if system.threads:
-            shareable = f.value(f"icmp sgt i64 {f.minimum(tiles, limit)}, 1")
-            unknown = f.value(f"icmp slt i64 {field('samples', ir.I64)}, {SAMPLES}")
-            with f.when(f.value(f"and i1 {shareable}, {unknown}")):
-                sample = f.maximum(f.div(tiles, SAMPLED_PART), 1)
-                f.do(f"call void @measure(ptr {record}, ptr {rest}, i64 {sample}, ptr {scratch})")
-                f.store(ir.I64, sample, first)
-            work = field("work", ir.I64)
-            threads = f.minimum(limit, f.div(work, SHARE_ABOVE))
-            left = f.sub(tiles, f.load(ir.I64, first))
-            with f.either(f.value(f"icmp sgt i64 {f.minimum(left, threads)}, 1")) as branches:
-                f.do(
-                    f"call void @share(ptr %pool, i64 {threads}, ptr {rest}, i64 {f.load(ir.I64, first)}, "
-                    f"i64 {field('chunk', ir.I64)}, i64 {field('scratch', ir.I64)}, ptr {scratch}, "
-                    f"i64 {work})"
-                )
-                branches.otherwise()
-                f.do(
-                    f"call void {function}(ptr {gathered}, ptr {sizes}, i64 {f.load(ir.I64, first)}, i64 {tiles}, "
-                    f"ptr {scratch})"
-                )
-        else:
-            f.do(f"call void {function}(ptr {gathered}, ptr {sizes}, i64 0, i64 {tiles}, ptr {scratch})")
-        failed, following = f.label("failed"), f.label("following")
-        code = status_field("code", ir.I64)
-        _branch(f, f.value(f"icmp eq i64 {code}, {OK}"), following, failed)
-        f.open(failed)
-        _put(f, ir.I64, step, status, _offset(STATUS, "step"))
-        f.jump(finish)
-        f.open(following)
-    stamp("%count")
+            with f.when(timed):
+                spent = f.at(ir.I64, stamps, f.add(step, 1))
+                taken = f.sub(f.value("call i64 @now()"), f.load(ir.I64, entered))
+                f.store(ir.I64, f.add(f.load(ir.I64, spent), taken), spent)
+
+    head, body, done = f.label("head"), f.label("body"), f.label("done")
+    with f.when(f.value(f"and i1 {timed}, {f.value(f'icmp eq i64 {f.load(ir.I64, place)}, 0')}")):
+        size = f.mul(f.add("%count", 1), 8)
+        f.do(f"call void @llvm.memset.p0.i64(ptr {stamps}, i8 0, i64 {size}, i1 false)")
+    _put(f, ir.I64, 0, status, _offset(STATUS, "resume"))
+    f.jump(head)
+    f.open(head)
+    step = f.load(ir.I64, place)
+    _branch(f, f.value(f"icmp slt i64 {step}, %count"), body, done)
+    f.open(body)
+    enter()
+    record = f.value(f"getelementptr inbounds [{STEP.itemsize} x i8], ptr %steps, i64 {step}")
+
+    def field(name: str, kind: str) -> str:
+        return _get(f, kind, record, _offset(STEP, name))
+
+    indices = field("indices", ir.POINTER)
+    with f.loop(0, field("buffers", ir.I64), hint="buffer") as i:
+        index = f.value(f"sext i32 {f.load(ir.I32, f.at(ir.I32, indices, i))} to i64")
+        address = f.load(ir.POINTER, f.at(ir.POINTER, "%buffers", index))
+        f.store(ir.POINTER, address, f.at(ir.POINTER, gathered, i))
+    function, sizes, tiles = (
+        field("kernel", ir.POINTER),
+        field("sizes", ir.POINTER),
+        field("tiles", ir.I64),
+    )
+    jump, compute = f.label("jump"), f.label("compute")
+    _branch(f, f.value(f"icmp ne i64 {field('jumps', ir.I64)}, 0"), jump, compute)
+    f.open(jump)
+    _jump(f, system, field("buffers", ir.I64), gathered, sizes, place, begun, (head, finish), status)
+    f.open(compute)
+    rest = f"{function}, ptr {gathered}, ptr {sizes}, i64 {tiles}"
+    first = f.variable(ir.I64, hint="first")
+    f.store(ir.I64, "0", first)
+    if system.threads:
+        shareable = f.value(f"icmp sgt i64 {f.minimum(tiles, limit)}, 1")
+        unknown = f.value(f"icmp slt i64 {field('samples', ir.I64)}, {SAMPLES}")
+        with f.when(f.value(f"and i1 {shareable}, {unknown}")):
+            sample = f.maximum(f.div(tiles, SAMPLED_PART), 1)
+            f.do(f"call void @measure(ptr {record}, ptr {rest}, i64 {sample}, ptr {scratch})")
+            f.store(ir.I64, sample, first)
+        work = field("work", ir.I64)
+        threads = f.minimum(limit, f.div(work, SHARE_ABOVE))
+        left = f.sub(tiles, f.load(ir.I64, first))
+        with f.either(f.value(f"icmp sgt i64 {f.minimum(left, threads)}, 1")) as branches:
+            f.do(
+                f"call void @share(ptr %pool, i64 {threads}, ptr {rest}, i64 {f.load(ir.I64, first)}, "
+                f"i64 {field('chunk', ir.I64)}, i64 {field('scratch', ir.I64)}, ptr {scratch}, "
+                f"i64 {work})"
+            )
+            branches.otherwise()
+            f.do(
+                f"call void {function}(ptr {gathered}, ptr {sizes}, i64 {f.load(ir.I64, first)}, i64 {tiles}, "
+                f"ptr {scratch})"
+            )
+    else:
+        f.do(f"call void {function}(ptr {gathered}, ptr {sizes}, i64 0, i64 {tiles}, ptr {scratch})")
+    leave(step)
+    failed, following = f.label("failed"), f.label("following")
+    code = status_field("code", ir.I64)
+    _branch(f, f.value(f"icmp eq i64 {code}, {OK}"), following, failed)
+    f.open(failed)
+    _put(f, ir.I64, step, status, _offset(STATUS, "step"))
+    f.jump(finish)
+    f.open(following)
+    f.store(ir.I64, f.add(step, 1), place)
+    f.jump(head)
+    f.open(done)
+    with f.when(timed):
+        with f.loop(0, "%count", hint="stamp") as i:
+            last, stamp = f.at(ir.I64, stamps, i), f.at(ir.I64, stamps, f.add(i, 1))
+            f.store(ir.I64, f.add(f.load(ir.I64, last), f.load(ir.I64, stamp)), stamp)
     f.jump(finish)
     f.open(finish)
     f.do(f"call void @set_float_mode(i64 {mode})")
     return f.finish(f"i64 {status_field('code', ir.I64)}")
+
+
+def _jump(
+    f: ir.Function,
+    system: _System,
+    count: str,
+    gathered: str,
+    sizes: str,
+    place: str,
+    begun: str,
+    leads_to: tuple[str, str],
+    status: str,
+) -> None:
+    """Goes on at another step; a jump without a condition first looks whether the run is to pause.
+
+    Args:
+        count: how many buffers the step has: one where there is a condition.
+        place: the variable that holds which step is next.
+        begun: the variable that holds when the first such jump was, or 0.
+        leads_to: the labels where the next step is run, and where the run ends.
+    """
+    head, finish = leads_to
+    tested, back, taken, passed = (f.label(name) for name in ("tested", "back", "taken", "passed"))
+    target = f.load(ir.I64, sizes)
+    _branch(f, f.value(f"icmp eq i64 {count}, 1"), tested, back)
+    f.open(tested)
+    holds = f.load(ir.I8, f.load(ir.POINTER, gathered))
+    _branch(f, f.value(f"icmp eq i8 {holds}, 0"), taken, passed)
+    f.open(passed)
+    f.store(ir.I64, f.add(f.load(ir.I64, place), 1), place)
+    f.jump(head)
+    f.open(back)
+    if system.threads:
+        now, first, late, pause = f.value("call i64 @now()"), f.label("first"), f.label("late"), f.label("pause")
+        since = f.load(ir.I64, begun)
+        _branch(f, f.value(f"icmp eq i64 {since}, 0"), first, late)
+        f.open(first)
+        f.store(ir.I64, now, begun)
+        f.jump(taken)
+        f.open(late)
+        _branch(f, f.value(f"icmp sgt i64 {f.sub(now, since)}, {PAUSE_NANOSECONDS}"), pause, taken)
+        f.open(pause)
+        _put(f, ir.I64, target, status, _offset(STATUS, "resume"))
+        _put(f, ir.I64, PAUSED, status, _offset(STATUS, "code"))
+        f.jump(finish)
+    else:
+        f.jump(taken)
+    f.open(taken)
+    f.store(ir.I64, target, place)
+    f.jump(head)
 
 
 # ---------------------------------------------------------------- Python's side
@@ -730,6 +820,29 @@ class Step:
     chunk: int = 0
 
 
+@dataclass(frozen=True)
+class Jump:
+    """A step that computes nothing, but says which step follows.
+
+    Attributes:
+        target: that step's number.
+        unless: the buffer of a bool that must be false for that; None where it is always so.
+    """
+
+    target: int
+    unless: int | None = None
+
+    @property
+    def buffers(self) -> Sequence[int]:
+        """The buffers of the step."""
+        return () if self.unless is None else (self.unless,)
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        """The sizes of the step."""
+        return (self.target,)
+
+
 class Steps:
     """Steps in the form that native code reads.
 
@@ -740,29 +853,37 @@ class Steps:
         widest: the largest number of buffers of a step.
     """
 
-    def __init__(self, steps: Sequence[Step]) -> None:
-        addresses = engines.load([step.kernel for step in steps])
+    def __init__(self, steps: Sequence[Step | Jump]) -> None:
+        kernels = [step.kernel for step in steps if isinstance(step, Step)]
+        addresses = iter(engines.load(kernels))
         self._indices = np.array([i for step in steps for i in step.buffers], np.int32)
         all_sizes = np.array([size for step in steps for size in step.sizes], np.int64)
         self.records = np.zeros(len(steps), STEP)
         self.sizes: list[np.ndarray[Any, Any]] = []
-        self.scratch = max((step.kernel.scratch for step in steps), default=0)
+        self.scratch = max((kernel.scratch for kernel in kernels), default=0)
         self.widest = max((len(step.buffers) for step in steps), default=0)
         first_index = first_size = 0
-        for record, step, address in zip(self.records, steps, addresses):
-            record["kernel"] = address
+        for record, step in zip(self.records, steps):
             record["indices"] = self._indices.ctypes.data + 4 * first_index
             record["buffers"] = len(step.buffers)
             record["sizes"] = all_sizes.ctypes.data + 8 * first_size
-            record["tiles"], record["chunk"] = step.tiles, step.chunk
-            if step.work is not None:
-                record["work"], record["samples"] = step.work, SAMPLES
-            record["scratch"] = step.kernel.scratch
+            if isinstance(step, Jump):
+                record["jumps"] = 1
+            else:
+                self._fill(record, step, next(addresses))
             self.sizes.append(all_sizes[first_size : first_size + len(step.sizes)])
             first_index += len(step.buffers)
             first_size += len(step.sizes)
         self._all_sizes = all_sizes
         self.address: int = self.records.ctypes.data
+
+    @staticmethod
+    def _fill(record: Any, step: Step, address: int) -> None:
+        record["kernel"] = address
+        record["tiles"], record["chunk"] = step.tiles, step.chunk
+        if step.work is not None:
+            record["work"], record["samples"] = step.work, SAMPLES
+        record["scratch"] = step.kernel.scratch
 
     def __len__(self) -> int:
         return len(self.records)
