@@ -190,10 +190,14 @@ def _is_consistent(windows: _Windows, node: Node) -> bool:
     except ValueError:
         return False
     expected = (batch, *out, windows.outputs)
-    # The adjoint of maxima gets the maxima and their gradient.
-    given = node.inputs[1:] if windows.kind == "maximum" and windows.adjoint else ()
-    shapes = [windows.out, *(_images_shape(node, v) for v in given)]
-    return all(len(s) == len(expected) and all(map(sizes.surely_equal, s, expected)) for s in shapes)
+    if windows.kind == "maximum" and windows.adjoint:
+        # It gets the maxima and their gradient, and its shape rule does not look at them.
+        given = [_images_shape(node, v) for v in node.inputs[1:]]
+        return all(len(s) == len(expected) and all(map(sizes.surely_equal, s, expected)) for s in given)
+    # Shape rules compare batches: those that are not known yet, when they are.
+    mine = windows.out[0]
+    same_batch = sizes.surely_equal(mine, batch) or not (isinstance(mine, int) and isinstance(batch, int))
+    return same_batch and all(map(sizes.surely_equal, windows.out[1:], expected[1:]))
 
 
 def _shape(value: Value) -> tuple[Dim, ...]:

@@ -20,7 +20,7 @@ def random(*shape: int) -> Array:
     return np.random.default_rng(sum(shape)).standard_normal(shape)
 
 
-def agree(fetches: Sequence[Any], feeds: dict[Any, Array]) -> list[tuple[int, ...]]:
+def agree(fetches: Sequence[Any], feeds: dict[Any, Array]) -> list[Any]:
     """Compares with NumPy; returns the shapes of what kernels write."""
     found, hosts = run(list(fetches), feeds)
     shapes = [
@@ -47,7 +47,9 @@ def test_batch_normalization(layout: str, training: bool) -> None:
     if layout == "NCHW":
         x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
     given = [tf.placeholder(tf.float64, a.shape) for a in (x, scale, offset)]
-    ys = tf.nn.fused_batch_norm(*given, mean, variance, data_format=layout, is_training=training)
+    ys = tf.nn.fused_batch_norm(
+        given[0], given[1], given[2], mean, variance, data_format=layout, is_training=training
+    )
     gradients = tf.gradients(tf.square(tf.nn.relu(ys[0])), given)
     shapes = agree([*ys, *gradients], dict(zip(given, (x, scale, offset))))
     if layout == "NHWC":

@@ -124,7 +124,7 @@ def test_depthwise_convolutions_and_gradients(geometry: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["MAX", "AVG"])
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
-@pytest.mark.parametrize("window, strides", [((2, 2), (2, 2)), ((3, 3), (2, 1)), ((2, 2), (3, 3))])
+@pytest.mark.parametrize(("window", "strides"), [((2, 2), (2, 2)), ((3, 3), (2, 1)), ((2, 2), (3, 3))])
 def test_pooling_and_gradients(
     window: tuple[int, int], strides: tuple[int, int], padding: str, kind: str
 ) -> None:
@@ -156,6 +156,16 @@ def test_transposed() -> None:
     image, filters = fed(x), fed(w)
     y = tf.nn.conv2d_transpose(image, filters, [2, 8, 10, 4], 2, "SAME")
     agree([y, *tf.gradients(tf.square(y), [image, filters])], {image: x, filters: w})
+
+
+def test_an_output_shape_of_a_fixed_batch() -> None:
+    x, w = random(2, 4, 5, 6), random(3, 3, 4, 6)
+    image, filters = fed(x, [None, 4, 5, 6]), fed(w)
+    y = tf.nn.conv2d_transpose(image, filters, [2, 8, 10, 4], 2, "SAME")
+    agree([y], {image: x, filters: w})
+    for backend in ("numpy", "native"):
+        with tf.Session(backend=backend, tier="compiled") as session, pytest.raises(tf.errors.OpError):
+            session.run(y, {image: x[:1], filters: w})
 
 
 def test_what_follows_a_convolution_is_fused() -> None:
