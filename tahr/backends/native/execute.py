@@ -204,7 +204,7 @@ class _BoundSegment:
                 self._give(frame, value, array, held)
             for value, shape in self.shapes.items():
                 assert value.dtype is not None
-                array = arrays[value] = np.empty(shape, value.dtype.numpy)
+                array = arrays[value] = _new_array(shape, value.dtype.numpy)
                 self._give(frame, value, array, held)
             self._take_cells(frame, cells, stack, held)
             self._reserve(frame, store)
@@ -288,7 +288,7 @@ class _BoundSegment:
         for cell, value in written.items():
             if value in self.segment.overwritten:
                 # Whatever it held, or nothing, is replaced; a reader may still have the old array.
-                array = np.empty(value.node.attrs["shape"], _dtype(value).numpy)
+                array = _new_array(value.node.attrs["shape"], _dtype(value).numpy)
                 old = cell.vacate()
                 stack.push(partial(_replace, cell, old, array))
             else:
@@ -333,6 +333,18 @@ def _check(value: Value, array: Array) -> None:
 
 class _Unexpected(Exception):
     """An array is not what the plan was made for; nothing was computed with it."""
+
+
+def _new_array(shape: Sequence[int], dtype: Any) -> Array:
+    """An array, not initialized.
+
+    Raises:
+        ResourceExhaustedError: there is no memory.
+    """
+    try:
+        return np.empty(shape, dtype)
+    except MemoryError as error:
+        raise errors.ResourceExhaustedError(None, None, f"OOM when allocating tensor: {error}") from error
 
 
 def _dense_array(array: Any) -> Array:
@@ -408,7 +420,7 @@ class Shortcut:
 
     def __call__(self, *values: Any) -> Any:
         """The results, which are the caller's own; NotImplemented where something is not as it was."""
-        results = [np.empty(shape, dtype) for shape, dtype in self._makers]
+        results = [_new_array(shape, dtype) for shape, dtype in self._makers]
         written = self._written
         for cell in written:
             cell.lock.acquire()

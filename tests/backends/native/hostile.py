@@ -1,7 +1,8 @@
 """A debug mode for whole plans: memory is full of NaN before a run, and nothing around a buffer may change.
 
 Buffers of an arena are kept apart, each with room of its own that is poison; so are the results and the variables
-that a run makes. What a kernel reads before anybody wrote it is NaN, and shows in the results.
+that a run makes. What a kernel reads before anybody wrote it is NaN, and shows in the results. Every step is shared
+between threads, however little work it is.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from functools import partialmethod
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from tahr.core.opdef import Array
 
 POISON = 0xFF  # NaN in every floating type, and an integer that no test expects
 ROOM = 256  # bytes before and behind each buffer
+MUCH = 1 << 40  # so much work, in nanoseconds, that a step is shared
 
 
 class Memory:
@@ -128,6 +131,7 @@ def hostile() -> Generator[Watch]:
         patch.setattr(execute, "_laid_out", laid_out)
         patch.setattr(execute._BoundSegment, "_new_frame", watched)
         patch.setattr(execute._BoundSegment, "_frame", poisoned)
+        patch.setattr(runtime.Step, "__init__", partialmethod(runtime.Step.__init__, work=MUCH))
         patch.setattr(runtime, "aligned", lambda count: watch.new(count, 64).bytes)
         yield watch
     watch.check()
