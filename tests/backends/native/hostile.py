@@ -99,6 +99,14 @@ def _apart(spans: Mapping[Any, tuple[int, int, int]]) -> Any:
 
 
 @contextmanager
+def shared() -> Generator[None]:
+    """Every step of plans that are bound inside is shared between threads."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime.Step, "__init__", partialmethod(runtime.Step.__init__, work=MUCH))
+        yield
+
+
+@contextmanager
 def hostile() -> Generator[Watch]:
     """Native runs inside are watched. Plans that were bound before it began are not."""
     watch = Watch()
@@ -126,12 +134,11 @@ def hostile() -> Generator[Watch]:
         watch.watch(arena, rooms.get(id(self.layout), []))
         return frame, arena
 
-    with pytest.MonkeyPatch.context() as patch:
+    with shared(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(execute, "np", _Numpy(watch))
         patch.setattr(execute, "_laid_out", laid_out)
         patch.setattr(execute._BoundSegment, "_new_frame", watched)
         patch.setattr(execute._BoundSegment, "_frame", poisoned)
-        patch.setattr(runtime.Step, "__init__", partialmethod(runtime.Step.__init__, work=MUCH))
         patch.setattr(runtime, "aligned", lambda count: watch.new(count, 64).bytes)
         yield watch
     watch.check()
