@@ -34,6 +34,9 @@ class Fetches:
     Attributes:
         tensors: the distinct tensors to compute.
         operations: the distinct operations to run.
+        is_list: whether a list is fetched.
+        flat: where each item of a list, or the one thing that is fetched, is among `tensors` (None for an operation);
+            None for other structures.
     """
 
     def __init__(self, graph: Graph, fetches: Any) -> None:
@@ -41,6 +44,10 @@ class Fetches:
         self._places: dict[Tensor, int] = {}
         self._operations: dict[Operation, None] = {}
         self._rebuild = self._parse(fetches)
+        self.is_list = type(fetches) is list
+        items: list[Any] = fetches if self.is_list else [fetches]
+        plain = all(type(item) is Tensor or type(item) is Operation for item in items)
+        self.flat = [self._places.get(item) for item in items] if plain else None
 
     @property
     def tensors(self) -> list[Tensor]:

@@ -183,6 +183,31 @@ class Store:
                 self._resources[key] = make()
             return self._resources[key]
 
+    @staticmethod
+    def take(cells: Sequence[Cell]) -> list[Array]:
+        """Takes the values of several variables, as `Cell.take` does; they are locked until `give`.
+
+        Args:
+            cells: in an order that all threads keep, so that none waits for another.
+        """
+        taken: list[Array] = []
+        for cell in cells:
+            cell.lock.acquire()
+            try:
+                taken.append(cell.take())
+            except BaseException:
+                cell.lock.release()
+                Store.give(cells, taken)
+                raise
+        return taken
+
+    @staticmethod
+    def give(cells: Sequence[Cell], arrays: Sequence[Array]) -> None:
+        """Puts back what `take` took."""
+        for cell, array in zip(cells, arrays):
+            cell.give(array)
+            cell.lock.release()
+
     def update(self, cells: Sequence[Cell], change: Callable[..., None]) -> None:
         """Changes several variables in place at once: `change(*arrays)`, under all their locks."""
         if len(cells) == 1:

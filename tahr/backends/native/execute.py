@@ -20,7 +20,8 @@ from tahr import errors
 from tahr.backends import numpy as reference, report as reports
 from tahr.backends.base import Executor, Run, runtime_error
 from tahr.backends.native import engine, entry, inspection, plan as plans, roles, runtime
-from tahr.backends.native.calls import Bind, Call, Partial, Place, Ref, Reserved, Status
+from tahr.backends.native.calls import Bind, Call, Jump, Partial, Place, Ref, Reserved, Seat, Status
+from tahr.backends.native.flow import buffers, flow
 from tahr.backends.native.plan import HostStep, NativePlan, Segment, Unplannable
 from tahr.backends.native.roles import Role, extent
 from tahr.backends.report import Report
@@ -90,39 +91,29 @@ class _BoundSegment:
     def __init__(self, segment: Segment, bound: Mapping[str, int]) -> None:
         self.segment = segment
         self._bound = bound
-        binds: list[Bind] = []
-        counts: dict[Partial, int] = {}
-        self._calls: list[Call] = []  # for each step the call that it belongs to
-        for call in segment.calls:
-            made, partials = call.bind(bound)
-            binds += made
-            counts.update(partials)
-            self._calls += [call] * len(made)
+        self._flow = flow(segment.calls, bound)
+        self._calls = self._flow.calls  # for each step the call that it belongs to
         self._slots: dict[Ref, int] = {}
-        spans: dict[Value | Partial | Reserved, tuple[int, int, int]] = {}
+        for step in self._flow.steps:
+            for ref in buffers(step):
+                if not isinstance(ref.storage, Status):
+                    self._slots.setdefault(_at(ref, bound), len(self._slots) + 1)
+        # For values that lie in rows of lists: slots that lead to the slots that lead to the values.
+        self._doors = {
+            ref: (slot, len(self._slots) + 1 + i)
+            for i, (ref, slot) in enumerate(
+                (r, s) for r, s in self._slots.items() if r.storage in self._flow.seated
+            )
+        }
         outside = {*segment.inputs, *segment.outputs, *segment.cells}
-        for i, bind in enumerate(binds):
-            for ref in bind.buffers:
-                if isinstance(ref.storage, Status):
-                    continue
-                self._slots.setdefault(_at(ref, bound), len(self._slots) + 1)
-                if isinstance(ref.storage, Reserved):
-                    spans[ref.storage] = POSITION.size, 0, i  # it is there before the first step
-                elif ref.storage not in outside:
-                    size, first, _ = spans.get(ref.storage, (self._bytes(ref.storage, counts, bound), i, i))
-                    spans[ref.storage] = size, first, i
-        self.layout = _laid_out(spans)
-        self.steps = runtime.Steps(
-            [
-                runtime.Step(
-                    replace(b.kernel, scratch=max(b.bound.scratch, b.kernel.scratch)),
-                    [0 if isinstance(r.storage, Status) else self._slots[_at(r, bound)] for r in b.buffers],
-                    b.bound.sizes,
-                    b.bound.tiles,
-                )
-                for b in binds
-            ]
+        counts = self._flow.counts
+        self.layout = _laid_out(
+            {
+                storage: (self._bytes(storage, counts, bound), *span)
+                for storage, span in self._flow.spans(outside).items()
+            }
         )
+        self.steps = runtime.Steps([self._step(step) for step in self._flow.steps])
         self.reserved = [(r.storage, s) for r, s in self._slots.items() if isinstance(r.storage, Reserved)]
         self.shapes = {v: _exact(v, bound) for v in segment.outputs}
         self._expected = {v: _exact(v, bound) for v in segment.inputs}
@@ -134,8 +125,33 @@ class _BoundSegment:
                 assert isinstance(ref.storage, Value) and isinstance(ref.offset, int)
                 self._places.setdefault(ref.storage, []).append((slot, ref.offset * _itemsize(ref.storage)))
 
+    def _step(self, step: Bind | Jump | Seat) -> runtime.Step | runtime.Jump:
+        """A step on slots of the table."""
+        slots = [
+            0 if isinstance(r.storage, Status) else self._slots[_at(r, self._bound)] for r in buffers(step)
+        ]
+        if isinstance(step, Jump):
+            return runtime.Jump(self._flow.marks[step.to], slots[0] if slots else None)
+        if isinstance(step, Seat):
+            doors = [(ref, door) for ref, (_, door) in self._doors.items() if ref.storage is step.value]
+            offsets = [ref.offset * _itemsize(step.value) for ref, _ in doors]
+            sizes = [*step.sizes, len(doors), *offsets]
+            return runtime.Step(step.kernel, [*slots, *(door for _, door in doors)], sizes, 1)
+        bound = step.bound
+        kernel = replace(step.kernel, scratch=max(bound.scratch, step.kernel.scratch))
+        return runtime.Step(kernel, slots, bound.sizes, bound.tiles)
+
+    @property
+    def has_jumps(self) -> bool:
+        """Whether it holds a loop or a branch."""
+        return self._flow.has_jumps
+
     @staticmethod
-    def _bytes(storage: Value | Partial, counts: Mapping[Partial, int], bound: Mapping[str, int]) -> int:
+    def _bytes(
+        storage: Value | Partial | Reserved, counts: Mapping[Partial, int], bound: Mapping[str, int]
+    ) -> int:
+        if isinstance(storage, Reserved):
+            return POSITION.size
         if isinstance(storage, Partial):
             return counts[storage] * storage.dtype.size
         return math.prod(_exact(storage, bound)) * _itemsize(storage)
@@ -148,8 +164,12 @@ class _BoundSegment:
             return self._new_frame()
 
     def _new_frame(self) -> tuple[runtime.Frame, Array]:
-        frame = runtime.Frame(len(self._slots) + 1, self.steps.scratch, self.steps.widest)
+        frame = runtime.Frame(
+            len(self._slots) + len(self._doors) + 1, self.steps.scratch, self.steps.widest
+        )
         arena = runtime.aligned(self.layout.size)
+        for slot, door in self._doors.values():
+            frame.buffers[door] = frame.address + 8 * slot
         for ref, slot in self._slots.items():
             found = self.layout.offsets.get(ref.storage)  # pyright: ignore[reportArgumentType, reportCallIssue]
             if found is not None:
@@ -189,7 +209,7 @@ class _BoundSegment:
         arrays: dict[Value, Any],
         cells: Mapping[Value, Any],
         threads: int,
-        store: Any,
+        run: Run,
         times: list[int] | None = None,
     ) -> None:
         """Runs the segment: reads inputs from `arrays`, puts outputs there, and adds the calls' times to `times`."""
@@ -207,13 +227,16 @@ class _BoundSegment:
                 array = arrays[value] = _new_array(shape, value.dtype.numpy)
                 self._give(frame, value, array, held)
             self._take_cells(frame, cells, stack, held)
-            self._reserve(frame, store)
+            self._reserve(frame, run.store)
             stamps = None
             if times is not None:
                 stamps = np.zeros(len(self.steps) + 1, np.int64)
                 frame.status["stamps"] = stamps.ctypes.data
             start = time.perf_counter()
             code = runtime.runtime().run(self.steps, frame)
+            while code == runtime.PAUSED:
+                run.check()
+                code = runtime.runtime().run(self.steps, frame)
             self._shortest = min(self._shortest, time.perf_counter() - start)
             if times is not None and stamps is not None:
                 frame.status["stamps"] = 0
@@ -417,26 +440,24 @@ class Shortcut:
         self._makers = [(segment.shapes[v], _dtype(v).numpy) for v in results]
         self._segment = segment
         self._frame = frame
+        self._is_plain = not self._read and not self._reserved
 
     def __call__(self, *values: Any) -> Any:
         """The results, which are the caller's own; NotImplemented where something is not as it was."""
         results = [_new_array(shape, dtype) for shape, dtype in self._makers]
-        written = self._written
-        for cell in written:
-            cell.lock.acquire()
-        taken: list[Array] = []
+        failure = None
+        taken = self._store.take(self._written) if self._written else ()
         try:
-            for cell in written:
-                taken.append(cell.take())
-            read = [cell.read() for cell in self._read]
-            run = self._draw_and_run if self._reserved else self._entry
-            code = run(*values, *taken, *read, *results)
-            failure = None if code is None or code is NotImplemented else self._segment.failure(self._frame)
+            if self._is_plain:
+                code = self._entry(*values, *taken, *results)
+            else:
+                run = self._draw_and_run if self._reserved else self._entry
+                code = run(*values, *taken, *[cell.read() for cell in self._read], *results)
+            if code is not None and code is not NotImplemented:
+                failure = self._segment.failure(self._frame)
         finally:
-            for cell, array in zip(written, taken):
-                cell.give(array)
-            for cell in written:
-                cell.lock.release()
+            if taken:
+                self._store.give(self._written, taken)
         if failure is not None:
             raise failure
         return results if code is None else code
@@ -498,6 +519,8 @@ class Binding:
         if len(self.items) != 1 or not isinstance(self.items[0], _BoundSegment):
             return None
         segment = self.items[0]
+        if segment.has_jumps:
+            return None  # a loop without an end could not be cancelled
         drawing = [reserved.node.op for reserved, _ in segment.reserved]
         if len(set(drawing)) < len(drawing):
             return None  # one stream feeds several nodes, in order
@@ -533,7 +556,7 @@ class Binding:
         arrays.update(zip(self.plan.program.inputs, values))
         for item, frees in zip(self.items, self.plan.frees):
             if isinstance(item, _BoundSegment):
-                item.run(arrays, cells, threads, run.store, times)
+                item.run(arrays, cells, threads, run, times)
             else:
                 timed = item if times is None else replace(item, run=reports.timed_call(item.run, times))
                 self._host(timed, arrays, cells, executor, run)

@@ -80,7 +80,7 @@ class Lowering:
     def _product(self, group: Group) -> Call:
         anchor = group.anchor
         assert anchor is not None and anchor.outputs[0].dtype is not None
-        a, b = (self._places[v] for v in anchor.inputs)
+        a, b = (self._places[v] for v in self._needs[anchor])
         epilogue, operands, outputs = self._epilogue(group)
         shape = _shape(anchor.outputs[0])
         left, right = matrix(a.view, *flips(anchor)[0:1]), matrix(b.view, *flips(anchor)[1:2])

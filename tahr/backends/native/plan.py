@@ -232,9 +232,6 @@ class _Planner:
         a, b = needs
         if not lower.product_fits(node, self.places[a].view, self.places[b].view):
             a, b = self._dense(a), self._dense(b)
-        for value, original in zip((a, b), needs):
-            if value is not original:
-                self.places[original] = self.places[value]
         return [a, b]
 
     def _place_host(self, node: Node, written: set[Value]) -> None:
