@@ -102,6 +102,7 @@ class Fusion:
         self._depends: list[int] = []  # for each group the groups that it needs, as bits
         for node in nodes:
             self._add(node)
+        self._merge_siblings()
 
     def result(self) -> list[Group]:
         """The groups, each after those that it needs."""
@@ -237,6 +238,47 @@ class Fusion:
             if depends & mine:
                 self._depends[i] |= together
         self.groups[other.number] = None
+
+    def _merge_siblings(self) -> None:
+        """Merges nests that do not need each other but read the same tensor: then it is read once."""
+        readers: dict[Value, list[Group]] = {}
+        for group in [g for g in self.groups if g is not None and g.anchor is None]:
+            whole = self._read_whole(group)
+            siblings = dict.fromkeys(g for root in whole for g in readers.get(root, ()))
+            sibling = next((g for g in siblings if self._are_siblings(g, group)), None)
+            if sibling is not None:
+                nodes = [*sibling.nodes, *group.nodes]
+                self._merge(sibling, group)
+                sibling.nodes = nodes
+                group = sibling
+            for root in whole:
+                found = readers.setdefault(root, [])
+                if group not in found:
+                    found.append(group)
+
+    def _read_whole(self, group: Group) -> list[Value]:
+        """The roots outside a nest of which it reads as many elements as it has."""
+        count = product(group.space)
+        read = (
+            v
+            for n in group.nodes
+            for v in self._needs[n]
+            if self.of.get(self._places[v].root.node) is not group
+        )
+        return list(
+            dict.fromkeys(self._places[v].root for v in read if sizes.surely_equal(product(_shape(v)), count))
+        )
+
+    def _are_siblings(self, a: Group, b: Group) -> bool:
+        """Whether two nests can be merged though neither reads what the other computes."""
+        needs_other = self._depends[a.number] >> b.number & 1 or self._depends[b.number] >> a.number & 1
+        updates = any(self._roles[n] is Role.UPDATE for n in (*a.nodes, *b.nodes))
+        return (
+            not needs_other
+            and not (updates and (a.has_rows or b.has_rows))
+            and len(a.nodes) + len(b.nodes) <= MOST_NODES
+            and _same_space(a, b)
+        )
 
     # ------------------------------------------------------------ starting and joining
 

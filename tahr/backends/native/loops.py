@@ -491,7 +491,8 @@ class _Emitter:
         """Whether several rows are worked on at once: then totals, which lie in memory, are changed less often."""
         expressions = [r.what for r in self.nest.reduces] + [e for e, _ in self.nest.stores]
         is_short = ROWS * len(scalar.ordered(expressions)) <= MOST_UNROLLED
-        return bool(self.nest.reduces) and all(r.over == "column" for r in self.nest.reduces) and is_short
+        over = {r.over for r in self.nest.reduces}
+        return "column" in over and "row" not in over and is_short
 
     def _rows_together(self, first: str, totals: Mapping[int, str]) -> None:
         """One pass over the columns of some rows, without reductions along the rows."""
@@ -518,7 +519,7 @@ class _Emitter:
                     combined(f, r.combine, r.accumulator, a, b) for r, a, b in zip(nest.reduces, sums, values)
                 ] or values[: len(nest.reduces)]
             for j, value in enumerate(sums):
-                self._accumulate(j, value, {}, totals, flat, group)
+                self._accumulate(j, value, totals, totals, flat, group)
 
     def _unravel(self, row: str) -> list[str]:
         indices: list[str] = []
