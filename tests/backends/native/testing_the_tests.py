@@ -1,0 +1,244 @@
+"""The tests of the native backend are tested: faults planted into the compiler, each of which must be found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tahr as tf
+from tahr.backends.native import execute, fuse, ir, loops, lower, scalars, target
+from tahr.core.dtypes import DType
+from tests.backends.native import test_ops
+from tests.backends.native.hostile import hostile
+from tests.backends.native.test_random_graphs import check
+
+pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
+
+ROWS = 2 * loops.TILE // 16 + 3
+
+
+def numbers(*shape: int) -> np.ndarray:
+    return np.random.default_rng(shape).standard_normal(shape)
+
+
+# ---------------------------------------------------------------- programs that would notice
+
+
+def compare(fetches: Any, feeds: dict[Any, np.ndarray]) -> None:
+    """Natively as with NumPy, in watched memory and as usual."""
+    with tf.Session(backend="numpy") as reference:
+        reference.run(tf.global_variables_initializer())
+        expected = reference.run(fetches, feeds)
+    for watched in (True, False):
+        execute._records.clear()
+        with tf.Session(backend="native", tier="compiled") as session:
+            session.run(tf.global_variables_initializer())
+            if watched:
+                with hostile():
+                    found = session.run(fetches, feeds)
+            else:
+                found = session.run(fetches, feeds)
+        check(found, expected, "float64")
+
+
+def sums() -> None:
+    x = tf.placeholder(tf.float64, [None, 16])
+    compare([tf.reduce_sum(x), tf.reduce_sum(x, 0), tf.reduce_sum(x, 1)], {x: numbers(ROWS, 16)})
+
+
+def extremes() -> None:
+    x = tf.placeholder(tf.float64, [None, 16])
+    values = -1 - np.abs(numbers(40, 16))
+    values[3, 5] = np.nan
+    compare([f(x, a) for f in (tf.reduce_max, tf.reduce_min) for a in (0, 1)], {x: values})
+
+
+def elements() -> None:
+    x = tf.placeholder(tf.float64, [None, 16])
+    compare([tf.tanh(x) + 1.0, tf.nn.softmax(x)], {x: numbers(ROWS, 16)})
+
+
+def broadcasts() -> None:
+    x, y = tf.placeholder(tf.float64, [None, 16]), tf.placeholder(tf.float64, [None, 1])
+    compare([x * y, x + y[0], y - x[0]], {x: numbers(50, 16), y: numbers(50, 1)})
+
+
+def maxima() -> None:
+    x, y = tf.placeholder(tf.float64, [None]), tf.placeholder(tf.float64, [None])
+    values = numbers(40)
+    values[::3] = np.nan
+    compare([tf.maximum(x, y), tf.minimum(y, x), tf.maximum(y, x)], {x: values, y: numbers(40)[::-1]})
+
+
+def products() -> None:
+    x, r = tf.placeholder(tf.float64, [None, 24]), tf.placeholder(tf.float64, [None, 24])
+    w = tf.Variable(numbers(24, 24))
+    bias, scale = tf.Variable(numbers(2, 24)[0]), tf.Variable(numbers(2, 24)[1])
+    y = tf.nn.relu((tf.matmul(x, w) + bias) * scale - r)
+    compare([y, *tf.gradients(y, [x, w, bias])], {x: numbers(30, 24), r: numbers(30, 24) * 2})
+
+
+def chains() -> None:
+    x = tf.placeholder(tf.float64, [None, 16])
+    y = tf.tanh(tf.reduce_mean(x, 0, keepdims=True) - x)
+    z = tf.exp(tf.reduce_max(y, 0, keepdims=True) - y)
+    compare([tf.reduce_sum(z * y, 1), tf.reduce_mean(z / tf.reduce_sum(z, 0), 0)], {x: numbers(60, 16)})
+
+
+def orders() -> None:
+    test_ops.test_gradients("FusedBatchNormGrad", False)
+
+
+def updates() -> None:
+    x = tf.placeholder(tf.float64, [None])
+    v = tf.Variable(np.zeros(5))
+    with tf.control_dependencies([tf.assign(v, x + v.read_value())]):
+        first = v.read_value() * 2.0
+    with tf.control_dependencies([first]):
+        second = tf.assign_add(v, first)
+    compare([first, second], {x: numbers(5)})
+
+
+def transposed_updates() -> None:
+    v = tf.Variable(numbers(6, 6))
+    compare([tf.assign(v, tf.transpose(v) + 1.0)], {})
+
+
+# ---------------------------------------------------------------- faults
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def wrong_sum_of_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(loops._IDENTITY, "add", 1)
+
+
+def maximum_of_nothing_is_zero(patch: pytest.MonkeyPatch) -> None:
+    right = loops.identity
+    wrong = lambda combine, dtype: 0.0 if combine == "maximum" else right(combine, dtype)  # noqa: E731
+    patch.setattr(loops, "identity", wrong)
+
+
+def last_tile_forgotten(patch: pytest.MonkeyPatch) -> None:
+    def cut(rows: int, columns: int, has_rows: bool) -> tuple[int, int]:
+        tile = max(1, loops.TILE // max(columns, 1)) if has_rows else loops.TILE
+        return tile, max(1, (rows if has_rows else columns) // tile)
+
+    patch.setattr(loops, "_cut", cut)
+
+
+def broadcast_along_the_wrong_dimension(patch: pytest.MonkeyPatch) -> None:
+    right = lower._NestBuilder._strides
+
+    def strides(self: Any, view: Any, mapping: Any, shape: Any) -> Any:
+        found = right(self, view, mapping, shape)
+        return found[::-1] if len(found) == 2 and 0 in found and 1 in found else found
+
+    patch.setattr(lower._NestBuilder, "_strides", strides)
+
+
+def missing_numbers_lost_in_reductions(patch: pytest.MonkeyPatch) -> None:
+    right = loops.combined
+
+    def combined(f: ir.Function, combine: str, dtype: DType, a: str, b: str) -> str:
+        if combine in ("maximum", "minimum"):
+            name = {"maximum": "maxnum", "minimum": "minnum"}[combine]
+            return f.value(f"call double @llvm.{name}.f64(double {a}, double {b})")
+        return right(f, combine, dtype, a, b)
+
+    patch.setattr(loops, "combined", combined)
+
+
+def missing_numbers_lost_in_maxima(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(scalars._EMIT, "maximum", scalars._call("maxnum"))
+
+
+def operands_swapped(patch: pytest.MonkeyPatch) -> None:
+    right = lower.Lowering._epilogue
+
+    def epilogue(self: Any, group: Any) -> Any:
+        what, operands, outputs = right(self, group)
+        columns = [i for i, o in enumerate(what.operands) if o.access == "column"]
+        if len(columns) == 2:
+            i, j = columns
+            operands[i], operands[j] = operands[j], operands[i]
+        return what, operands, outputs
+
+    patch.setattr(lower.Lowering, "_epilogue", epilogue)
+
+
+def transposition_forgotten(patch: pytest.MonkeyPatch) -> None:
+    right = lower.flips
+    patch.setattr(lower, "flips", lambda node: (right(node)[0], False))
+
+
+def buffers_overlap(patch: pytest.MonkeyPatch) -> None:
+    right = execute._laid_out
+    patch.setattr(
+        execute,
+        "_laid_out",
+        lambda spans: replace(right(spans), offsets=dict.fromkeys(right(spans).offsets, 0)),
+    )
+
+
+def written_one_further(patch: pytest.MonkeyPatch) -> None:
+    right = loops._Emitter._write
+
+    def write(self: Any, dtype: Any, value: str, target: str, place: str, group: int | None = None) -> None:
+        right(self, dtype, value, target, place, group)
+        right(self, dtype, value, target, self.f.add(place, 1), group)
+
+    patch.setattr(loops._Emitter, "_write", write)
+
+
+def merged_without_looking(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(fuse.Fusion, "_agree", lambda self, group, other: True)
+
+
+def partial_sums_not_cleared(patch: pytest.MonkeyPatch) -> None:
+    """The first column keeps whatever was in memory."""
+    right = ir.Function.loop
+
+    def loop(f: Any, start: Any, *rest: Any, hint: str = "", **options: Any) -> Any:
+        return right(f, 1 if hint == "clear" else start, *rest, hint=hint, **options)
+
+    patch.setattr(ir.Function, "loop", loop)
+
+
+@pytest.mark.parametrize(
+    ("fault", "program"),
+    [
+        (wrong_sum_of_nothing, sums),
+        (maximum_of_nothing_is_zero, extremes),
+        (last_tile_forgotten, elements),
+        (last_tile_forgotten, sums),
+        (broadcast_along_the_wrong_dimension, broadcasts),
+        (missing_numbers_lost_in_reductions, extremes),
+        (missing_numbers_lost_in_maxima, maxima),
+        (operands_swapped, products),
+        (transposition_forgotten, products),
+        (buffers_overlap, chains),
+        (written_one_further, elements),
+        (partial_sums_not_cleared, sums),
+        (merged_without_looking, orders),
+    ],
+    ids=lambda f: f.__name__,
+)
+def test_a_fault_is_found(fault: Plant, program: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    program()
+    tf.reset_default_graph()
+    execute._records.clear()
+    with monkeypatch.context() as patch:
+        fault(patch)
+        with pytest.raises(AssertionError):
+            program()
+    execute._records.clear()
+
+
+@pytest.mark.parametrize("program", [updates, transposed_updates], ids=lambda f: f.__name__)
+def test_programs_without_faults(program: Callable[[], None]) -> None:
+    program()
