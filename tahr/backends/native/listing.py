@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tahr.backends.native import engine, loops
-from tahr.backends.native.calls import Bind, Known, Partial, Ref
+from tahr.backends.native.calls import Bind, Jump, Known, Mark, Partial, Ref, Seat
 from tahr.backends.native.inspection import host_reason
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.loops import Access, Extent, Loop, Nest, Position, Reduce, Source
@@ -63,9 +63,10 @@ def kernels(plan: NativePlan, known: Known) -> list[Listing]:
     uses: dict[str, dict[str, None]] = {}
     for segment in plan.segments:
         for call in segment.calls:
-            for bind in call.bind(known)[0]:
-                found.setdefault(bind.kernel.text, bind.kernel)
-                uses.setdefault(bind.kernel.text, {})[call.title] = None
+            for step in call.bind(known)[0]:
+                if isinstance(step, (Bind, Seat)):
+                    found.setdefault(step.kernel.text, step.kernel)
+                    uses.setdefault(step.kernel.text, {})[call.title] = None
     return [Listing(kernel, tuple(uses[text])) for text, kernel in found.items()]
 
 
@@ -100,25 +101,35 @@ def groups(plan: NativePlan, numbers: Numbers) -> str:
 
 
 def nests(plan: NativePlan, known: Known, numbers: Numbers) -> str:
-    """What each group's kernel does: loop nests as loops, others by their name and size."""
+    """What each group's kernel does: loop nests as loops, others by their name and size; and where steps jump."""
     parts: list[str] = []
+    labels: dict[Mark, str] = {}
     for segment in plan.segments:
         for call in segment.calls:
-            binds = call.bind(known)[0]
-            if call.loop is not None:
-                lines = _Nest(call.loop, binds[0].buffers, numbers).lines()
-                rest = binds[1:]
-            else:
-                lines, rest = [], binds
-            lines += [_of_its_own(bind, numbers) for bind in rest]
+            steps = list(call.bind(known)[0])
+            lines: list[str] = []
+            first = steps[0] if steps else None
+            if call.loop is not None and isinstance(first, Bind):
+                lines = _Nest(call.loop, first.buffers, numbers).lines()
+                del steps[0]
+            lines += [_step(step, numbers, labels) for step in steps]
             parts.append("\n".join([f"# {call.title}", *lines]))
     return "\n\n".join(parts)
 
 
-def _of_its_own(bind: Bind, numbers: Numbers) -> str:
-    buffers = ", ".join(_buffer(ref, numbers) for ref in bind.buffers)
-    count = bind.bound.tiles
-    return f"{bind.kernel.title}: {count} tile{'' if count == 1 else 's'} of [{buffers}]"
+def _step(step: Bind | Mark | Jump | Seat, numbers: Numbers, labels: dict[Mark, str]) -> str:
+    """A step that is not shown as loops."""
+    if isinstance(step, (Mark, Jump)):
+        mark = step if isinstance(step, Mark) else step.to
+        label = labels.setdefault(mark, f"place {len(labels) + 1}")
+        if isinstance(step, Mark):
+            return f"{label}:"
+        return f"go to {label}" + ("" if step.unless is None else f" unless {_buffer(step.unless, numbers)}")
+    buffers = ", ".join(_buffer(ref, numbers) for ref in step.buffers)
+    if isinstance(step, Seat):
+        return f"{step.kernel.title}: where {show.name(step.value, numbers)} lies, from [{buffers}]"
+    count = step.bound.tiles
+    return f"{step.kernel.title}: {count} tile{'' if count == 1 else 's'} of [{buffers}]"
 
 
 def _buffer(ref: Ref, numbers: Numbers) -> str:
