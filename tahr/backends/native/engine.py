@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tahr.backends.native import target as targets
+from tahr.backends.native import conversions, target as targets
 from tahr.backends.native.cache import Cache, default, key
 from tahr.backends.native.compiler import OPTIONS, CompileError, Compiler
 from tahr.backends.native.kernel import SYMBOL, Kernel
@@ -121,13 +121,15 @@ class Engine:
             CompileError: a symbol is missing.
         """
         with LOCK:
+            objects = list(objects)
+            imports = {**self._conversions_for(objects), **(imports or {})}
             start = time.perf_counter()
             builder = targets.llvm().JITLibraryBuilder()
             for data in objects:
                 builder.add_object_img(data)
             for symbol in symbols:
                 builder.export_symbol(symbol)
-            for name, address in (imports or {}).items():
+            for name, address in imports.items():
                 builder.import_symbol(name, address)
             self._libraries += 1  # a name is taken even where linking fails
             try:
@@ -137,6 +139,19 @@ class Engine:
             library.detach()  # from Python's garbage collection: the code stays
             self._load_seconds += time.perf_counter() - start
             return {symbol: library[symbol] for symbol in symbols}
+
+    def _conversions_for(self, objects: Sequence[bytes]) -> dict[str, int]:
+        """The addresses of those functions of `conversions` that objects call: they hold their names."""
+        called = [
+            name for name in conversions.NAMES if any(b"\0" + name.encode() in data for data in objects)
+        ]
+        return {name: self._conversions[name] for name in called}
+
+    @functools.cached_property
+    def _conversions(self) -> dict[str, int]:
+        symbols = {name: conversions.PREFIX + name for name in conversions.NAMES}
+        found = self.load_module(conversions.text(), "conversions", list(symbols.values()))
+        return {name: found[symbol] for name, symbol in symbols.items()}
 
     # ------------------------------------------------------------ compiling
 

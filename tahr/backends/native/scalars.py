@@ -205,21 +205,6 @@ def _abs(f: ir.Function, node: Scalar, width: int | None, x: str) -> str:
     return f.value(f"call {type_} @llvm.abs.{_suffix(type_)}({type_} {x}, i1 false)")
 
 
-def _copysign(f: ir.Function, node: Scalar, width: int | None, x: str, y: str) -> str:
-    """llvm.copysign; of doubles a choice, since LLVM may round both operands to half where the result is.
-
-    It would call a function of its runtime library for that, which this process lacks.
-    """
-    type_ = kind(node.dtype, width)
-    if node.dtype is not dtypes.float64:
-        return _intrinsic(f, "copysign", type_, x, y)
-    integers = kind(dtypes.int64, width)
-    bits = f.value(f"bitcast {type_} {y} to {integers}")
-    is_negative = f.value(f"icmp slt {integers} {bits}, {_literal(0, kind(dtypes.int64), width)}")
-    size = _intrinsic(f, "fabs", type_, x)
-    return _select(f, type_, is_negative, f.value(f"fneg {type_} {size}"), size, width)
-
-
 def _select(f: ir.Function, type_: str, condition: str, x: str, y: str, width: int | None) -> str:
     return f.value(f"select {_bools(width)} {condition}, {type_} {x}, {type_} {y}")
 
@@ -409,7 +394,7 @@ _EMIT: dict[str, _Emitter] = {
     "ceil": _call("ceil"),
     "trunc": _call("trunc"),
     "rint": _call("rint"),
-    "copysign": _copysign,
+    "copysign": _call("copysign"),
     "lt": _binary("fcmp olt", "icmp slt", "icmp ult"),
     "le": _binary("fcmp ole", "icmp sle", "icmp ule"),
     "eq": _binary("fcmp oeq", "icmp eq"),

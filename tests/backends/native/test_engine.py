@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -225,3 +226,23 @@ def test_without_llvmlite() -> None:
     )
     result = run(program)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("__truncdfhf2", np.float16), ("__truncdfbf2", ml_dtypes.bfloat16)]
+)
+def test_what_llvm_calls_to_round_doubles_to_halves(name: str, dtype: type) -> None:
+    """As a kernel calls it: the process may have no such function of its own."""
+    f = kernel.function()
+    stored = "half" if dtype is np.float16 else "bfloat"
+    with f.loop("%begin", "%end") as i:
+        x = f.load(ir.F64, f.at(ir.F64, kernel.buffer(f, 0), i))
+        f.store(stored, f.value(f"call {stored} @{name}(double {x})"), f.at(stored, kernel.buffer(f, 1), i))
+    (address,) = engine.load(
+        [Kernel(ir.module([f.finish()], [f"declare {stored} @{name}(double)"]), 0, name)]
+    )
+    values = np.array([0.0, -0.0, 1 / 3, -1e9, 1e-7, 1 + 2**-11 + 2**-40, 3e38, np.inf, -np.inf, np.nan])
+    results = np.zeros(len(values), dtype)
+    call(address, [values, results], [], len(values))
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(results.astype(float), values.astype(dtype).astype(float))
