@@ -488,23 +488,25 @@ class _Emitter:
         self._row_stores(range(last + 1, last + 2))
 
     def _takes_rows_together(self) -> bool:
-        """Whether several rows are worked on at once: then totals, which lie in memory, are changed less often."""
-        expressions = [r.what for r in self.nest.reduces] + [e for e, _ in self.nest.stores]
-        is_short = ROWS * len(scalar.ordered(expressions)) <= MOST_UNROLLED
+        """Whether several rows are worked on at once: then totals, which lie in memory, are changed less often.
+
+        Where whole rows are stored, too, it takes a third longer: that is no work for the processor, but for memory.
+        """
+        if self.nest.stores:
+            return False
+        is_short = ROWS * len(scalar.ordered([r.what for r in self.nest.reduces])) <= MOST_UNROLLED
         over = {r.over for r in self.nest.reduces}
         return "column" in over and "row" not in over and is_short
 
     def _rows_together(self, first: str, totals: Mapping[int, str]) -> None:
         """One pass over the columns of some rows, without reductions along the rows."""
         nest, f = self.nest, self.f
-        stores = [i for i in range(len(nest.stores)) if self._is_wide(i)]
-        roots = [r.what for r in nest.reduces] + [nest.stores[i][0] for i in stores]
+        roots = [r.what for r in nest.reduces]
         rows: list[tuple[list[str], dict[int, str], dict[Scalar, str]]] = []
         for n in range(ROWS):
             self.row_indices = self._unravel(f.add(first, n))
             self.bases = {id(a): self._base(a) for a in _accesses(nest)}
             self.known = {}
-            self._row_stores([0])
             self._row_values(roots)
             rows.append((self.row_indices, self.bases, self.known))
         with ExitStack() as loops:
@@ -512,12 +514,9 @@ class _Emitter:
             sums: list[str] = []
             for self.row_indices, self.bases, self.known in rows:
                 values = self._element(roots, 0, indices, flat, group)
-                for i, value in zip(stores, values[len(nest.reduces) :]):
-                    access = nest.stores[i][1]
-                    self._write(access.dtype, value, self.targets[i], self._place(access, indices), group)
                 sums = [
                     combined(f, r.combine, r.accumulator, a, b) for r, a, b in zip(nest.reduces, sums, values)
-                ] or values[: len(nest.reduces)]
+                ] or values
             for j, value in enumerate(sums):
                 self._accumulate(j, value, totals, totals, flat, group)
 

@@ -63,7 +63,7 @@ class Lowering:
         if role is Role.WINDOW:
             epilogue, operands, outputs = self._epilogue(group)
             places = self._dense_places(group.anchor, role)
-            return [windows.call(group.nodes, places, epilogue, operands, outputs)]
+            return [windows.call(group.nodes, places, epilogue, operands, outputs, self._fusion.of)]
         if role is Role.SINGLE:
             single = singles.single(group.anchor)
             assert single is not None
@@ -185,6 +185,25 @@ class Lowering:
         source = Access(output.dtype, (0,) * len(shape), place.view.offset)
         nest = Nest((), shape, (source,), (), ((scalar.leaf(0, output.dtype), store),))
         return _nest_call(nest, [place.root], [output], [], (node,), f"fill of {node.opdef.name}")
+
+
+def copy_call(place: Place, value: Value, target: Value) -> Call:
+    """The call that copies a value, which lies in some place, to the start of a storage."""
+    assert target.dtype is not None
+    shape = _shape(value)
+    source = Access(target.dtype, place.view.strides, place.view.offset)
+    store = Access(target.dtype, dense_strides(shape))
+    nest = Nest((), shape, (source,), (), ((scalar.leaf(0, target.dtype), store),))
+    return _nest_call(nest, [place.root], [target], [], (), "copy")
+
+
+def zeros_call(target: Value) -> Call:
+    """The call that fills a storage with zeros."""
+    assert target.dtype is not None
+    shape = _shape(target)
+    store = Access(target.dtype, dense_strides(shape))
+    nest = Nest((), shape, (), (), ((scalar.constant(0, target.dtype), store),))
+    return _nest_call(nest, [], [target], [], (), "zeros")
 
 
 # ---------------------------------------------------------------- nests

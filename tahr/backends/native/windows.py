@@ -8,7 +8,7 @@ up at the end), what they hand to each other is storage that only this call uses
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from tahr.core.sizes import Dim
 from tahr.core.views import dense_strides
 from tahr.ops import layouts
 from tahr.ops.windows import Padding, window_geometry
-from tahr.program.node import Node, Value
+from tahr.program.node import Node, Value, attrs_key
 
 _CONVOLUTIONS = ("convolution", "depthwise")
 
@@ -220,6 +220,7 @@ def call(
     epilogue: Epilogue,
     operands: Sequence[Ref],
     outputs: Sequence[Value],
+    peers: Collection[Node] = (),
 ) -> Call:
     """The call of a node and what is fused onto it.
 
@@ -229,6 +230,7 @@ def call(
         epilogue: what is computed of each element of the node's first output.
         operands: the epilogue's operands.
         outputs: where its expressions go.
+        peers: the nodes that run in the same segment.
     """
     node = nodes[0]
     windows = _windows(node)
@@ -240,7 +242,7 @@ def call(
     if windows.is_product and windows.adjoint != "filter" and not _is_channels_first(node):
         bind = _product(windows, epilogue).binder((*_factors(windows, data), *results))
     else:
-        job = _Job(node, windows, data, results, epilogue)
+        job = _Job(node, windows, data, results, epilogue, peers)
         steps = _channels_last(job) if _is_channels_first(node) else _steps(job)
         kernels = tuple(s.kernel for s in steps)
         bind = _binder(windows, steps)
@@ -257,13 +259,17 @@ def _data(node: Node) -> list[Value]:
 
 @dataclass(frozen=True)
 class _Job:
-    """What the steps of a node are made from: its data, and where results go, behind the epilogue's operands."""
+    """What the steps of a node are made from: its data, and where results go, behind the epilogue's operands.
+
+    Its peers are the nodes of its segment.
+    """
 
     node: Node
     windows: _Windows
     data: Sequence[Ref]
     results: tuple[Ref, ...]
     epilogue: Epilogue
+    peers: Collection[Node]
 
 
 @dataclass(frozen=True)
@@ -497,24 +503,43 @@ def _over_images(spec: pooling.Spec) -> Callable[[_Exact], Bound]:
 
 
 def _maxima(job: _Job) -> list[_Step]:
+    """The maxima, and for their gradient, if it is in the same segment, which taps won."""
     spec = job.windows.pooled
-    return [_Step(pooling.max_pool(spec), (*job.data, *job.results), _over_output(spec))]
+    if not any(_pooling_of(peer) is job.node for peer in job.peers):
+        return [_Step(pooling.max_pool(spec), (*job.data, *job.results), _over_output(spec))]
+    winners, count = _winners(job.node, spec)
+    buffers = (*job.data, *job.results, Ref(winners))
+    return [_Step(pooling.max_pool(spec, indices=True), buffers, _over_output(spec), (winners, count))]
 
 
 def _maxima_to_images(job: _Job) -> list[_Step]:
-    """Which taps won is found out first: then the gradient need not look at each pixel's windows again."""
+    """By the numbers of the taps that won, which are found out first unless the maxima's kernel has kept them."""
     spec = job.windows.pooled
     x, y, dy = job.data
-    winners = Partial(job.node.outputs[0], spec.indices, "winners")
-    return [
-        _Step(
-            pooling.max_pool_indices(spec),
-            (x, y, Ref(winners)),
-            _over_output(spec),
-            (winners, lambda e: e.batch * math.prod(e.out) * spec.channels),
-        ),
-        _Step(pooling.max_pool_grad(spec), (Ref(winners), dy, *job.results), _over_images(spec)),
-    ]
+    pool = _pooling_of(job.node)
+    is_kept = pool in job.peers
+    winners, count = _winners(pool if pool is not None and is_kept else job.node, spec)
+    gradient = _Step(pooling.max_pool_grad(spec), (Ref(winners), dy, *job.results), _over_images(spec))
+    if is_kept:
+        return [gradient]
+    find = pooling.max_pool_indices(spec)
+    return [_Step(find, (x, y, Ref(winners)), _over_output(spec), (winners, count)), gradient]
+
+
+def _pooling_of(node: Node) -> Node | None:
+    """The node whose maxima a node is the gradient of, if they are maxima of the same windows."""
+    form = node.opdef.form
+    if not isinstance(form, Window) or (form.kind, form.adjoint) != ("maximum", "images"):
+        return None
+    pool = node.inputs[1].node
+    is_pooling = pool.opdef.form == Window("maximum") and pool.inputs[0] is node.inputs[0]
+    return pool if is_pooling and attrs_key(pool.attrs) == attrs_key(node.attrs) else None
+
+
+def _winners(node: Node, spec: pooling.Spec) -> tuple[Partial, Callable[[_Exact], int]]:
+    """The numbers of the taps that won: their storage, which pooling and its gradient may share."""
+    partial = Partial(node.outputs[0], spec.indices, "winners")
+    return partial, lambda e: e.batch * math.prod(e.out) * spec.channels
 
 
 def _ties_to_images(job: _Job) -> list[_Step]:
