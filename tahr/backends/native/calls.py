@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tahr.backends.native.kernel import Kernel
@@ -84,6 +84,41 @@ class Bind:
     bound: Bound
 
 
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """A place among a segment's steps, for jumps."""
+
+
+@dataclass(frozen=True)
+class Jump:
+    """A step that goes on elsewhere.
+
+    Attributes:
+        to: where.
+        unless: a bool that must be false for that; None where it is always so.
+    """
+
+    to: Mark
+    unless: Ref | None = None
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A step that seats a value: it decides in which row of a list the value lies until it is seated again.
+
+    Attributes:
+        kernel: finds the row.
+        buffers: what it is given; behind them come the places of the run's table that lead to the value.
+        sizes: its sizes, before the number of those places and the value's offset in each.
+        value: the value; it has no storage of its own.
+    """
+
+    kernel: Kernel
+    buffers: tuple[Ref, ...]
+    sizes: tuple[int, ...]
+    value: Value
+
+
 @dataclass(frozen=True)
 class Call:
     """What one group became.
@@ -104,6 +139,6 @@ class Call:
     reads: tuple[Value, ...]
     writes: tuple[Value, ...]
     kernels: tuple[Kernel, ...]
-    bind: Callable[[Known], tuple[list[Bind], dict[Partial, int]]]
+    bind: Callable[[Known], tuple[Sequence[Bind | Mark | Jump | Seat], dict[Partial, int]]]
     operands: Mapping[int, Ref] | None = None
     loop: Loop | None = None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tahr.backends import costs, report
 from tahr.backends.native import roles
-from tahr.backends.native.calls import Call
+from tahr.backends.native.calls import Bind, Call, Seat
 from tahr.backends.native.engine import Statistics
 from tahr.backends.native.loops import Access, Nest
 from tahr.backends.native.plan import HostStep, NativePlan, Segment
@@ -40,7 +40,7 @@ def native_report(plan: NativePlan, known: Mapping[str, int], arena: int, built:
         else:
             steps.append(report.host_step(item.node, host_reason(item), known))
     calls = [call for segment in segments for call in segment.calls]
-    kernels = {bind.kernel.symbol for call in calls for bind in call.bind(known)[0]}
+    kernels = {bind.kernel.symbol for call in calls for bind in call.bind(known)[0] if isinstance(bind, Bind | Seat)}
     return Report(
         "native",
         tuple(steps),
