@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from tahr.backends.native import convolution, depthwise, filter_gradients, gemm, loops, pooling, single
@@ -286,7 +286,9 @@ class _Step:
     kernel: Kernel
     buffers: tuple[Ref, ...]
     bound: Callable[[_Exact], Bound]
-    makes: tuple[Partial, Callable[[_Exact], int]] | None = None
+    makes: Mapping[Partial, Callable[[_Exact], int]] = field(
+        default_factory=dict[Partial, Callable[[_Exact], int]]
+    )
 
 
 def _binder(
@@ -295,7 +297,7 @@ def _binder(
     def bind(known: Known) -> tuple[list[Bind], dict[Partial, int]]:
         exact = windows.exact(known)
         binds = [Bind(step.kernel, step.buffers, step.bound(exact)) for step in steps]
-        return binds, {s.makes[0]: s.makes[1](exact) for s in steps if s.makes is not None}
+        return binds, {partial: count(exact) for step in steps for partial, count in step.makes.items()}
 
     return bind
 
@@ -325,12 +327,13 @@ def _channels_last(job: _Job) -> list[_Step]:
         return [*before, *_steps(replace(job, data=data))]
     result = node.outputs[0]
     shape = _images_shape(node, result)
-    last = Ref(Partial(result, windows.dtype, "channels last"))
+    partial = Partial(result, windows.dtype, "channels last")
+    last = Ref(partial)
     steps = _steps(replace(job, data=data, results=(last,)))
     return [
         *before,
         *steps[:-1],
-        replace(steps[-1], makes=(last.storage, _count(shape))),
+        replace(steps[-1], makes={**steps[-1].makes, partial: _count(shape)}),
         _copy(windows.dtype, shape, last, None, job.results[0], _channels_first_strides(shape)),
     ]
 
@@ -353,7 +356,7 @@ def _copy(
     read, written = (Access(dtype, s or dense_strides(shape)) for s in (source_strides, target_strides))
     nest = Nest((), tuple(shape), (read,), (), ((scalar.leaf(0, dtype), written),))
     loop = loops.compiled(loops.collapsed(nest), "images in another layout")
-    makes = (target.storage, _count(shape)) if isinstance(target.storage, Partial) else None
+    makes = {target.storage: _count(shape)} if isinstance(target.storage, Partial) else {}
     return _Step(loop.kernel, (source, target), lambda e: loop.bind(e.known), makes)
 
 
@@ -405,7 +408,7 @@ def _convolved_to_images(job: _Job) -> list[_Step]:
     mirrored = Bound(tuple(convolution.mirror_sizes(spec)), convolution.mirror_tiles(spec))
     size = math.prod(spec.window) * spec.inputs * spec.outputs
     return [
-        _Step(convolution.mirror(spec), (filters, Ref(packed)), lambda e: mirrored, (packed, lambda e: size)),
+        _Step(convolution.mirror(spec), (filters, Ref(packed)), lambda e: mirrored, {packed: lambda e: size}),
         _Step(convolution.to_data(spec, job.epilogue), (dy, Ref(packed), *job.results), bound),
     ]
 
@@ -441,7 +444,7 @@ def _added_up(
     size = splits * math.prod(d for d in _shape(gradient) if isinstance(d, int))
     total, tiles = combine()
     return [
-        _Step(kernel, (*job.data, Ref(partial)), bound, (partial, lambda e: size)),
+        _Step(kernel, (*job.data, Ref(partial)), bound, {partial: lambda e: size}),
         _Step(total, (Ref(partial), *job.results), lambda e: Bound((), tiles)),
     ]
 
@@ -509,7 +512,7 @@ def _maxima(job: _Job) -> list[_Step]:
         return [_Step(pooling.max_pool(spec), (*job.data, *job.results), _over_output(spec))]
     winners, count = _winners(job.node, spec)
     buffers = (*job.data, *job.results, Ref(winners))
-    return [_Step(pooling.max_pool(spec, indices=True), buffers, _over_output(spec), (winners, count))]
+    return [_Step(pooling.max_pool(spec, indices=True), buffers, _over_output(spec), {winners: count})]
 
 
 def _maxima_to_images(job: _Job) -> list[_Step]:
@@ -523,7 +526,7 @@ def _maxima_to_images(job: _Job) -> list[_Step]:
     if is_kept:
         return [gradient]
     find = pooling.max_pool_indices(spec)
-    return [_Step(find, (x, y, Ref(winners)), _over_output(spec), (winners, count)), gradient]
+    return [_Step(find, (x, y, Ref(winners)), _over_output(spec), {winners: count}), gradient]
 
 
 def _pooling_of(node: Node) -> Node | None:

@@ -109,7 +109,10 @@ def run_natively(fetches: Any, feeds: dict[Any, Array]) -> Any:
 
 
 def problem(found: Any, expected: Any, case: checks.Case, is_gradient: bool) -> str | None:
-    """How a result differs from NumPy's by more than is allowed. What only moves elements has a gradient that adds them."""
+    """How a result differs from NumPy's by more than is allowed.
+
+    What only moves elements has to be exact, but not its gradient: that may add them up.
+    """
     found, expected = (np.asarray(a, object if isinstance(a, bytes) else None) for a in (found, expected))
     if (found.dtype, found.shape) != (expected.dtype, expected.shape):
         return f"{found.dtype}{found.shape} instead of {expected.dtype}{expected.shape}"
