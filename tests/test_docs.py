@@ -72,7 +72,9 @@ def test_links_lead_somewhere(file: Path) -> None:
 def test_every_module_of_the_compiler_is_described() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     files = [f.name for f in (ROOT / "tahr" / "backends" / "native").glob("[!_]*.py")]
-    assert [name for name in files if f"`{name}`" not in text and f"`backends/native/{name}`" not in text] == []
+    assert [
+        name for name in files if f"`{name}`" not in text and f"`backends/native/{name}`" not in text
+    ] == []
 
 
 def test_blocks_keep_their_lines() -> None:

@@ -73,14 +73,17 @@ def kernels(plan: NativePlan, known: Known) -> list[Listing]:
 # ---------------------------------------------------------------- groups
 
 
-def numbers_of(plan: NativePlan) -> dict[Node, int]:
-    """The numbers of a plan's nodes: those of its Program, and behind them copies that the planner made."""
-    numbers = show.numbered(plan.program)
-    for segment in plan.segments:
-        for call in segment.calls:
-            for node in call.nodes:
-                numbers.setdefault(node, len(numbers) + 1)
-    return numbers
+class _Numbers(dict[Node, int]):
+    """The numbers of nodes; a new one gets the next."""
+
+    def __missing__(self, node: Node) -> int:
+        self[node] = found = len(self) + 1
+        return found
+
+
+def numbers_of(plan: NativePlan) -> Numbers:
+    """The numbers of a plan's nodes: those of its Program, and behind them those of loops' bodies and of copies."""
+    return _Numbers(show.numbered(plan.program))
 
 
 def groups(plan: NativePlan, numbers: Numbers) -> str:

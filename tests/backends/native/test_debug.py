@@ -148,3 +148,11 @@ def test_updates_are_stored_where_the_variable_lies() -> None:
     (store,) = [line for line in nest if line.startswith("%")]
     target, expression = store.split(" = ")
     assert expression.startswith(f"{target} + (")
+
+
+def test_loops_jump() -> None:
+    x, feeds = fed(None, 4)
+    _, y = tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, tf.tanh(a)), [0, x])
+    found = lines(tf.debug.ir(y, feeds).nests)
+    assert "place 1:" in found and "go to place 1" in found
+    assert any(line.startswith("go to place 2 unless %") for line in found) and "place 2:" in found
