@@ -10,6 +10,7 @@ import pytest
 
 import tahr as tf
 from tahr.backends.native import execute, target
+from tahr.backends.native.calls import Bind
 from tahr.core.opdef import OPS, Array
 from tests.backends.native.natively import op_of_sample, run
 from tests.ops.samples import Sample, collect
@@ -71,7 +72,7 @@ def kernel_titles(binding: execute.Binding) -> list[str]:
     found: list[str] = []
     for item in binding.plan.segments:
         for call in item.calls:
-            found += [b.kernel.title for b in call.bind(binding.bound)[0]]
+            found += [b.kernel.title for b in call.bind(binding.bound)[0] if isinstance(b, Bind)]
     return found
 
 
@@ -112,6 +113,15 @@ def test_convolutions_and_gradients(geometry: Any, known: bool) -> None:
     agree([y, *tf.gradients(z, [image, filters])], {image: x, filters: w})
 
 
+def test_convolutions_with_the_channels_in_front() -> None:
+    x, w, d = random(3, 5, 9, 11), random(3, 2, 5, 17), random(3, 3, 5, 2)
+    image, filters, depthwise = fed(x, [None, 5, None, 11]), fed(w), fed(d)
+    y = tf.nn.conv2d(image, filters, 2, "SAME", data_format="NCHW")
+    z = tf.nn.depthwise_conv2d(image, depthwise, [1, 1, 1, 1], "VALID", data_format="NCHW")
+    gradients = tf.gradients([tf.square(y), tf.square(z)], [image, filters, depthwise])
+    agree([y, z, *gradients], {image: x, filters: w, depthwise: d})
+
+
 @pytest.mark.parametrize("geometry", GEOMETRIES[:5], ids=repr)
 def test_depthwise_convolutions_and_gradients(geometry: Any) -> None:
     window, _, _, padding, sizes = geometry
@@ -122,17 +132,35 @@ def test_depthwise_convolutions_and_gradients(geometry: Any) -> None:
     agree([y, *tf.gradients(z, [image, filters])], {image: x, filters: w})
 
 
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
 @pytest.mark.parametrize("kind", ["MAX", "AVG"])
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize(("window", "strides"), [((2, 2), (2, 2)), ((3, 3), (2, 1)), ((2, 2), (3, 3))])
 def test_pooling_and_gradients(
-    window: tuple[int, int], strides: tuple[int, int], padding: str, kind: str
+    window: tuple[int, int], strides: tuple[int, int], padding: str, kind: str, layout: str
 ) -> None:
     x = random(2, 9, 8, 19)
     x[0, 2] = x[0, 3] = 0.5  # ties
-    image = fed(x, [None, None, None, 19])
-    y = tf.nn.pool(image, window, kind, padding, strides=strides)
+    if layout == "NCHW":
+        x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    image = fed(x, [n if n == 19 else None for n in x.shape])
+    y = tf.nn.pool(image, window, kind, padding, strides=strides, data_format=layout)
     agree([y, *tf.gradients(tf.square(y), [image])], {image: x})
+
+
+def test_pooling_and_its_gradient_share_what_won() -> None:
+    x = random(2, 8, 8, 5)
+    image = fed(x)
+    y = tf.nn.max_pool(image, 2, 2, "VALID")
+    agree([y, *tf.gradients(tf.square(y), [image])], {image: x})
+    found = all_kernel_titles()
+    assert sum("indices" in title for title in found) == 1
+    assert any("max pool with indices" in title for title in found)
+
+
+def all_kernel_titles() -> list[str]:
+    bindings = [b for r in execute._records.values() for b in r.bindings.values()]
+    return [title for binding in bindings for title in kernel_titles(binding)]
 
 
 @pytest.mark.parametrize("kind", ["MAX", "AVG"])
