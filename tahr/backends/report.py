@@ -26,8 +26,8 @@ class Step:
         title: what it computes.
         nodes: the nodes that it stands for.
         reason: why NumPy computes it; empty for a kernel.
-        reads, writes: bytes; None where they follow from data.
-        flops: arithmetic operations; None where nobody knows.
+        reads, writes: bytes; None where they follow from data. What is in a loop counts once.
+        flops: arithmetic operations, likewise; None where nobody knows.
         ms: the median of the measured times, in milliseconds; None where nothing was measured.
     """
 

@@ -302,3 +302,15 @@ def test_operations_of_pooling() -> None:
         found = session.explain([y, dx], {x: np.ones((2, 6, 6, 3), np.float32)})
     counts = {s.title: s.flops for s in found.steps if "Pool" in s.title}
     assert counts == dict.fromkeys(("AvgPool", "AvgPoolGrad"), 2 * 3 * 3 * 3 * 4)
+
+
+@needs_llvm
+@pytest.mark.parametrize("time", [False, True])
+def test_a_native_loop_is_part_of_its_segment(time: bool) -> None:
+    x = tf.placeholder(tf.float32, [2])
+    _, y = tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, tf.exp(a)), [0, x])
+    with tf.Session(backend="native") as session:
+        found = session.explain(y, {x: np.ones(2, np.float32)}, time=time)
+    assert len(found.reports) == 1
+    assert {s.segment for s in found.steps} == {1}
+    assert {"Less", "AddV2", "Exp"} <= set(titles(found.steps))
