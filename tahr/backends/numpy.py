@@ -1,15 +1,23 @@
-"""The reference backend: a loop over a plan's steps, each of them one NumPy kernel."""
+"""The reference backend: a loop over a plan's steps, each of them one NumPy kernel.
+
+A plan that runs often is written out as a Python function, which does the same with less in between.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from tahr.backends import report as reports
-from tahr.backends.base import Executor, Run, runtime_error
+from tahr.backends.base import Context, Executor, Run, runtime_error
 from tahr.backends.report import Report
 from tahr.plan.plan import Plan
+from tahr.plan.straight import MOST_STEPS, Straight
 from tahr.program.passes import pipeline
+
+# The run of a plan from which on it is written out; that takes as long as about 20 runs of the loop.
+STRAIGHT_FROM = 5
 
 
 def execute(plan: Plan, values: Sequence[Any], executor: Executor, run: Run) -> list[Any]:
@@ -28,6 +36,9 @@ def execute(plan: Plan, values: Sequence[Any], executor: Executor, run: Run) -> 
     for place, value in zip(plan.inputs, values):
         places[place] = value
     context = executor.context(run, None)  # one for all steps: it is told whose turn it is
+    straight = _straight(plan)
+    if straight is not None:
+        return _run_straight(straight, places, context)
     at = places.__getitem__
     step = None
     try:
@@ -54,6 +65,34 @@ def execute(plan: Plan, values: Sequence[Any], executor: Executor, run: Run) -> 
             raise
         raise failure from error
     return [places[i] for i in plan.outputs]
+
+
+_runs: WeakKeyDictionary[Plan, int] = WeakKeyDictionary()
+_written_out: WeakKeyDictionary[Plan, Straight] = WeakKeyDictionary()
+
+
+def _straight(plan: Plan) -> Straight | None:
+    """A plan written out, from a run on that makes it likely that many follow."""
+    found = _written_out.get(plan)
+    if found is None and len(plan.steps) <= MOST_STEPS:
+        _runs[plan] = runs = _runs.get(plan, 0) + 1
+        if runs >= STRAIGHT_FROM:
+            found = _written_out[plan] = Straight(plan)
+    return found
+
+
+def _run_straight(straight: Straight, places: list[Any], context: Context) -> list[Any]:
+    try:
+        return straight.run(places, context)
+    except Exception as error:
+        failed = straight.failed(error)
+        if failed is None:
+            raise
+        step, operands = failed
+        failure = runtime_error(step.op, error, operands)
+        if failure is error:
+            raise
+        raise failure from error
 
 
 class Reference:
