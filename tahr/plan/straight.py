@@ -13,10 +13,10 @@ is one line: a call whose arguments are local variables.
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from tahr.plan.plan import Plan, Step
@@ -25,7 +25,7 @@ from tahr.plan.plan import Plan, Step
 MOST_STEPS = 2000
 
 # What its frames in tracebacks are called: a place in this package, so that they are hidden like its others.
-FILE = str(Path(__file__).with_name("<plan>"))
+FILE = os.path.join(os.path.dirname(__file__), "<plan>")
 
 
 class Straight:

@@ -612,7 +612,11 @@ class Binding:
 
 
 def _check_shapes(plan: NativePlan, bound: Mapping[str, int]) -> None:
-    """Raises what the reference backend raises where exact shapes do not fit together: kernels do not look."""
+    """Kernels do not look whether exact shapes fit together.
+
+    Raises:
+        _Unexpected: they do not; the reference backend raises the error, in its turn among others, or computes after all.
+    """
     if not bound:
         return  # what the graph knows was checked when it was built
     for segment in plan.segments:
@@ -621,20 +625,7 @@ def _check_shapes(plan: NativePlan, bound: Mapping[str, int]) -> None:
             try:
                 node.opdef.infer(specs, node.attrs)
             except (ValueError, errors.Complaint) as error:
-                raise _shape_error(node, specs, error) from error
-
-
-def _shape_error(node: Node, specs: Sequence[Spec], error: Exception) -> Exception:
-    """The error of the NumPy kernel, whose words are those of TensorFlow's kernels, or else the shape rule's."""
-    operands = [
-        np.broadcast_to(np.zeros((), _dtype(v).numpy), s.shape or ()) for v, s in zip(node.inputs, specs)
-    ]
-    if node.opdef.compute is not None and not node.opdef.takes_context:
-        try:
-            node.opdef.compute(*operands, **node.attrs)
-        except Exception as own:  # whatever it raises is told
-            error = own
-    return runtime_error(node.op, error, operands)
+                raise _Unexpected from error
 
 
 def _exact_spec(value: Value, bound: Mapping[str, int]) -> Spec:
@@ -675,7 +666,7 @@ class _Record:
         self.runs = 0
         self.native: NativePlan | None = None
         self.reason = ""
-        self.bindings: dict[tuple[int, ...], Binding] = {}
+        self.bindings: dict[tuple[int, ...], Binding | None] = {}
         self.lock = threading.RLock()
 
 
@@ -755,13 +746,15 @@ class Backend:
             if native is None or record.reason:
                 return None
             exact = tuple(values[i].shape[axis] for _, i, axis in native.symbols)
-            found = record.bindings.get(exact)
-            if found is None:
+            if exact not in record.bindings:
                 if len(record.bindings) >= MAX_BINDINGS:
                     record.bindings.clear()
                 bound = {name: size for (name, _, _), size in zip(native.symbols, exact)}
-                found = record.bindings[exact] = Binding(native, bound)
-            return found
+                try:
+                    record.bindings[exact] = Binding(native, bound)
+                except _Unexpected:  # these sizes are NumPy's
+                    record.bindings[exact] = None
+            return record.bindings[exact]
 
 
 def _cells(plan: NativePlan, store: Any) -> dict[Value, Any]:

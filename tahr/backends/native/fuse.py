@@ -100,6 +100,7 @@ class Fusion:
         self.groups: list[Group | None] = []
         self.of: dict[Node, Group] = {}
         self._depends: list[int] = []  # for each group the groups that it needs, as bits
+        self._position = {node: i for i, node in enumerate(nodes)}
         for node in nodes:
             self._add(node)
         self._merge_siblings()
@@ -220,7 +221,7 @@ class Fusion:
 
     def _merge(self, group: Group, other: Group) -> None:
         both = set(group.nodes) | set(other.nodes)
-        group.nodes = sorted(both, key=lambda n: n.number)
+        group.nodes = sorted(both, key=self._position.__getitem__)
         group.maps.update(other.maps)
         group.leaving |= other.leaving
         group.has_rows |= other.has_rows
