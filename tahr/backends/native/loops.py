@@ -358,26 +358,26 @@ class _Emitter:
 
     def level(self, e: Scalar) -> int:
         """The pass in which an expression can first be computed."""
-        found = self._levels.get(e)
-        if found is None:
-            if e.op == "leaf":
-                j = e.value - len(self.nest.inputs)
-                found = 0 if j < 0 else self.level(self.nest.reduces[j].what) + 1
-            else:
-                found = max((self.level(a) for a in e.args), default=0)
-            self._levels[e] = found
-        return found
+        if e not in self._levels:
+            for node in scalar.ordered([e], known=self._levels):
+                if node.op == "leaf":
+                    j = node.value - len(self.nest.inputs)
+                    self._levels[node] = 0 if j < 0 else self.level(self.nest.reduces[j].what) + 1
+                else:
+                    self._levels[node] = max((self._levels[a] for a in node.args), default=0)
+        return self._levels[e]
 
     def on_columns(self, e: Scalar) -> bool:
         """Whether an expression differs between the columns of a row."""
-        found = self._dependent.get(e)
-        if found is None:
-            if e.op == "leaf":
-                found = e.value < len(self.nest.inputs) and self._input_on_columns(self.nest.inputs[e.value])
-            else:
-                found = any(self.on_columns(a) for a in e.args)
-            self._dependent[e] = found
-        return found
+        if e not in self._dependent:
+            inputs = self.nest.inputs
+            for node in scalar.ordered([e], known=self._dependent):
+                if node.op == "leaf":
+                    found = node.value < len(inputs) and self._input_on_columns(inputs[node.value])
+                else:
+                    found = any(self._dependent[a] for a in node.args)
+                self._dependent[node] = found
+        return self._dependent[e]
 
     def _input_on_columns(self, access: Source) -> bool:
         if isinstance(access, Extent):
