@@ -15,23 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from tahr.backends.native import lower, recompute, roles
+from tahr.backends.native import lower, recompute, regions, roles
 from tahr.backends.native.calls import Call, Place
 from tahr.backends.native.fuse import Fusion, Group
 from tahr.backends.native.lower import Lowering
-from tahr.backends.native.roles import COMPUTED, Role
+from tahr.backends.native.region_plans import Copy, RegionPlans
+from tahr.backends.native.roles import COMPUTED, REGION_ROLES, Role
 from tahr.core import sizes
-from tahr.core.opdef import Elementwise, OpDef, known_value
+from tahr.core.opdef import known_value
 from tahr.core.sizes import Dim
 from tahr.core.views import View
 from tahr.ops import state
 from tahr.plan import schedule
 from tahr.program.effects import SlotKey, slot_of
 from tahr.program.node import Node, Program, Value
-
-Copy = OpDef("_Copy", "x: T -> y: T", form=Elementwise(scalar=lambda x: x), register=False)
-"""The same elements, row-major and without gaps."""
-
 
 class Unplannable(Exception):
     """The native backend cannot run a program in its own order; the reference executor does."""
@@ -109,12 +106,21 @@ def make_plan(program: Program) -> NativePlan:
     Raises:
         Unplannable: its order of effects does not allow variables to be written in place.
     """
-    return _Planner(program).plan()
+    found = regions.find(program)
+    try:
+        return _Planner(program, found).plan()
+    except Unplannable:
+        if not found.nodes:
+            raise
+        return _Planner(program, regions.Found()).plan()
 
 
 class _Planner:
-    def __init__(self, program: Program) -> None:
+    """The planner of a program, or of a loop's region."""
+
+    def __init__(self, program: Program, found: regions.Found) -> None:
         self.program = program
+        self.regions = RegionPlans(self, found)
         self.order = schedule.order(program)
         self.roles: dict[Node, Role] = {}
         self.places: dict[Value, Place] = {}
@@ -124,14 +130,7 @@ class _Planner:
 
     def plan(self) -> NativePlan:
         """The plan."""
-        for node in self.order:
-            self.roles[node] = roles.role(node)
-        needed = self._needed()
-        written = self._written(needed)
-        self.touched = self._touched(needed)
-        for node in self.order:
-            if node in needed:
-                self._place(node, written)
+        written = self.prepare()
         outputs = [self._fetchable(v, written) for v in self.program.outputs]
         before = self._before(written)
         stages = self._stages(before)
@@ -140,6 +139,38 @@ class _Planner:
         plan.frees = _frees(plan, outputs)
         plan.program = Program(self.program.builder, self.program.inputs, outputs, self.program.roots)
         return plan
+
+    def prepare(self) -> set[Value]:
+        """Finds out what is needed and where it lies; gives the variables that native nodes change."""
+        for node in self.order:
+            self.roles[node] = regions.role_of(node, self.regions.found)
+        needed = self._needed()
+        written = self._written(needed)
+        self.touched = self._touched(needed)
+        for node in self.order:
+            if node in needed:
+                self._place(node, written)
+        return written
+
+    # ------------------------------------------------------------ regions
+
+    def dense(self, value: Value) -> Value:
+        """A value that lies in row-major order: itself or a copy."""
+        return self._dense(value)
+
+    def copy(self, value: Value) -> Value:
+        """A copy of a value."""
+        return self._copy(value)
+
+    def inner(self, program: Program, found: regions.Found) -> _Planner:
+        """The planner of a loop's region."""
+        return _Planner(program, found)
+
+    def finished(self, leaves: set[Value]) -> list[Call]:
+        """The calls of a region's nodes; those roots are read behind them."""
+        before = self._before(set())
+        self._stages(before)
+        return self._calls(_topological(self.nodes, before), before, leaves)
 
     # ------------------------------------------------------------ what is needed
 
@@ -153,7 +184,7 @@ class _Planner:
                 continue
             needed.add(node)
             role = self.roles[node]
-            stack += [node.inputs[i].node for i in roles.data_inputs(node, role)]
+            stack += [node.inputs[i].node for i in regions.data_inputs(node, role)]
             stack += node.tokens
         return needed
 
@@ -180,6 +211,9 @@ class _Planner:
 
     def _place(self, node: Node, written: set[Value]) -> None:
         role = self.roles[node]
+        if role in REGION_ROLES:
+            self.regions.place(node)
+            return
         if role is Role.READ and node.inputs[0] in self.touched:
             role = self.roles[node] = Role.HOST
         if role is Role.READ:
@@ -199,7 +233,7 @@ class _Planner:
 
     def _place_dense(self, node: Node) -> None:
         for value in node.outputs:
-            if value.shape is not None:
+            if value.shape is not None and value not in self.places:  # a region's inputs lie outside of it
                 self.places[value] = Place(value, View.dense(value.shape))
 
     def _place_view(self, node: Node) -> None:
@@ -267,8 +301,13 @@ class _Planner:
         computing = set(self.nodes)
         users: dict[Node, list[Node]] = {}
         before: dict[Node, dict[Node, None]] = {n: {} for n in self.nodes}
+        self.regions.finish()
         for node in self.nodes:
+            before[node].update(dict.fromkeys(self.regions.orders.get(node, ())))
             for value in self.needs[node]:
+                origin = self._origin(value)
+                if origin in computing:
+                    before[node][origin] = None
                 root = self._computed_root(value)
                 if root is not None and root in computing:
                     before[node][root] = None
@@ -285,15 +324,20 @@ class _Planner:
                         before[node][user] = None
         return {n: list(b) for n, b in before.items()}
 
+    def _origin(self, value: Value) -> Node:
+        """The node whose result a value is a view of, by its inputs."""
+        node = value.node
+        while self.roles.get(node) is Role.VIEW:
+            node = node.inputs[node.opdef.viewed].node
+        return node
+
     def _computed_root(self, value: Value) -> Node | None:
         place = self.places.get(value)
         return value.node if place is None else place.root.node
 
     def _read(self, value: Value) -> Node | None:
         """The read of a variable that a value is a view of."""
-        node = value.node
-        while self.roles[node] is Role.VIEW:
-            node = node.inputs[node.opdef.viewed].node
+        node = self._origin(value)
         return node if node.opdef is state.ReadCell else None
 
     def _stages(self, before: Mapping[Node, Sequence[Node]]) -> dict[Node, int]:
@@ -350,16 +394,35 @@ class _Planner:
         readers: Mapping[Value, set[int]],
         handed_out: set[Value],
     ) -> Segment:
-        mine = set(nodes)
-        inner = {n: [b for b in before[n] if b in mine] for n in nodes}
-        fusion = Fusion(nodes, self.roles, self.places, inner, self.needs)
         outputs = [
             v
             for n in nodes
-            for v in n.outputs
+            for v in (*n.outputs, *self.regions.owned.get(n, ()))
             if v in self.places and (v in handed_out or readers.get(v, set()) - {number})
         ]
-        leaves = set(outputs)
+        calls = self._calls(nodes, before, set(outputs))
+        written = {v for call in calls for v in call.writes}
+        made = written.union(v for n in nodes for v in n.outputs)
+        used = dict.fromkeys(v for call in calls for v in (*call.reads, *call.writes))
+        cells = [v for v in used if self.roles[v.node] is Role.VARIABLE]
+        return Segment(
+            calls,
+            [v for v in used if v not in made and v not in cells],
+            outputs,
+            cells,
+            [v for v in cells if v in written],
+            frozenset(written & set(cells)) - {v for call in calls for v in call.reads},
+            number,
+        )
+
+    def _calls(
+        self, nodes: Sequence[Node], before: Mapping[Node, Sequence[Node]], leaves: set[Value]
+    ) -> list[Call]:
+        """The calls of native nodes; the roots in `leaves` are read behind them."""
+        leaves = leaves | self.regions.kept
+        mine = set(nodes)
+        inner = {n: [b for b in before[n] if b in mine] for n in nodes}
+        fusion = Fusion(nodes, self.roles, self.places, inner, self.needs)
         reading: dict[Value, set[Group]] = {}
         for n in nodes:
             for v in self.needs[n]:
@@ -376,20 +439,13 @@ class _Planner:
 
         again = recompute.recomputed(nodes, self.roles, self.places, fusion, reading, leaves)
         lowering = Lowering(fusion, self.roles, self.places, self.needs, wanted, again)
-        calls = [call for group in fusion.result() if stores(group) for call in lowering.calls(group)]
-        made = {v for n in nodes for v in n.outputs}
-        used = dict.fromkeys(v for call in calls for v in (*call.reads, *call.writes))
-        cells = [v for v in used if self.roles[v.node] is Role.VARIABLE]
-        written = {v for call in calls for v in call.writes}
-        return Segment(
-            calls,
-            [v for v in used if v not in made and v not in cells],
-            outputs,
-            cells,
-            [v for v in cells if v in written],
-            frozenset(written & set(cells)) - {v for call in calls for v in call.reads},
-            number,
-        )
+        calls: list[Call] = []
+        for group in fusion.result():
+            if group.anchor is not None and self.roles[group.anchor] in REGION_ROLES:
+                calls += self.regions.calls(group.anchor)
+            elif stores(group):
+                calls += lowering.calls(group)
+        return calls
 
     # ------------------------------------------------------------ what runs must know
 

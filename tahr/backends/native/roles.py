@@ -57,11 +57,16 @@ class Role(enum.Enum):
     PRODUCT = "a matrix product"
     WINDOW = "windows that slide over the input"
     SINGLE = "a kernel of its own"
+    LIST = "a list, or one of its items"
+    LOOP = "a loop"
     HOST = "NumPy"
 
 
 NEST_ROLES = frozenset({Role.ELEMENTWISE, Role.REDUCE, Role.UPDATE, Role.IOTA})
 """What loop nests are made of."""
+
+REGION_ROLES = frozenset({Role.LIST, Role.LOOP})
+"""What is native only where everything around it is: see `regions`."""
 
 COMPUTED = NEST_ROLES | {Role.PARTS, Role.PRODUCT, Role.WINDOW, Role.SINGLE}
 """What takes a kernel."""

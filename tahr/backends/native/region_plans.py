@@ -1,0 +1,461 @@
+"""Native loops and lists in a plan: where they lie, what comes before what, and the steps that they become.
+
+A loop's steps are those of its condition and its body, with jumps, among the steps of the segment around it. Its
+variables lie where its results do; an iteration ends by copying there what the body made. What a loop captures is read
+where it lies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from tahr.backends.native import flow, list_buffers, lower, regions
+from tahr.backends.native.calls import Bind, Call, Jump, Known, Mark, Partial, Place, Ref, Seat, Status
+from tahr.backends.native.list_buffers import Access, Storage
+from tahr.backends.native.loops import Bound
+from tahr.backends.native.roles import Role
+from tahr.core import dtypes, shapes, sizes
+from tahr.core.opdef import Elementwise, OpDef
+from tahr.core.shapes import Spec
+from tahr.core.sizes import Dim
+from tahr.core.views import View
+from tahr.ops import elementwise, lists, structural
+from tahr.program.node import Node, Program, Value
+
+Rows = OpDef("_Rows", "-> y: T", register=False)
+"""The storage of a list, or a row of it."""
+Lengths = OpDef("_Lengths", "-> y: int64", register=False)
+"""The length of a list, and which of its rows are set."""
+Copy = OpDef("_Copy", "x: T -> y: T", form=Elementwise(scalar=lambda x: x), register=False)
+"""The same elements, row-major and without gaps."""
+
+
+class Planner(Protocol):
+    """The planner of a program or region, as far as it is needed here."""
+
+    program: Program
+    places: dict[Value, Place]
+    roles: dict[Node, Role]
+    needs: dict[Node, list[Value]]
+    nodes: list[Node]
+    regions: RegionPlans
+
+    def dense(self, value: Value) -> Value:
+        """A value that lies in row-major order: itself or a copy."""
+        ...
+
+    def copy(self, value: Value) -> Value:
+        """A copy of a value."""
+        ...
+
+    def inner(self, program: Program, found: regions.Found) -> Planner:
+        """The planner of a region."""
+        ...
+
+    def prepare(self) -> None:
+        """Finds out where everything lies."""
+        ...
+
+    def finished(self, leaves: set[Value]) -> list[Call]:
+        """The calls of all nodes; those roots are read behind them."""
+        ...
+
+
+class RegionPlans:
+    """The loops and lists of one program or region.
+
+    Args:
+        planner: its planner.
+        found: what of it is native.
+
+    Attributes:
+        orders: for a node those that must run before it, beside those whose results it needs.
+        owned: for a node the storage that it makes for lists.
+        kept: values that must be stored in any case.
+    """
+
+    def __init__(self, planner: Planner, found: regions.Found) -> None:
+        self._planner = planner
+        self.found = found
+        self.storage: dict[Value, Storage] = {}
+        self.orders: dict[Node, list[Node]] = {}
+        self.owned: dict[Node, list[Value]] = {}
+        self.kept: set[Value] = set()
+        # For each version of a list the nodes that made it, those that read it, and the one that changes it.
+        self._made: dict[Value, list[Node]] = {}
+        self._readers: dict[Value, list[Node]] = {}
+        self._changed: dict[Value, Node] = {}
+        self._seats: dict[Node, tuple[Access, Value, list[Value], Value | None]] = {}
+        self._lengths: dict[Node, Value] = {}
+        self._loop_inputs: dict[Node, list[Value | None]] = {}
+
+    # ------------------------------------------------------------ where things lie
+
+    def give(self, value: Value, storage: Storage, places: Mapping[Value, Place]) -> None:
+        """Says where a list lies that comes from outside."""
+        self.storage[value] = storage
+        for part in (storage.items, storage.meta):
+            self._planner.places[part] = places[part]
+
+    def place(self, node: Node) -> None:
+        """Places what a native loop or list node makes."""
+        opdef = node.opdef
+        if self._planner.roles[node] is Role.LOOP:
+            self._place_loop(node)
+        elif opdef in regions.FILLED:
+            self._place_filled(node)
+        elif opdef in regions.STACKS:
+            self._place_stack(node)
+        elif opdef in regions.WRITES or opdef in regions.POPS or opdef in regions.GETS:
+            self._place_access(node)
+
+    def computed(self) -> set[Value]:
+        """The values that kernels put into storage of their own, for the time of one run of the region."""
+        seated = {v for _, _, values, _ in self._seats.values() for v in values}
+        return {v for n in self._planner.nodes for v in n.outputs} - seated - self.kept
+
+    def finish(self) -> None:
+        """Puts whoever changes a list behind those who read it."""
+        for value, node in self._changed.items():
+            self._order(node, [r for r in self._readers.get(value, ()) if r is not node])
+
+    def _order(self, node: Node, before: Sequence[Node]) -> None:
+        self.orders.setdefault(node, []).extend(before)
+
+    def _made_of(self, opdef: OpDef, inputs: Sequence[Value], spec: Spec, node: Node, role: Role) -> Value:
+        """The output of a further node, in a storage of its own."""
+        made = self._planner.program.builder.add(opdef, inputs, {}, [spec], node.op)
+        value = made.outputs[0]
+        assert spec.shape is not None
+        self._planner.roles[made] = role
+        self._planner.places[value] = Place(value, View.dense(spec.shape))
+        return value
+
+    def _computed(self, opdef: OpDef, inputs: Sequence[Value], spec: Spec, node: Node) -> Value:
+        value = self._made_of(opdef, inputs, spec, node, Role.ELEMENTWISE)
+        self._planner.needs[value.node] = list(inputs)
+        self._planner.nodes.append(value.node)
+        self.kept.add(value)
+        return value
+
+    def _add(self, node: Node, needs: Sequence[Value]) -> None:
+        self._planner.needs[node] = list(needs)
+        self._planner.nodes.append(node)
+
+    def _new_meta(self, node: Node, capacity: Dim) -> Value:
+        return self._made_of(Lengths, (), Spec(dtypes.int64, (capacity + 1,)), node, Role.LIST)
+
+    def _place_filled(self, node: Node) -> None:
+        tensor = node.inputs[1] if node.opdef is lists.TensorListScatter else node.inputs[0]
+        items = self._computed(Copy, [tensor], Spec(tensor.dtype, tensor.shape), node)
+        found = self.found.lists[node.outputs[0]]
+        meta = self._new_meta(node, found.capacity)
+        self._add(meta.node, [])
+        self._lengths[meta.node] = node.outputs[0]
+        self.storage[node.outputs[0]] = Storage(items, meta)
+
+    def _place_stack(self, node: Node) -> None:
+        storage, output = self.storage[node.inputs[0]], node.outputs[0]
+        assert output.shape is not None
+        self._planner.places[output] = Place(storage.items, View.dense(output.shape))
+        self._add(node, [storage.items])
+        self._order(node, self._made.get(node.inputs[0], ()))
+
+    def _place_access(self, node: Node) -> None:
+        items, opdef = node.inputs[0], node.opdef
+        found, storage = self.found.lists[items], self.storage[items]
+        spec = Spec(found.dtype, found.row)
+        row = regions.added(node) if opdef is lists.TensorListAdd else None
+        index = row.inputs[1] if row is not None else None
+        if opdef in regions.GETS or opdef in (lists.TensorListSetItem, lists.TensorListClearItem):
+            index = node.inputs[1]
+        index = None if index is None else self._planner.dense(index)
+        seated: list[Value] = []
+        if opdef in regions.POPS:
+            seated = [node.outputs[1]]
+            self._planner.places[seated[0]] = Place(seated[0], View.dense(found.row))
+        elif opdef in regions.GETS and regions.start(items) not in self.found.written:
+            seated = [node.outputs[0]]
+            self._planner.places[seated[0]] = Place(seated[0], View.dense(found.row))
+        elif opdef in regions.GETS or opdef in (lists.TensorListClearItem, lists.TensorListAdd):
+            seated = [self._made_of(Rows, (), spec, node, Role.LIST)]
+        self._add(node, [storage.items, storage.meta, *([] if index is None else [index])])
+        made = [node]
+        written: Value | None = None
+        if opdef is lists.TensorListAdd:
+            assert row is not None
+            written = self._computed(elementwise.AddV2, [seated[0], row.inputs[2]], spec, node)
+        elif opdef is lists.TensorListClearItem:
+            written = self._computed(structural.ZerosLike, [seated[0]], spec, node)
+        elif opdef in regions.WRITES:
+            item = node.inputs[1 if opdef is lists.TensorListPushBack else 2]
+            written = self._computed(Copy, [item], spec, node)
+        elif opdef in regions.GETS and seated[0] is not node.outputs[0]:
+            copied = self._computed(Copy, [seated[0]], spec, node)
+            self._planner.places[node.outputs[0]] = self._planner.places[copied]
+            self._order(copied.node, [node])
+            made.append(copied.node)
+        if written is not None:
+            seated.append(written)
+            self._order(written.node, [node])
+            made.append(written.node)
+        self._order(node, self._made.get(items, ()))
+        if opdef in regions.GETS:
+            self._readers.setdefault(items, []).extend(made)
+        else:
+            self._changed[items] = node
+            self._made[node.outputs[0]] = made
+            self.storage[node.outputs[0]] = storage
+        self._seats[node] = _access(node, index), items, seated, index
+
+    def _place_loop(self, node: Node) -> None:
+        loop, planner = self.found.loops[node], self._planner
+        inputs: list[Value | None] = []
+        needs: list[Value] = []
+        for value in node.inputs:
+            if value.dtype is not dtypes.variant:
+                inputs.append(planner.dense(value))
+                needs.append(inputs[-1])  # pyright: ignore[reportArgumentType]
+                continue
+            inputs.append(None)
+            if value in self.storage:
+                needs += [self.storage[value].items, self.storage[value].meta]
+        own: list[Value] = []
+        for i, output in enumerate(node.outputs):
+            if output.dtype is not dtypes.variant:
+                assert output.shape is not None
+                planner.places[output] = Place(output, View.dense(output.shape))
+                continue
+            found, before = self.found.lists[output], node.inputs[i]
+            if i in loop.adopted:
+                self.storage[output] = self.storage[before]
+                self._changed[before] = node
+            else:
+                shape = (found.capacity, *found.row)
+                items = self._made_of(Rows, (), Spec(found.dtype, shape), node, Role.LIST)
+                self.storage[output] = Storage(items, self._new_meta(node, found.capacity))
+                own += [items, self.storage[output].meta]
+                self._readers.setdefault(before, []).append(node)
+            self._made[output] = [node]
+        for i, value in enumerate(node.inputs):
+            if value.dtype is dtypes.variant:
+                self._order(node, self._made.get(value, ()))
+                if i >= len(node.outputs):
+                    self._readers.setdefault(value, []).append(node)
+        self._loop_inputs[node] = inputs
+        self.owned[node] = own
+        self._add(node, needs)
+
+    # ------------------------------------------------------------ steps
+
+    def calls(self, node: Node) -> list[Call]:
+        """The calls of a loop or of a list node."""
+        if node in self._loop_inputs:
+            return self._loop_calls(node)
+        if node in self._lengths:
+            value = self._lengths[node]
+            return [self._begin(node.outputs[0], self.found.lists[value], True)]
+        return self._seat_calls(node) if node in self._seats else []
+
+    def _seat_calls(self, node: Node) -> list[Call]:
+        access, items, seated, index = self._seats[node]
+        storage, found = self.storage[items], self.found.lists[items]
+        kernel = list_buffers.seat(access)
+        buffers = [Ref(Status()), Ref(storage.meta), Ref(storage.items)]
+        reads = [storage.items, storage.meta]
+        if index is not None:
+            place = self._planner.places[index]
+            buffers.append(Ref(place.root, place.view.offset))
+            reads.append(place.root)
+        assert found.dtype is not None
+        item = found.dtype.size
+        calls: list[Call] = []
+        for i, value in enumerate(seated):
+            # The second of two that lie in one row: the first has checked the row and changed the list.
+            again = replace(access, expects=None) if i else access
+            made = list_buffers.seat(again) if i else kernel
+
+            def bind(known: Known, value: Value = value, made: Any = made) -> tuple[Sequence[Any], dict[Partial, int]]:
+                row = math.prod(sizes.evaluate(d, known) for d in found.row) * item  # pyright: ignore[reportArgumentType]
+                capacity = sizes.evaluate(found.capacity, known)  # pyright: ignore[reportArgumentType]
+                return [Seat(made, tuple(buffers), (row, capacity), value)], {}
+
+            writes = (value, storage.meta, storage.items)
+            operands = {0: buffers[2]} | ({} if index is None else {1: buffers[3]})
+            calls.append(Call(node.opdef.name, (node,), tuple(reads), writes, (made,), bind, operands))
+        return calls
+
+    def _begin(self, meta: Value, found: list_buffers.Shape, is_set: bool) -> Call:
+        kernel = list_buffers.begin()
+
+        def bind(known: Known) -> tuple[Sequence[Any], dict[Partial, int]]:
+            length, capacity = (
+                sizes.evaluate(0 if d is None else d, known)  # pyright: ignore[reportArgumentType]
+                for d in (found.length, found.capacity)
+            )
+            return [Bind(kernel, (Ref(meta),), Bound((length, capacity, int(is_set)), 1))], {}
+
+        return Call("a list's length", (), (), (meta,), (kernel,), bind)
+
+    def _loop_calls(self, node: Node) -> list[Call]:
+        loop = self.found.loops[node]
+        calls: list[Call] = []
+        for i, output in enumerate(node.outputs):
+            calls += self._entering(node, i, output)
+        top, end = Mark(), Mark()
+        calls.append(_control("loop", [top]))
+        test = self._inner(node, loop.test)
+        test.prepare()
+        condition = test.places[loop.test.results[0]]
+        calls += test.finished({condition.root})
+        self._merge(test)
+        holds = Ref(condition.root, condition.view.offset)
+        calls.append(_control("while", [Jump(end, holds)], [condition.root]))
+        calls += self._body_calls(node, loop.body)
+        calls.append(_control("end of the loop", [Jump(top), end]))
+        return calls
+
+    def _entering(self, node: Node, i: int, output: Value) -> list[Call]:
+        """What puts a variable's first value where the loop has it."""
+        planner = self._planner
+        if output.dtype is not dtypes.variant:
+            first = self._loop_inputs[node][i]
+            assert first is not None
+            return [lower.copy_call(planner.places[first], first, output)]
+        if i in self.found.loops[node].adopted:
+            return []
+        before, found, mine = node.inputs[i], self.found.lists[output], self.storage[output]
+        if before in self.storage:
+            theirs = self.storage[before]
+            return [
+                lower.copy_call(Place(t, View.dense(t.shape or ())), t, m)
+                for t, m in ((theirs.items, mine.items), (theirs.meta, mine.meta))
+            ]
+        first = self.found.lists[before]
+        calls = [self._begin(mine.meta, replace(found, length=first.length), False)]
+        if first.length != 0:
+            calls.append(lower.zeros_call(mine.items))
+        return calls
+
+    def _inner(self, node: Node, region: regions.Region) -> Planner:
+        """The planner of a loop's region, whose inputs lie where the loop's variables and captures do."""
+        planner = self._planner
+        inner = planner.inner(region.program, region.found)
+        count = len(node.outputs)
+        for k, value in enumerate(region.program.inputs):
+            place = None if k < count else region.places[k - count]
+            outer = node.outputs[k] if place is None else node.inputs[place]
+            if value.dtype is dtypes.variant:
+                inner.regions.give(value, self.storage[outer], planner.places)
+                continue
+            dense = outer if place is None else self._loop_inputs[node][place]
+            assert dense is not None and value.shape is not None
+            inner.places[value] = Place(planner.places[dense].root, View.dense(value.shape))
+        return inner
+
+    def _body_calls(self, node: Node, region: regions.Region) -> list[Call]:
+        inner = self._inner(node, region)
+        inner.prepare()
+        states = {v: i for i, v in enumerate(node.outputs) if v.dtype is not dtypes.variant}
+        made: dict[int, Value] = {}
+        for output, i in states.items():
+            result = region.results[i]
+            root = inner.places[result].root
+            if root is output and inner.places[result].view.is_dense:
+                continue
+            # What lies in a variable would change while the variables change.
+            made[i] = inner.copy(result) if root in states else result
+        calls = inner.finished({inner.places[v].root for v in made.values()})
+        back: list[Call] = []
+        for i, result in made.items():
+            place, output = inner.places[result], node.outputs[i]
+            shared = sum(inner.places[v].root is place.root for v in made.values()) > 1
+            renamed = None if shared else _in_place(calls, place, output, inner)
+            if renamed is None:
+                back.append(lower.copy_call(place, result, output))
+            else:
+                calls = renamed
+        self._merge(inner)
+        return [*calls, *back]
+
+    def _merge(self, inner: Planner) -> None:
+        """Makes what a region's planner knows part of what the planner around it knows."""
+        self._planner.roles.update(inner.roles)
+        self._planner.places.update(inner.places)
+
+
+def _access(node: Node, index: Value | None) -> Access:
+    """How a list node finds its row, and what becomes of it."""
+    opdef = node.opdef
+    dtype = None if index is None else index.dtype
+    if opdef is lists.TensorListPushBack:
+        return Access("push", marks=True)
+    if opdef in regions.POPS:
+        return Access("pop", marks=False)
+    if opdef is lists.TensorListGetItem:
+        is_static = shapes.is_static(node.attrs["element_shape"])
+        return Access(index=dtype, expects=None if is_static else True)
+    if opdef is lists.TensorListSetItem:
+        return Access(index=dtype, marks=True, expects=False if node.attrs["write_once"] else None)
+    if opdef is lists.TensorListAdd:
+        return Access(index=dtype, marks=True)
+    return Access(index=dtype, marks=False if opdef is lists.TensorListClearItem else None)
+
+
+def _control(title: str, steps: Sequence[Jump | Mark], reads: Sequence[Value] = ()) -> Call:
+    return Call(title, (), tuple(reads), (), (), lambda known: (steps, {}))
+
+
+def _in_place(calls: Sequence[Call], place: Place, state: Value, inner: Planner) -> list[Call] | None:
+    """The calls of a body with one that writes its result over the variable's old value; None where that is not safe.
+
+    It is where that call, which reads it element by element, is the last that reads the old value.
+    """
+    result = place.root
+    makers = [i for i, call in enumerate(calls) if result in call.writes]
+    readers = [i for i, call in enumerate(calls) if state in call.reads]
+    if len(makers) != 1 or not place.view.is_dense or result not in inner.regions.computed():
+        return None
+    (maker,) = makers
+    if any(i > maker for i in readers) or not _is_elementwise(calls[maker], result, state, inner):
+        return None
+
+    def rename(ref: Ref) -> Ref:
+        return Ref(state, ref.offset) if ref.storage is result else ref
+
+    def renamed(call: Call) -> Call:
+        def bind(known: Known, call: Call = call) -> tuple[Sequence[Any], dict[Partial, int]]:
+            made, partials = call.bind(known)
+            return [flow.renamed(step, rename) for step in made], partials
+
+        def values(of: Sequence[Value]) -> tuple[Value, ...]:
+            return tuple(state if v is result else v for v in of)
+
+        operands = None if call.operands is None else {i: rename(r) for i, r in call.operands.items()}
+        return replace(call, reads=values(call.reads), writes=values(call.writes), bind=bind, operands=operands)
+
+    return [renamed(c) if result in (*c.reads, *c.writes) else c for c in calls]
+
+
+def _is_elementwise(call: Call, result: Value, state: Value, inner: Planner) -> bool:
+    """Whether a call reads of an old value just the element that it then writes."""
+    if state not in call.reads:
+        return True
+    own = {v for node in call.nodes for v in node.outputs}
+    for node in call.nodes:
+        for value in inner.needs[node]:
+            place = inner.places[value]
+            if place.root in own and not place.view.is_dense:
+                return False
+            if place.root is not state:
+                continue
+            is_same = place.view.is_dense and shapes.surely_equal(place.view.shape, result.shape)
+            if inner.roles[node] is not Role.ELEMENTWISE or not is_same:
+                return False
+    if call.loop is None:
+        return inner.roles[call.nodes[0]] is Role.PRODUCT
+    nest = call.loop.nest
+    return not nest.reduces

@@ -1,0 +1,515 @@
+"""Which loops and lists the native backend runs itself, and what is known of them before a plan is made.
+
+A loop is native where everything in its condition and its body is, and its lists can be buffers: the shape of their
+items and their greatest length are known. Lists are changed in place, so each version of a list may be changed by one
+node only; whoever else takes that version reads it before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from tahr.backends.native import list_buffers, roles
+from tahr.backends.native.roles import Role
+from tahr.backends.native.single import is_plain
+from tahr.core import dtypes, shapes, sizes
+from tahr.core.opdef import Iota, known_int, known_value
+from tahr.core.shapes import Items, Spec
+from tahr.core.sizes import Dim
+from tahr.ops import control_flow, elementwise, lists, logic
+from tahr.program.extract import extract, result_key
+from tahr.program.function import Function
+from tahr.program.node import Input, Node, Program, Value
+from tahr.program.passes import pipeline
+
+# Ops that change their first input, a list, in place; those that change only its length are at the end.
+WRITES = (lists.TensorListPushBack, lists.TensorListSetItem, lists.TensorListClearItem, lists.TensorListAdd)
+POPS = (lists.TensorListPopBack, lists.TensorListPopBackLike)
+GETS = (lists.TensorListGetItem, lists.TensorListGetItemLike)
+STACKS = (lists.TensorListStack, lists.TensorListGatherLike, lists.TensorListStackLike)
+FRESH = (lists.EmptyTensorList, lists.TensorListReserve, lists.TensorListZerosLike)
+FILLED = (lists.TensorListFromTensor, lists.TensorListScatter)
+
+
+class Unfit(Exception):
+    """Why a node cannot be native."""
+
+
+@dataclass(eq=False)
+class Region:
+    """A loop's condition or body.
+
+    Attributes:
+        program: what it computes, given the loop's variables and then what it captures.
+        results: its results, of the program's outputs.
+        places: for each captured input which of the loop's inputs it is.
+        found: what is native in it.
+    """
+
+    program: Program
+    results: list[Value]
+    places: tuple[int, ...]
+    found: Found
+
+
+@dataclass(eq=False)
+class Loop:
+    """A native loop.
+
+    Attributes:
+        test, body: its condition and its body.
+        adopted: the places of its variables that are lists, and are changed where they lie.
+    """
+
+    test: Region
+    body: Region
+    adopted: frozenset[int]
+
+
+@dataclass(eq=False)
+class Found:
+    """What of a program is native, beside what `roles` knows.
+
+    Attributes:
+        loops: the loops.
+        lists: what is known of each list.
+        nodes: the loops and the nodes that make, read and change lists.
+        written: the lists by which whole families of versions begin, of which rows are read as copies: a row of
+            some version is changed, or what is read may be handed to Python.
+    """
+
+    loops: dict[Node, Loop] = field(default_factory=dict[Node, Loop])
+    lists: dict[Value, list_buffers.Shape] = field(default_factory=dict[Value, list_buffers.Shape])
+    nodes: set[Node] = field(default_factory=set[Node])
+    written: set[Value] = field(default_factory=set[Value])
+
+
+def find(
+    program: Program, given: Mapping[Value, list_buffers.Shape] | None = None, variables: int = 0
+) -> Found:
+    """What of a program is native, beside what `roles` knows.
+
+    Args:
+        program: a run's, or a region's.
+        given: what is known of the lists among a region's inputs; None for a run's program.
+        variables: how many of its inputs are a loop's variables; other lists must not be changed.
+    """
+    return _Search(program, given, variables).found()
+
+
+def start(value: Value) -> Value:
+    """The first version of a list: what all others were made from by changes."""
+    while True:
+        before = previous(value)
+        if before is None:
+            return value
+        value = before
+
+
+def previous(value: Value) -> Value | None:
+    """The version of a list that a change made this one of; None where it begins here."""
+    node = value.node
+    if node.opdef in WRITES or node.opdef in POPS:
+        return node.inputs[0]
+    if node.opdef is control_flow.While and value.dtype is dtypes.variant:
+        return node.inputs[value.index]
+    return None
+
+
+def added(node: Node) -> Node | None:
+    """The row that is added to a list, where that is what the node does."""
+    other = node.inputs[1].node
+    return other if node.opdef is lists.TensorListAdd and other.opdef is lists.TensorListOneItem else None
+
+
+class _Search:
+    def __init__(
+        self, program: Program, given: Mapping[Value, list_buffers.Shape] | None, variables: int
+    ) -> None:
+        self._program = program
+        self._is_region = given is not None
+        given = given or {}
+        self._nodes = program.nodes()
+        self._result = Found(lists=dict(given))
+        self._fixed = {v for v in program.inputs[variables:] if v in given}
+        self._users: dict[Value, list[Node]] = {}
+        for node in self._nodes:
+            for value in node.inputs:
+                self._users.setdefault(value, []).append(node)
+
+    def found(self) -> Found:
+        """What is native."""
+        for node in self._nodes:
+            try:
+                if node.opdef is control_flow.While:
+                    self._loop(node)
+                elif _handles_lists(node) and node.opdef is not Input:
+                    self._list_node(node)
+                else:
+                    continue
+            except Unfit:
+                continue
+            self._result.nodes.add(node)
+        self._drop_mixed()
+        for node in self._result.nodes:
+            if node.opdef in WRITES or (node.opdef in GETS and not self._is_region):
+                self._result.written.add(start(node.inputs[0]))
+        return self._result
+
+    def _drop_mixed(self) -> None:
+        """Without nodes that would hand lists to, or take lists from, nodes that are the host's."""
+        nodes, outputs = self._result.nodes, set(self._program.outputs)
+        while True:
+            mixed = {
+                node
+                for node in nodes
+                if any(
+                    (v.node not in nodes and v.node.opdef is not Input)
+                    or any(user not in nodes for user in self._users.get(v, ()))
+                    or (v in outputs and not self._is_region)
+                    for v in (*node.inputs, *node.outputs)
+                    if v.dtype is dtypes.variant
+                )
+            }
+            if not mixed:
+                return
+            nodes -= mixed
+
+    # ------------------------------------------------------------ lists
+
+    def _list_node(self, node: Node) -> None:
+        opdef = node.opdef
+        if opdef in FRESH or opdef in FILLED:
+            self._new_list(node)
+        elif opdef is lists.TensorListOneItem:
+            if any(added(user) is not node for user in self._users.get(node.outputs[0], ())):
+                raise Unfit("a list of one item is only added to others")
+            self._list(node.inputs[0])
+        elif opdef in STACKS:
+            self._stack(node)
+        elif opdef in WRITES or opdef in POPS or opdef in GETS:
+            self._access(node)
+        else:
+            raise Unfit("no list buffers for it")
+
+    def _list(self, value: Value) -> list_buffers.Shape:
+        found = self._result.lists.get(value)
+        if found is None:
+            raise Unfit("its list is the host's")
+        return found
+
+    def _stored(self, value: Value) -> list_buffers.Shape:
+        """What is known of a list that has storage."""
+        found = self._list(value)
+        if start(value).node.opdef in FRESH and not self._begins_at_loop(value):
+            raise Unfit("nobody has said yet what items the list has")
+        return found
+
+    def _begins_at_loop(self, value: Value) -> bool:
+        while value is not None:
+            if value.node.opdef is control_flow.While:
+                return True
+            value = previous(value)
+        return False
+
+    def _new_list(self, node: Node) -> None:
+        opdef = node.opdef
+        if opdef is lists.EmptyTensorList:
+            found = list_buffers.Shape(None, (), 0, 0)
+        elif opdef is lists.TensorListReserve:
+            length = known_value(node.inputs[0].spec)
+            if length is None or (isinstance(length[0], int) and length[0] < 0):
+                raise Unfit("its length is data")
+            found = list_buffers.Shape(None, (), length[0], length[0])
+        elif opdef is lists.TensorListZerosLike:
+            found = self._list(node.inputs[0])
+            if found.length is None:
+                raise Unfit("its length is data")
+            found = replace(found, capacity=found.length)
+        else:
+            found = self._filled(node)
+        self._result.lists[node.outputs[0]] = found
+
+    def _filled(self, node: Node) -> list_buffers.Shape:
+        tensor = node.inputs[0]
+        if node.opdef is lists.TensorListScatter:
+            tensor = node.inputs[1]
+            empty = self._list(node.inputs[0])
+            if node.inputs[0].node.opdef is not lists.TensorListReserve:
+                raise Unfit("rows are scattered into a list that has some")
+            if empty.length is None or not is_count(node.inputs[2], empty.length):
+                raise Unfit("rows are scattered to places that are data")
+        spec = tensor.spec
+        if not is_plain(spec) or not spec.shape:
+            raise Unfit("the rows' shapes are data")
+        return list_buffers.Shape(spec.dtype, spec.shape[1:], spec.shape[0], spec.shape[0])
+
+    def _stack(self, node: Node) -> None:
+        found = self._stored(node.inputs[0])
+        shape = node.outputs[0].shape
+        if found.length is None or self._changes(node.inputs[0]) or not is_plain(node.outputs[0].spec):
+            raise Unfit("the list's length is data, or it is changed later")
+        if not shapes.surely_equal(shape, (found.length, *found.row)):
+            raise Unfit("not the whole list")
+        if node.opdef is lists.TensorListGatherLike and not is_count(node.inputs[1], found.length):
+            raise Unfit("not the whole list in order")
+
+    def _access(self, node: Node) -> None:
+        items = node.inputs[0]
+        found = self._stored(items)
+        if node.opdef not in GETS:
+            if len(self._changes(items)) != 1 or items in self._program.outputs:
+                raise Unfit("two versions are made from one")
+            if start(items) in self._fixed:
+                raise Unfit("a list from outside is changed")
+        if node.opdef is lists.TensorListAdd and added(node) is None:
+            raise Unfit("two lists are added")
+        if node.attrs.get("resize_if_index_out_of_bounds"):
+            raise Unfit("the list grows")
+        if node.opdef in POPS and not self._is_region:
+            raise Unfit("an item is popped outside of a loop")
+        if node.opdef in POPS and any(
+            n.opdef in WRITES and start(n.inputs[0]) is start(items) for n in self._nodes
+        ):
+            raise Unfit("pushed and popped")
+        index = added(node).inputs[1] if node.opdef is lists.TensorListAdd else None
+        if node.opdef in GETS or node.opdef in (lists.TensorListSetItem, lists.TensorListClearItem):
+            index = node.inputs[1]
+        if index is not None and (not is_plain(index.spec) or index.shape != ()):
+            raise Unfit("an index of no known dtype")
+        row = Items(found.dtype, found.row)
+        item = _item(node)
+        if found.dtype is None or (item is not None and not _is(row, item.spec)):
+            raise Unfit("items of other shapes")
+        changed = node.outputs[0]
+        if node.opdef not in GETS:
+            is_longer = node.opdef is lists.TensorListPushBack or node.opdef in POPS
+            self._result.lists[changed] = replace(found, length=None) if is_longer else found
+
+    def _changes(self, value: Value) -> list[Node]:
+        """The nodes that change a version of a list."""
+        return [
+            node
+            for node in self._users.get(value, ())
+            if (node.opdef in (*WRITES, *POPS) and node.inputs[0] is value)
+            or (node.opdef is control_flow.While and value in node.inputs[: len(node.outputs)])
+        ]
+
+    # ------------------------------------------------------------ loops
+
+    def _loop(self, node: Node) -> None:
+        if node.has_effects or node.tokens:
+            raise Unfit("it has effects")
+        test = _program(node, "cond")
+        body = _program(node, "body")
+        if test.results[0].shape != () or test.results[0].dtype is not dtypes.bool_:
+            raise Unfit("its condition is no scalar")
+        count = len(node.outputs)
+        infos: list[list_buffers.Shape | None] = [None] * len(node.inputs)
+        adopted: set[int] = set()
+        trips = _trips(node, test, body)
+        for i, value in enumerate(node.inputs):
+            if i >= count:
+                if value.dtype is dtypes.variant:
+                    infos[i] = self._stored(value)
+                elif not is_plain(value.spec):
+                    raise Unfit("what it captures has no native form")
+                continue
+            if value.dtype is not dtypes.variant:
+                if not is_plain(value.spec) or not is_plain(node.outputs[i].spec):
+                    raise Unfit("the shape or dtype of a variable has no native form")
+                if not shapes.surely_equal(value.shape, node.outputs[i].shape):
+                    raise Unfit("a variable changes its shape")
+                continue
+            infos[i] = self._variable_list(node, i, body.results[i], trips)
+            if (
+                len(self._users[value]) == 1
+                and node.inputs.count(value) == 1
+                and value not in self._program.outputs
+                and value.node.opdef not in FRESH
+                and start(value) not in self._fixed
+                and infos[i].capacity == self._list(value).capacity
+            ):
+                adopted.add(i)
+            elif value.node.opdef is Input:
+                raise Unfit("a list from outside is copied")
+        regions: list[Region] = []
+        for program in (test, body):
+            given = dict(zip(program.program.inputs, [*infos[:count], *(infos[p] for p in program.places)]))
+            known = {v: s for v, s in given.items() if s is not None}
+            inner = find(program.program, known, count)
+            _require_native(program.program, inner)
+            regions.append(replace(program, found=inner))
+        for i in range(count):
+            new = body.results[i]
+            if new.dtype is dtypes.variant and start(new) is not body.program.inputs[i]:
+                raise Unfit("a list takes the place of another")
+            if new.dtype is not dtypes.variant and not shapes.surely_equal(new.shape, node.outputs[i].shape):
+                raise Unfit("a variable changes its shape")
+        for i in range(count):
+            if infos[i] is not None:
+                self._result.lists[node.outputs[i]] = infos[i]
+        self._result.loops[node] = Loop(regions[0], regions[1], frozenset(adopted))
+
+    def _variable_list(self, node: Node, index: int, result: Value, trips: Dim | None) -> list_buffers.Shape:
+        """What is known of a list that is a loop's variable."""
+        first, items = self._list(node.inputs[index]), node.outputs[index].spec.items
+        if items is None or not is_plain(Spec(items.dtype, items.shape)) or items.shape is None:
+            raise Unfit("the shapes of a list's items are data")
+        pushes = pops = 0
+        version: Value | None = result
+        while version is not None:
+            pushes += version.node.opdef is lists.TensorListPushBack
+            pops += version.node.opdef in POPS
+            version = previous(version)
+        capacity = first.capacity
+        if pushes:
+            if trips is None or pops:
+                raise Unfit("how long a list grows is data")
+            capacity = capacity + pushes * trips
+        return list_buffers.Shape(
+            items.dtype, items.shape, capacity, first.length if not pushes and not pops else None
+        )
+
+
+def _handles_lists(node: Node) -> bool:
+    return any(v.dtype is dtypes.variant for v in (*node.inputs, *node.outputs))
+
+
+def _item(node: Node) -> Value | None:
+    """The item that a node writes or reads, where it must have the shape of the list's items."""
+    if node.opdef in POPS:
+        return node.outputs[1]
+    if node.opdef in GETS:
+        return node.outputs[0]
+    if node.opdef is lists.TensorListAdd:
+        row = added(node)
+        return row.inputs[2] if row is not None else None
+    if node.opdef is lists.TensorListPushBack:
+        return node.inputs[1]
+    return node.inputs[2] if node.opdef is lists.TensorListSetItem else None
+
+
+def _is(items: Items, spec: Spec) -> bool:
+    return items.dtype is spec.dtype and shapes.surely_equal(items.shape, spec.shape)
+
+
+def is_count(value: Value, count: Dim) -> bool:
+    """Whether a value surely is 0, 1, ... count - 1."""
+    constant = value.constant
+    if constant is not None:
+        return isinstance(count, int) and constant.tolist() == list(range(count))
+    node = value.node
+    if not isinstance(node.opdef.form, Iota) or len(node.inputs) != 3:
+        return False
+    first, last, step = (known_value(v.spec) for v in node.inputs)
+    return first == [0] and step == [1] and last is not None and sizes.surely_equal(last[0], count)
+
+
+def _require_native(program: Program, found: Found) -> None:
+    """Raises Unfit where a node that is needed is the host's."""
+    stack = [*program.roots, *(v.node for v in program.outputs)]
+    seen: set[Node] = set()
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node.opdef is Input and all(v.dtype is dtypes.variant for v in node.outputs):
+            continue
+        role = role_of(node, found)
+        if role in (Role.HOST, Role.VARIABLE, Role.READ, Role.UPDATE):
+            raise Unfit(f"{node.opdef.name}: {roles.reason(node)}")
+        stack += [node.inputs[i].node for i in data_inputs(node, role)]
+
+
+def role_of(node: Node, found: Found) -> Role:
+    """The role of a node in a program of which more is known."""
+    if node in found.nodes:
+        return Role.LOOP if node.opdef is control_flow.While else Role.LIST
+    return roles.role(node)
+
+
+def data_inputs(node: Node, role: Role) -> Sequence[int]:
+    """The inputs that a node reads as data."""
+    if role is not Role.LIST:
+        return roles.data_inputs(node, role)
+    opdef = node.opdef
+    if opdef is lists.TensorListReserve:
+        return ()
+    if opdef is lists.TensorListScatter:
+        return (0, 1)
+    if opdef in STACKS or opdef in POPS:
+        return (0,)
+    if opdef in GETS:
+        return (0, 1)
+    return range(len(node.inputs))
+
+
+# ---------------------------------------------------------------- a loop's programs
+
+
+def _program(node: Node, name: str) -> Region:
+    """The program of a loop's condition or body, for what is known of the loop's variables."""
+    function: Function = node.attrs[name][0]
+    places: tuple[int, ...] = node.attrs[name][1]
+    specs = [*(v.spec for v in node.outputs), *(node.inputs[p].spec for p in places)]
+    stage = extract(function, dict(zip(function.keys, specs)), frozenset(), frozenset())
+    if not stage.is_last or stage.blocking:
+        raise Unfit("its shapes are data")
+    program = pipeline.for_native(pipeline.for_numpy(stage.program))
+    found = dict(zip(stage.outputs, program.outputs))
+    results = [found[result_key(function, i)] for i in range(len(function.outputs))]
+    return Region(program, results, places, Found())
+
+
+def _trips(node: Node, test: Region, body: Region) -> Dim | None:
+    """The greatest number of iterations, where it follows from sizes: a counter's limit."""
+    count = len(node.outputs)
+    conditions = [test.results[0]]
+    while conditions:
+        condition = conditions.pop().node
+        if condition.opdef is logic.LogicalAnd:
+            conditions += condition.inputs
+        if condition.opdef is not logic.Less:
+            continue
+        counter, limit = condition.inputs
+        place = test.program.inputs.index(counter) if counter in test.program.inputs else count
+        if place >= count or not _counts(body, place):
+            continue
+        first = known_int(node.inputs[place].spec)
+        if first is None or first < 0:
+            continue
+        bound = _bound(_outer(node, test, limit))
+        if bound is not None:
+            return bound
+    return None
+
+
+def _counts(body: Region, place: int) -> bool:
+    """Whether a variable grows by one or more in each iteration."""
+    result = body.results[place].node
+    if result.opdef is not elementwise.AddV2 or body.program.inputs[place] not in result.inputs:
+        return False
+    steps = [known_int(v.spec) for v in result.inputs if v is not body.program.inputs[place]]
+    return len(steps) == 1 and steps[0] is not None and steps[0] >= 1
+
+
+def _outer(node: Node, region: Region, value: Value) -> Value:
+    """What a value of a region is outside, where it comes from there."""
+    count = len(node.outputs)
+    inputs = region.program.inputs
+    if value in inputs and inputs.index(value) >= count:
+        return node.inputs[region.places[inputs.index(value) - count]]
+    return value
+
+
+def _bound(value: Value) -> Dim | None:
+    """A size that an integer surely does not exceed."""
+    found = known_value(value.spec)
+    if found is not None and len(found) == 1:
+        return max(found[0], 0) if isinstance(found[0], int) else found[0]
+    if value.node.opdef is elementwise.Minimum:
+        return next((b for b in map(_bound, value.node.inputs) if b is not None), None)
+    return None
