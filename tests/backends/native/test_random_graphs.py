@@ -92,3 +92,62 @@ def test_batches_at_the_edges_of_tiles(recipe: Recipe, dtype: str, sizes: tuple[
 @given(recipe=RECIPES, dtype=FLOATS, sizes=st.tuples(SMALL, EDGES))
 def test_what_is_no_number(recipe: Recipe, dtype: str, sizes: tuple[int, int]) -> None:
     run(recipe, dtype, sizes, with_gradients=False, exact=True)
+
+
+# ---------------------------------------------------------------- variables
+
+VIEWS = [
+    lambda v: v,
+    tf.transpose,
+    lambda v: tf.reverse(v, [0]),
+    lambda v: tf.reverse(v, [1]) * 0.5,
+    lambda v: tf.concat([v[1:], v[:1]], 0),
+    lambda v: tf.reduce_sum(v, 0, keepdims=True) * 0.25 + v,
+    lambda v: tf.tanh(tf.matmul(v, v)),
+    lambda v: tf.broadcast_to(v[:, :1], [4, 4]),
+    lambda v: tf.reshape(tf.reshape(v, [2, 8]), [4, 4]),
+]
+"""Ways to look at a variable, most of them at its own storage."""
+
+
+def updated(variables: Sequence[Any], recipe: Recipe, x: Any) -> tuple[Any, list[Any]]:
+    """A chain of updates, and what was read in between; some of it is used only after later updates."""
+    last, seen = tf.no_op(), []
+    for what, target_, source, number in recipe:
+        with tf.control_dependencies([last]):
+            read = variables[source % len(variables)].read_value()
+            value = VIEWS[what % len(VIEWS)](read) + (x if number % 3 == 0 else 0.125)
+            old = seen[number % len(seen)] if seen and number % 2 else read
+            seen.append(tf.identity(VIEWS[number % len(VIEWS)](old)))
+            variable = variables[target_ % len(variables)]
+        with tf.control_dependencies([last]):
+            update = (tf.assign, tf.assign_add, tf.assign_sub)[what // 16 % 3](variable, 0.5 * value)
+        last = update.op
+    return last, [s * 2.0 for s in seen] + seen
+
+
+@given(recipe=RECIPES.map(lambda r: r[:8]), use_resource=st.booleans())
+def test_updates(recipe: Recipe, use_resource: bool) -> None:
+    """Whatever is read before an update is the old value, though variables are changed in place."""
+    with tf.Graph().as_default():
+        rng = np.random.default_rng(0)
+        variables = [
+            tf.Variable(rng.integers(-8, 9, [4, 4]) / 4, dtype=tf.float64, use_resource=use_resource)
+            for _ in range(2)
+        ]
+        x = tf.placeholder(tf.float64, [4, 4])
+        last, seen = updated(variables, recipe, x)
+        initializer = tf.global_variables_initializer()
+        with (
+            tf.Session(backend="numpy") as reference,
+            tf.Session(backend="native", tier="compiled") as session,
+        ):
+            for s in (reference, session):
+                s.run(initializer)
+            for i in range(4):
+                feeds = {x: rng.integers(-8, 9, [4, 4]) / 8}
+                found, expected = (
+                    s.run([last, *seen[: 20 * (i % 2)]], feeds)[1:] for s in (session, reference)
+                )
+                check(found, expected, "float64")
+                check(session.run(variables), reference.run(variables), "float64")
