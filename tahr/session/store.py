@@ -98,7 +98,12 @@ class Cell:
         """The value, to be changed in place; until `give`, whoever wants it waits. The caller holds the lock."""
         array = self._array
         # The references are the cell's own, the name's here, and that of getrefcount's argument.
-        if array is None or self._is_lazy or not _COUNTS_ARE_EXACT or sys.getrefcount(array) > _OWN_REFERENCES + 1:
+        if (
+            array is None
+            or self._is_lazy
+            or not _COUNTS_ARE_EXACT
+            or sys.getrefcount(array) > _OWN_REFERENCES + 1
+        ):
             array = self.writable()
         self._array = None
         return array
@@ -122,6 +127,38 @@ class Cell:
             finally:
                 self._array = array
             return array
+
+    @staticmethod
+    def take_all(cells: Sequence[Cell]) -> list[Array]:
+        """Takes the values of several variables, as `Cell.take` does; they are locked until `give_all`.
+
+        Args:
+            cells: in an order that all threads keep, so that none waits for another.
+        """
+        taken: list[Array] = []
+        cell, most = None, _OWN_REFERENCES + 1
+        try:
+            for cell in cells:
+                cell.lock.acquire()
+                array = cell._array
+                # As in `Cell.take`, of which this is the quick case: each call counts where a step takes 3 us.
+                if array is None or cell._is_lazy or not _COUNTS_ARE_EXACT or sys.getrefcount(array) > most:
+                    array = cell.take()
+                cell._array = None
+                taken.append(array)
+        except BaseException:
+            if cell is not None:
+                cell.lock.release()
+            Cell.give_all(cells, taken)
+            raise
+        return taken
+
+    @staticmethod
+    def give_all(cells: Sequence[Cell], arrays: Sequence[Array]) -> None:
+        """Puts back what `take_all` took."""
+        for cell, array in zip(cells, arrays):
+            cell._array = array
+            cell.lock.release()
 
 
 def _uninitialized(variable: Operation) -> str:
@@ -183,30 +220,8 @@ class Store:
                 self._resources[key] = make()
             return self._resources[key]
 
-    @staticmethod
-    def take(cells: Sequence[Cell]) -> list[Array]:
-        """Takes the values of several variables, as `Cell.take` does; they are locked until `give`.
-
-        Args:
-            cells: in an order that all threads keep, so that none waits for another.
-        """
-        taken: list[Array] = []
-        for cell in cells:
-            cell.lock.acquire()
-            try:
-                taken.append(cell.take())
-            except BaseException:
-                cell.lock.release()
-                Store.give(cells, taken)
-                raise
-        return taken
-
-    @staticmethod
-    def give(cells: Sequence[Cell], arrays: Sequence[Array]) -> None:
-        """Puts back what `take` took."""
-        for cell, array in zip(cells, arrays):
-            cell.give(array)
-            cell.lock.release()
+    take = staticmethod(Cell.take_all)
+    give = staticmethod(Cell.give_all)
 
     def update(self, cells: Sequence[Cell], change: Callable[..., None]) -> None:
         """Changes several variables in place at once: `change(*arrays)`, under all their locks."""
