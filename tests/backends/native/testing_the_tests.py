@@ -12,7 +12,7 @@ import pytest
 import tahr as tf
 from tahr.backends.native import execute, fuse, ir, loops, lower, scalars, target
 from tahr.core.dtypes import DType
-from tests.backends.native import test_ops
+from tests.backends.native import test_ops, test_random_graphs
 from tests.backends.native.hostile import hostile
 from tests.backends.native.test_random_graphs import check
 
@@ -94,18 +94,9 @@ def orders() -> None:
 
 
 def updates() -> None:
-    x = tf.placeholder(tf.float64, [None])
-    v = tf.Variable(np.zeros(5))
-    with tf.control_dependencies([tf.assign(v, x + v.read_value())]):
-        first = v.read_value() * 2.0
-    with tf.control_dependencies([first]):
-        second = tf.assign_add(v, first)
-    compare([first, second], {x: numbers(5)})
-
-
-def transposed_updates() -> None:
-    v = tf.Variable(numbers(6, 6))
-    compare([tf.assign(v, tf.transpose(v) + 1.0)], {})
+    for seed in range(8):
+        recipe = np.random.default_rng(seed).integers(0, 256, (8, 4)).tolist()
+        test_random_graphs.test_updates.hypothesis.inner_test(recipe=recipe, use_resource=bool(seed % 2))  # pyright: ignore[reportFunctionMemberAccess]
 
 
 # ---------------------------------------------------------------- faults
@@ -209,6 +200,10 @@ def partial_sums_not_cleared(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ir.Function, "loop", loop)
 
 
+def updates_join_their_readers(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(fuse.Fusion, "_updates_alone", lambda self, group, node: True)
+
+
 @pytest.mark.parametrize(
     ("fault", "program"),
     [
@@ -225,6 +220,7 @@ def partial_sums_not_cleared(patch: pytest.MonkeyPatch) -> None:
         (written_one_further, elements),
         (partial_sums_not_cleared, sums),
         (merged_without_looking, orders),
+        (updates_join_their_readers, updates),
     ],
     ids=lambda f: f.__name__,
 )
@@ -237,8 +233,3 @@ def test_a_fault_is_found(fault: Plant, program: Callable[[], None], monkeypatch
         with pytest.raises(AssertionError):
             program()
     execute._records.clear()
-
-
-@pytest.mark.parametrize("program", [updates, transposed_updates], ids=lambda f: f.__name__)
-def test_programs_without_faults(program: Callable[[], None]) -> None:
-    program()
