@@ -31,7 +31,7 @@ from tahr.core.dtypes import DType
 from tahr.core.opdef import Array
 from tahr.core.shapes import Spec
 from tahr.plan.plan import Plan
-from tahr.program.node import Node, Value
+from tahr.program.node import Value
 from tahr.program.passes import pipeline
 
 # For how many exact sizes a plan keeps what it has worked out; past that it starts afresh.
@@ -190,6 +190,10 @@ class _BoundSegment:
         """The only place of the table that leads to the start of a value's storage; None where there are others."""
         places = self._places.get(value, ())
         return places[0][0] if len(places) == 1 and places[0][1] == 0 else None
+
+    def is_unread(self, value: Value) -> bool:
+        """Whether no kernel looks at a value."""
+        return value not in self._places
 
     def fill_fixed(self, frame: runtime.Frame, fixed: Mapping[Value, Array]) -> list[Array]:
         """Puts what never changes into a table; the arrays must be kept."""
@@ -423,9 +427,13 @@ class Shortcut:
         in_order = sorted(segment.segment.cells, key=lambda v: (v not in written, id(cells[v])))
         self._written = [cells[v] for v in in_order if v in written]
         self._read = [cells[v] for v in in_order if v not in written]
-        given = list(plan.program.inputs)
+        given = list(zip(plan.program.inputs, shapes))
         results = plan.program.outputs
-        expected = [(v, shape) for v, shape in zip(given, shapes)]
+        expected = [(v, shape) for v, shape in given if not segment.is_unread(v)]
+        # What is fed and not read must still be what it was.
+        self._unread = [
+            (i, _dtype(v).numpy, shape) for i, (v, shape) in enumerate(given) if segment.is_unread(v)
+        ]
         expected += [(v, tuple(v.node.attrs["shape"])) for v in in_order]
         expected += [(v, segment.shapes[v]) for v in results]
         frame, self._arena = segment.new_frame(threads)
@@ -444,6 +452,10 @@ class Shortcut:
 
     def __call__(self, *values: Any) -> Any:
         """The results, which are the caller's own; NotImplemented where something is not as it was."""
+        if self._unread:
+            values = self._only_read(values)
+            if values is None:
+                return NotImplemented
         results = [_new_array(shape, dtype) for shape, dtype in self._makers]
         failure = None
         taken = self._store.take(self._written) if self._written else ()
@@ -461,6 +473,15 @@ class Shortcut:
         if failure is not None:
             raise failure
         return results if code is None else code
+
+    def _only_read(self, values: Sequence[Any]) -> list[Any] | None:
+        """The values that are read; None where one of the others is not as it was."""
+        rest = list(values)
+        for i, dtype, shape in reversed(self._unread):
+            value = rest.pop(i)
+            if type(value) is not np.ndarray or value.dtype != dtype or value.shape != shape:
+                return None
+        return rest
 
     def _draw_and_run(self, *arrays: Any) -> Any:
         """Runs where random streams are, and advances them if it did run."""
@@ -525,7 +546,10 @@ class Binding:
         if len(set(drawing)) < len(drawing):
             return None  # one stream feeds several nodes, in order
         program = self.plan.program
-        given = [*program.inputs, *segment.segment.cells, *program.outputs]
+        unread = {v for v in program.inputs if segment.is_unread(v)}
+        if any(program.inputs[i] in unread for _, i, _ in self.plan.symbols):
+            return None  # a size that counts is that of an array that does not
+        given = [v for v in (*program.inputs, *segment.segment.cells, *program.outputs) if v not in unread]
         if len(set(program.outputs)) < len(program.outputs) or not set(program.outputs) <= set(
             segment.shapes
         ):
@@ -615,7 +639,7 @@ def _check_shapes(plan: NativePlan, bound: Mapping[str, int]) -> None:
     """Kernels do not look whether exact shapes fit together.
 
     Raises:
-        _Unexpected: they do not; the reference backend raises the error, in its turn among others, or computes after all.
+        _Unexpected: they do not. The reference backend raises the error, in its turn among others.
     """
     if not bound:
         return  # what the graph knows was checked when it was built
