@@ -41,7 +41,8 @@ class Flow:
     def spans(self, outside: set[Value]) -> dict[Storage, tuple[int, int]]:
         """The first and last step that uses each storage, but for those that come from outside.
 
-        What is there before a loop and is used in it is used up to the loop's end.
+        What is there before a loop and is used in it is used up to the loop's end. A list that is used in a loop holds
+        what earlier iterations put there, and is used from the loop's beginning.
         """
         seated = self.seated
         found: dict[Storage, tuple[int, int]] = {}
@@ -61,10 +62,13 @@ class Flow:
         for i, step in enumerate(self.steps):
             for ref in buffers(step):
                 use(ref, i)
+        listed = {ref.storage for refs in seated.values() for ref in refs}
         for start, end in self._loops():
             for storage, (first, last) in found.items():
                 if first < start <= last < end:
                     found[storage] = first, end
+                elif storage in listed and start <= first <= end:
+                    found[storage] = start, max(last, end)
         return found
 
     def _loops(self) -> list[tuple[int, int]]:

@@ -113,3 +113,15 @@ def begin() -> Kernel:
     with f.loop(1, f.add(capacity, 1)) as i:
         f.store(ir.I64, flag, f.at(ir.I64, meta, i))
     return Kernel(f.finish(), 0, "a list's length")
+
+
+def clear_rest() -> Kernel:
+    """The kernel that fills the rows behind a list's end with zeros. Buffers: meta, items. Sizes: row bytes, capacity."""
+    f = kernel.function()
+    meta, items = (kernel.buffer(f, i) for i in range(2))
+    row, capacity = kernel.sizes(f, 2)
+    length = f.load(ir.I64, meta)
+    rest = f.mul(f.sub(capacity, length), row)
+    end = f.at(ir.I8, items, f.mul(length, row))
+    f.do(f"call void @llvm.memset.p0.i64(ptr {end}, i8 0, i64 {rest}, i1 false)")
+    return Kernel(f.finish(), 0, "zeros behind a list's end")

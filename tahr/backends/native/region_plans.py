@@ -12,12 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from tahr.backends.native import flow, list_buffers, lower, regions
+from tahr.backends.native import flow, gemm, list_buffers, lower, regions
 from tahr.backends.native.calls import Bind, Call, Jump, Known, Mark, Partial, Place, Ref, Seat, Status
+from tahr.backends.native.epilogue import FULL, Epilogue, Operand
 from tahr.backends.native.list_buffers import Access, Storage
 from tahr.backends.native.loops import Bound
+from tahr.backends.native.multiplication import Multiplication
 from tahr.backends.native.roles import Role
-from tahr.core import dtypes, shapes, sizes
+from tahr.core import dtypes, scalar, shapes, sizes
 from tahr.core.opdef import Elementwise, OpDef
 from tahr.core.shapes import Spec
 from tahr.core.sizes import Dim
@@ -55,7 +57,7 @@ class Planner(Protocol):
         """The planner of a region."""
         ...
 
-    def prepare(self) -> None:
+    def prepare(self) -> set[Value]:
         """Finds out where everything lies."""
         ...
 
@@ -91,6 +93,8 @@ class RegionPlans:
         self._seats: dict[Node, tuple[Access, Value, list[Value], Value | None]] = {}
         self._lengths: dict[Node, Value] = {}
         self._loop_inputs: dict[Node, list[Value | None]] = {}
+        # For each loop, where the factors of its sums lie.
+        self._factors: dict[Node, list[tuple[regions.Sum, Storage, Storage]]] = {}
 
     # ------------------------------------------------------------ where things lie
 
@@ -246,8 +250,29 @@ class RegionPlans:
                 if i >= len(node.outputs):
                     self._readers.setdefault(value, []).append(node)
         self._loop_inputs[node] = inputs
+        self._factors[node] = [
+            (s, self._place_factor(node, s.a, loop.trips), self._place_factor(node, s.b, loop.trips))
+            for s in loop.sums
+        ]
         self.owned[node] = own
         self._add(node, needs)
+
+    def _place_factor(self, node: Node, factor: Value, trips: Dim | None) -> Storage:
+        """Room for what a value of a loop's body is in each iteration."""
+        assert trips is not None and factor.shape is not None
+        spec = Spec(factor.dtype, (trips, *factor.shape))
+        return Storage(self._made_of(Rows, (), spec, node, Role.LIST), self._new_meta(node, trips))
+
+    def keep(self, value: Value, storage: Storage, places: Mapping[Value, Place]) -> None:
+        """Pushes a value on a list of its own."""
+        builder, spec = self._planner.program.builder, Spec(dtypes.variant, ())
+        handle = builder.add(Rows, (), {}, [spec]).outputs[0]
+        self.give(handle, storage, places)
+        assert value.shape is not None and storage.items.shape is not None
+        self.found.lists[handle] = list_buffers.Shape(value.dtype, value.shape, storage.items.shape[0], None)
+        push = builder.add(lists.TensorListPushBack, [handle, value], {}, [spec], value.node.op)
+        self._planner.roles[push] = Role.LIST
+        self.place(push)
 
     # ------------------------------------------------------------ steps
 
@@ -278,7 +303,9 @@ class RegionPlans:
             again = replace(access, expects=None) if i else access
             made = list_buffers.seat(again) if i else kernel
 
-            def bind(known: Known, value: Value = value, made: Any = made) -> tuple[Sequence[Any], dict[Partial, int]]:
+            def bind(
+                known: Known, value: Value = value, made: Any = made
+            ) -> tuple[Sequence[Any], dict[Partial, int]]:
                 row = math.prod(sizes.evaluate(d, known) for d in found.row) * item  # pyright: ignore[reportArgumentType]
                 capacity = sizes.evaluate(found.capacity, known)  # pyright: ignore[reportArgumentType]
                 return [Seat(made, tuple(buffers), (row, capacity), value)], {}
@@ -305,6 +332,9 @@ class RegionPlans:
         calls: list[Call] = []
         for i, output in enumerate(node.outputs):
             calls += self._entering(node, i, output)
+        for _, a, b in self._factors[node]:
+            none = list_buffers.Shape(None, (), 0, 0)
+            calls += [self._begin(storage.meta, none, False) for storage in (a, b)]
         top, end = Mark(), Mark()
         calls.append(_control("loop", [top]))
         test = self._inner(node, loop.test)
@@ -316,6 +346,8 @@ class RegionPlans:
         calls.append(_control("while", [Jump(end, holds)], [condition.root]))
         calls += self._body_calls(node, loop.body)
         calls.append(_control("end of the loop", [Jump(top), end]))
+        for summed, a, b in self._factors[node]:
+            calls += [_clear_rest(a), _clear_rest(b), _sum_call(summed, a, b, node.outputs[summed.place])]
         return calls
 
     def _entering(self, node: Node, i: int, output: Value) -> list[Call]:
@@ -359,7 +391,13 @@ class RegionPlans:
     def _body_calls(self, node: Node, region: regions.Region) -> list[Call]:
         inner = self._inner(node, region)
         inner.prepare()
-        states = {v: i for i, v in enumerate(node.outputs) if v.dtype is not dtypes.variant}
+        for summed, a, b in self._factors[node]:
+            inner.regions.keep(summed.a, a, self._planner.places)
+            inner.regions.keep(summed.b, b, self._planner.places)
+        behind = {s.place for s, _, _ in self._factors[node]}
+        states = {
+            v: i for i, v in enumerate(node.outputs) if v.dtype is not dtypes.variant and i not in behind
+        }
         made: dict[int, Value] = {}
         for output, i in states.items():
             result = region.results[i]
@@ -385,6 +423,33 @@ class RegionPlans:
         """Makes what a region's planner knows part of what the planner around it knows."""
         self._planner.roles.update(inner.roles)
         self._planner.places.update(inner.places)
+
+
+def _clear_rest(storage: Storage) -> Call:
+    kernel = list_buffers.clear_rest()
+    items = storage.items
+
+    def bind(known: Known) -> tuple[Sequence[Any], dict[Partial, int]]:
+        assert items.shape is not None and items.dtype is not None
+        capacity, *row = (sizes.evaluate(d, known) for d in items.shape)  # pyright: ignore[reportArgumentType]
+        bound = Bound((math.prod(row) * items.dtype.size, capacity), 1)
+        return [Bind(kernel, (Ref(storage.meta), Ref(items)), bound)], {}
+
+    return Call("zeros", (), (storage.meta,), (items,), (kernel,), bind)
+
+
+def _sum_call(summed: regions.Sum, a: Storage, b: Storage, target: Value) -> Call:
+    """The product behind a loop that is added to a variable: the rows of all iterations are one matrix."""
+    dtype = target.dtype
+    assert dtype is not None and a.items.shape is not None and b.items.shape is not None
+    trips, rows, m = a.items.shape
+    n = b.items.shape[-1]
+    total = scalar.leaf(0, dtype) + scalar.leaf(1, dtype)
+    product = gemm.Product(dtype, True, False, Epilogue((total,), (Operand(dtype, FULL),)))
+    multiplication = Multiplication(product, m, n, trips * rows, m, n)
+    buffers = (Ref(a.items), Ref(b.items), Ref(target), Ref(target))
+    reads = (a.items, b.items, target)
+    return Call("MatMul AddV2", (), reads, (target,), (), multiplication.binder(buffers))
 
 
 def _access(node: Node, index: Value | None) -> Access:
@@ -435,7 +500,9 @@ def _in_place(calls: Sequence[Call], place: Place, state: Value, inner: Planner)
             return tuple(state if v is result else v for v in of)
 
         operands = None if call.operands is None else {i: rename(r) for i, r in call.operands.items()}
-        return replace(call, reads=values(call.reads), writes=values(call.writes), bind=bind, operands=operands)
+        return replace(
+            call, reads=values(call.reads), writes=values(call.writes), bind=bind, operands=operands
+        )
 
     return [renamed(c) if result in (*c.reads, *c.writes) else c for c in calls]
 

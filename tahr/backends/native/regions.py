@@ -17,7 +17,7 @@ from tahr.core import dtypes, shapes, sizes
 from tahr.core.opdef import Iota, known_int, known_value
 from tahr.core.shapes import Items, Spec
 from tahr.core.sizes import Dim
-from tahr.ops import control_flow, elementwise, lists, logic
+from tahr.ops import control_flow, elementwise, linalg, lists, logic
 from tahr.program.extract import extract, result_key
 from tahr.program.function import Function
 from tahr.program.node import Input, Node, Program, Value
@@ -53,6 +53,22 @@ class Region:
     found: Found
 
 
+@dataclass(frozen=True, eq=False)
+class Sum:
+    """A variable to which each iteration adds a matrix product, such as the gradient of a weight.
+
+    The factors of all iterations are kept, and the sum is one product behind the loop: it goes over more rows at once.
+
+    Attributes:
+        place: the variable's.
+        a, b: the body's values of which a^T b is added, [rows, m] and [rows, n].
+    """
+
+    place: int
+    a: Value
+    b: Value
+
+
 @dataclass(eq=False)
 class Loop:
     """A native loop.
@@ -60,11 +76,15 @@ class Loop:
     Attributes:
         test, body: its condition and its body.
         adopted: the places of its variables that are lists, and are changed where they lie.
+        sums: the variables that are computed behind it.
+        trips: the greatest number of iterations, where that is known.
     """
 
     test: Region
     body: Region
     adopted: frozenset[int]
+    sums: tuple[Sum, ...]
+    trips: Dim | None
 
 
 @dataclass(eq=False)
@@ -75,6 +95,7 @@ class Found:
         loops: the loops.
         lists: what is known of each list.
         nodes: the loops and the nodes that make, read and change lists.
+        trips: for each loop its greatest number of iterations, and the variables that count them from 0.
         written: the lists by which whole families of versions begin, of which rows are read as copies: a row of
             some version is changed, or what is read may be handed to Python.
     """
@@ -82,6 +103,9 @@ class Found:
     loops: dict[Node, Loop] = field(default_factory=dict[Node, Loop])
     lists: dict[Value, list_buffers.Shape] = field(default_factory=dict[Value, list_buffers.Shape])
     nodes: set[Node] = field(default_factory=set[Node])
+    trips: dict[Node, tuple[Dim | None, list[int]]] = field(
+        default_factory=dict[Node, "tuple[Dim | None, list[int]]"]
+    )
     written: set[Value] = field(default_factory=set[Value])
 
 
@@ -308,7 +332,10 @@ class _Search:
         count = len(node.outputs)
         infos: list[list_buffers.Shape | None] = [None] * len(node.inputs)
         adopted: set[int] = set()
-        trips = _trips(node, test, body)
+        trips = self._trips(node, test, body)
+        counters = [i for i in range(count) if _counts(body, i) and known_int(node.inputs[i].spec) == 0]
+        sums = () if trips is None else tuple(_sums(test, body, count))
+        body = _without(body, sums)
         for i, value in enumerate(node.inputs):
             if i >= count:
                 if value.dtype is dtypes.variant:
@@ -341,8 +368,11 @@ class _Search:
             inner = find(program.program, known, count)
             _require_native(program.program, inner)
             regions.append(replace(program, found=inner))
+        summed = {s.place for s in sums}
         for i in range(count):
             new = body.results[i]
+            if i in summed:
+                continue
             if new.dtype is dtypes.variant and start(new) is not body.program.inputs[i]:
                 raise Unfit("a list takes the place of another")
             if new.dtype is not dtypes.variant and not shapes.surely_equal(new.shape, node.outputs[i].shape):
@@ -350,7 +380,44 @@ class _Search:
         for i in range(count):
             if infos[i] is not None:
                 self._result.lists[node.outputs[i]] = infos[i]
-        self._result.loops[node] = Loop(regions[0], regions[1], frozenset(adopted))
+        self._result.trips[node] = trips, counters
+        self._result.loops[node] = Loop(regions[0], regions[1], frozenset(adopted), sums, trips)
+
+    def _trips(self, node: Node, test: Region, body: Region) -> Dim | None:
+        """The greatest number of iterations, where it follows from sizes: a counter's limit."""
+        count = len(node.outputs)
+        conditions = [test.results[0]]
+        while conditions:
+            condition = conditions.pop().node
+            if condition.opdef is logic.LogicalAnd:
+                conditions += condition.inputs
+            if condition.opdef not in (logic.Less, logic.Greater):
+                continue
+            counter, limit = condition.inputs
+            place = test.program.inputs.index(counter) if counter in test.program.inputs else count
+            if place >= count:
+                continue
+            first = node.inputs[place]
+            if condition.opdef is logic.Less and _counts(body, place):
+                initial = known_int(first.spec)
+                bound = self._bound(_outer(node, test, limit))
+                if initial is not None and initial >= 0 and bound is not None:
+                    return bound
+            if condition.opdef is logic.Greater and _counts(body, place, -1) and known_int(limit.spec) == 0:
+                bound = self._bound(first)
+                if bound is not None:
+                    return bound
+        return None
+
+    def _bound(self, value: Value) -> Dim | None:
+        """A size that an integer surely does not exceed."""
+        found = known_value(value.spec)
+        if found is not None and len(found) == 1:
+            return max(found[0], 0) if isinstance(found[0], int) else found[0]
+        if value.node.opdef is elementwise.Minimum:
+            return next((b for b in map(self._bound, value.node.inputs) if b is not None), None)
+        trips, counters = self._result.trips.get(value.node, (None, ()))
+        return trips if value.index in counters else None
 
     def _variable_list(self, node: Node, index: int, result: Value, trips: Dim | None) -> list_buffers.Shape:
         """What is known of a list that is a loop's variable."""
@@ -464,36 +531,49 @@ def _program(node: Node, name: str) -> Region:
     return Region(program, results, places, Found())
 
 
-def _trips(node: Node, test: Region, body: Region) -> Dim | None:
-    """The greatest number of iterations, where it follows from sizes: a counter's limit."""
-    count = len(node.outputs)
-    conditions = [test.results[0]]
-    while conditions:
-        condition = conditions.pop().node
-        if condition.opdef is logic.LogicalAnd:
-            conditions += condition.inputs
-        if condition.opdef is not logic.Less:
-            continue
-        counter, limit = condition.inputs
-        place = test.program.inputs.index(counter) if counter in test.program.inputs else count
-        if place >= count or not _counts(body, place):
-            continue
-        first = known_int(node.inputs[place].spec)
-        if first is None or first < 0:
-            continue
-        bound = _bound(_outer(node, test, limit))
-        if bound is not None:
-            return bound
-    return None
-
-
-def _counts(body: Region, place: int) -> bool:
-    """Whether a variable grows by one or more in each iteration."""
+def _counts(body: Region, place: int, by: int = 1) -> bool:
+    """Whether a variable changes by one in each iteration."""
     result = body.results[place].node
-    if result.opdef is not elementwise.AddV2 or body.program.inputs[place] not in result.inputs:
+    variable = body.program.inputs[place]
+    if variable not in result.inputs or len(result.inputs) != 2:
         return False
-    steps = [known_int(v.spec) for v in result.inputs if v is not body.program.inputs[place]]
-    return len(steps) == 1 and steps[0] is not None and steps[0] >= 1
+    other = known_int(result.inputs[1].spec if result.inputs[0] is variable else result.inputs[0].spec)
+    if result.opdef is elementwise.AddV2:
+        return other == by
+    return result.opdef is elementwise.Sub and result.inputs[0] is variable and other == -by
+
+
+def _sums(test: Region, body: Region, count: int) -> list[Sum]:
+    """The variables to which nothing happens but that products of matrices are added."""
+    users: dict[Value, list[Node]] = {}
+    for region in (test, body):
+        for node in region.program.nodes():
+            for value in node.inputs:
+                users.setdefault(value, []).append(node)
+    found: list[Sum] = []
+    for i in range(count):
+        variable, result = body.program.inputs[i], body.results[i]
+        if result.node.opdef is not elementwise.AddV2 or users.get(variable) != [result.node]:
+            continue
+        (product,) = (v for v in result.node.inputs if v is not variable)
+        if users[product] != [result.node] or result in users or body.results.count(result) > 1:
+            continue
+        attrs = product.node.attrs
+        is_product = product.node.opdef is linalg.MatMul and attrs["transpose_a"] and not attrs["transpose_b"]
+        if is_product and product.dtype in (dtypes.float32, dtypes.float64):
+            found.append(Sum(i, *product.node.inputs))
+    return found
+
+
+def _without(body: Region, sums: Sequence[Sum]) -> Region:
+    """A body that gives the factors of products instead of sums of them."""
+    if not sums:
+        return body
+    dropped = {body.results[s.place] for s in sums}
+    kept = [v for v in body.program.outputs if v not in dropped]
+    factors = [v for s in sums for v in (s.a, s.b)]
+    program = Program(body.program.builder, body.program.inputs, [*kept, *factors], body.program.roots)
+    return replace(body, program=program)
 
 
 def _outer(node: Node, region: Region, value: Value) -> Value:
@@ -503,13 +583,3 @@ def _outer(node: Node, region: Region, value: Value) -> Value:
     if value in inputs and inputs.index(value) >= count:
         return node.inputs[region.places[inputs.index(value) - count]]
     return value
-
-
-def _bound(value: Value) -> Dim | None:
-    """A size that an integer surely does not exceed."""
-    found = known_value(value.spec)
-    if found is not None and len(found) == 1:
-        return max(found[0], 0) if isinstance(found[0], int) else found[0]
-    if value.node.opdef is elementwise.Minimum:
-        return next((b for b in map(_bound, value.node.inputs) if b is not None), None)
-    return None
