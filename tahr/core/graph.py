@@ -125,7 +125,9 @@ class Graph:
             specs = opdef.infer([t.spec for t in inputs], attrs)
         except ValueError as error:
             raise ValueError(_shape_message(opdef, inputs, attrs, error)) from None
-        if opdef.items_rule is not None:  # static shapes say of a list's items what the user said, as in TensorFlow
+        if (
+            opdef.items_rule is not None
+        ):  # static shapes say of a list's items what the user said, as in TensorFlow
             specs = tuple(s._replace(items=None) for s in specs)
         op = Operation.__new__(Operation) if op is None else op
         op.graph = self

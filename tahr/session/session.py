@@ -238,9 +238,7 @@ class BaseSession:
                 self._shortcuts.clear()
             self._shortcuts[key] = shortcut
 
-    def _shortcut(
-        self, routine: _Routine, values: Sequence[Any], given: Sequence[Any]
-    ) -> _Shortcut | None:
+    def _shortcut(self, routine: _Routine, values: Sequence[Any], given: Sequence[Any]) -> _Shortcut | None:
         """A quicker way to run a routine again, where the feeds were arrays as they should be."""
         if any(v is not g for v, g in zip(values, given)):
             return None

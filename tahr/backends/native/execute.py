@@ -20,7 +20,7 @@ from tahr import errors
 from tahr.backends import numpy as reference, report as reports
 from tahr.backends.base import Executor, Run, runtime_error
 from tahr.backends.native import engine, entry, inspection, plan as plans, roles, runtime
-from tahr.backends.native.calls import Bind, Call, Jump, Partial, Place, Ref, Reserved, Seat, Status
+from tahr.backends.native.calls import Bind, Jump, Partial, Place, Ref, Reserved, Seat, Status
 from tahr.backends.native.flow import buffers, flow
 from tahr.backends.native.plan import HostStep, NativePlan, Segment, Unplannable
 from tahr.backends.native.roles import Role, extent
@@ -136,7 +136,7 @@ class _BoundSegment:
             doors = [(ref, door) for ref, (_, door) in self._doors.items() if ref.storage is step.value]
             offsets = [ref.offset * _itemsize(step.value) for ref, _ in doors]
             sizes = [*step.sizes, len(doors), *offsets]
-            return runtime.Step(step.kernel, [*slots, *(door for _, door in doors)], sizes, 1)
+            return runtime.Step(step.kernel, [*slots, *(door for _, door in doors)], sizes, 1)  # pyright: ignore[reportArgumentType]
         bound = step.bound
         kernel = replace(step.kernel, scratch=max(bound.scratch, step.kernel.scratch))
         return runtime.Step(kernel, slots, bound.sizes, bound.tiles)
@@ -164,9 +164,7 @@ class _BoundSegment:
             return self._new_frame()
 
     def _new_frame(self) -> tuple[runtime.Frame, Array]:
-        frame = runtime.Frame(
-            len(self._slots) + len(self._doors) + 1, self.steps.scratch, self.steps.widest
-        )
+        frame = runtime.Frame(len(self._slots) + len(self._doors) + 1, self.steps.scratch, self.steps.widest)
         arena = runtime.aligned(self.layout.size)
         for slot, door in self._doors.values():
             frame.buffers[door] = frame.address + 8 * slot
@@ -284,7 +282,9 @@ class _BoundSegment:
 
     def _seen(self, frame: runtime.Frame, value: Value, ref: Ref) -> Array:
         """A copy of what a kernel was given as a value."""
-        shape = tuple(value.node.attrs["shape"]) if roles.is_variable(value.node) else _exact(value, self._bound)
+        shape = (
+            tuple(value.node.attrs["shape"]) if roles.is_variable(value.node) else _exact(value, self._bound)
+        )
         array = np.empty(shape, _dtype(value).numpy)
         ctypes.memmove(
             array.ctypes.data, int(frame.buffers[self._slots[_at(ref, self._bound)]]), array.nbytes
@@ -437,7 +437,12 @@ class Shortcut:
         expected += [(v, tuple(v.node.attrs["shape"])) for v in in_order]
         expected += [(v, segment.shapes[v]) for v in results]
         frame, self._arena = segment.new_frame(threads)
-        inputs = [entry.Input(segment.slot(v), _dtype(v).numpy, shape) for v, shape in expected]
+        slots = [segment.slot(v) for v, _ in expected]
+        inputs = [
+            entry.Input(slot, _dtype(v).numpy, shape)
+            for slot, (v, shape) in zip(slots, expected)
+            if slot is not None
+        ]
         # One order for all threads, so that none waits for another.
         reserved = sorted(segment.reserved, key=lambda item: id(item[0].node.op))
         inputs += [entry.Input(slot, np.dtype(np.uint64), (3,)) for _, slot in reserved]
@@ -453,9 +458,10 @@ class Shortcut:
     def __call__(self, *values: Any) -> Any:
         """The results, which are the caller's own; NotImplemented where something is not as it was."""
         if self._unread:
-            values = self._only_read(values)
-            if values is None:
+            read = self._only_read(values)
+            if read is None:
                 return NotImplemented
+            values = tuple(read)
         results = [_new_array(shape, dtype) for shape, dtype in self._makers]
         failure = None
         taken = self._store.take(self._written) if self._written else ()
@@ -741,7 +747,9 @@ class Backend:
         record = _records.setdefault(plan, _Record())
         binding = self._binding(record, plan, values)
         if binding is None:
-            found = reports.reference_report(plan, values, lambda n: roles.reason(n) or "its plan is not compiled")
+            found = reports.reference_report(
+                plan, values, lambda n: roles.reason(n) or "its plan is not compiled"
+            )
             return replace(found, reason=record.reason)
         return binding.report()
 
@@ -752,7 +760,9 @@ class Backend:
         binding = self._binding(_records.setdefault(plan, _Record()), plan, values)
         if binding is not None:
             try:
-                return binding.run(values, _cells(binding.plan, run.store), executor, run, self._threads, times)
+                return binding.run(
+                    values, _cells(binding.plan, run.store), executor, run, self._threads, times
+                )
             except _Unexpected:
                 times.clear()
         return reference.execute(reports.timed_plan(plan, times), values, executor, run)

@@ -40,7 +40,9 @@ def native_report(plan: NativePlan, known: Mapping[str, int], arena: int, built:
         else:
             steps.append(report.host_step(item.node, host_reason(item), known))
     calls = [call for segment in segments for call in segment.calls]
-    kernels = {bind.kernel.symbol for call in calls for bind in call.bind(known)[0] if isinstance(bind, Bind | Seat)}
+    kernels = {
+        bind.kernel.symbol for call in calls for bind in call.bind(known)[0] if isinstance(bind, Bind | Seat)
+    }
     return Report(
         "native",
         tuple(steps),

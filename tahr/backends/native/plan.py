@@ -30,6 +30,7 @@ from tahr.plan import schedule
 from tahr.program.effects import SlotKey, slot_of
 from tahr.program.node import Node, Program, Value
 
+
 class Unplannable(Exception):
     """The native backend cannot run a program in its own order; the reference executor does."""
 

@@ -43,7 +43,10 @@ STEP = np.dtype(
         ("samples", np.int64),  # how often that was measured
         ("scratch", np.int64),  # bytes that each thread needs
         ("chunk", np.int64),  # tiles that a thread takes at a time; 0: as the runtime sees fit
-        ("jumps", np.int64),  # 0, or 1 for no kernel but a jump: see `Jump`; its only size is the step that follows
+        (
+            "jumps",
+            np.int64,
+        ),  # 0, or 1 for no kernel but a jump: see `Jump`; its only size is the step that follows
     ]
 )
 STATUS = np.dtype(
@@ -659,10 +662,9 @@ def _run_steps(system: _System) -> str:
     f.store(ir.I64, f.add(step, 1), place)
     f.jump(head)
     f.open(done)
-    with f.when(timed):
-        with f.loop(0, "%count", hint="stamp") as i:
-            last, stamp = f.at(ir.I64, stamps, i), f.at(ir.I64, stamps, f.add(i, 1))
-            f.store(ir.I64, f.add(f.load(ir.I64, last), f.load(ir.I64, stamp)), stamp)
+    with f.when(timed), f.loop(0, "%count", hint="stamp") as i:
+        last, stamp = f.at(ir.I64, stamps, i), f.at(ir.I64, stamps, f.add(i, 1))
+        f.store(ir.I64, f.add(f.load(ir.I64, last), f.load(ir.I64, stamp)), stamp)
     f.jump(finish)
     f.open(finish)
     f.do(f"call void @set_float_mode(i64 {mode})")
@@ -700,7 +702,12 @@ def _jump(
     f.jump(head)
     f.open(back)
     if system.threads:
-        now, first, late, pause = f.value("call i64 @now()"), f.label("first"), f.label("late"), f.label("pause")
+        now, first, late, pause = (
+            f.value("call i64 @now()"),
+            f.label("first"),
+            f.label("late"),
+            f.label("pause"),
+        )
         since = f.load(ir.I64, begun)
         _branch(f, f.value(f"icmp eq i64 {since}, 0"), first, late)
         f.open(first)
