@@ -19,17 +19,18 @@ import numpy as np
 from tahr import errors
 from tahr.backends import numpy as reference, report as reports
 from tahr.backends.base import Executor, Run, runtime_error
-from tahr.backends.native import engine, entry, inspection, plan as plans, roles, runtime
+from tahr.backends.native import engine, entry, inspection, plan as plans, regions, roles, runtime
 from tahr.backends.native.calls import Bind, Jump, Partial, Place, Ref, Reserved, Seat, Status
 from tahr.backends.native.flow import buffers, flow
 from tahr.backends.native.plan import HostStep, NativePlan, Segment, Unplannable
 from tahr.backends.native.roles import Role, extent
 from tahr.backends.report import Report
-from tahr.core import sizes
+from tahr.core import dtypes, sizes
 from tahr.core.convert import Const
 from tahr.core.dtypes import DType
 from tahr.core.opdef import Array
 from tahr.core.shapes import Spec
+from tahr.ops import lists
 from tahr.plan.plan import Plan
 from tahr.program.node import Value
 from tahr.program.passes import pipeline
@@ -260,10 +261,7 @@ class _BoundSegment:
         call = self._calls[int(frame.status["step"])]
         (node,) = call.nodes
         assert call.operands is not None and node.opdef.compute is not None
-        inputs = [
-            self._seen(frame, value, call.operands[i]) if i in call.operands else self._known(value)
-            for i, value in enumerate(node.inputs)
-        ]
+        inputs = [self._operand(frame, call, i, value) for i, value in enumerate(node.inputs)]
         try:
             if node.opdef.takes_context:
                 writes = node.opdef.effects.writes
@@ -274,6 +272,18 @@ class _BoundSegment:
         except Exception as error:
             return runtime_error(node.op, error, inputs)
         raise AssertionError(f"{node.opdef.name}: the kernel reported an error, but NumPy finds none")
+
+    def _operand(self, frame: runtime.Frame, call: Call, index: int, value: Value) -> Any:
+        """What a node that failed was given as one of its inputs."""
+        assert call.operands is not None
+        if value.dtype is dtypes.variant:
+            items, meta = call.reads[:2]
+            rows, (length, *is_set) = self._seen(frame, items, Ref(items)), self._seen(frame, meta, Ref(meta))
+            return lists.TensorList([row if s else None for row, s in zip(rows[:length], is_set)])
+        if index in call.operands:
+            return self._seen(frame, value, call.operands[index])
+        is_item = call.nodes[0].opdef in regions.WRITES  # it is computed after its row was found
+        return np.zeros(_exact(value, self._bound), _dtype(value).numpy) if is_item else self._known(value)
 
     def _known(self, value: Value) -> Array:
         """A value that was read when the plan was made."""

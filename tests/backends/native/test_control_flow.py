@@ -1,0 +1,195 @@
+"""Loops and lists run natively: with the results of the reference backend, and no Python between iterations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tahr as tf
+from tahr.backends.native import execute
+from tahr.backends.native.roles import Role
+from tests.backends.native import natively
+
+RNG = np.random.RandomState(7)
+
+
+def _loops() -> int:
+    """How many loops are native in the plans there are."""
+    return sum(
+        r is Role.LOOP for record in execute._records.values() for r in record.native.node_roles.values()
+    )
+
+
+def _same_as_numpy(fetches, feeds, loops: int = 1) -> list:
+    with tf.Session(backend="numpy") as session:
+        expected = session.run(fetches, feeds)
+    got, hosts = natively.run(fetches, feeds)
+    assert hosts == [] and _loops() == loops
+    for g, e in zip(got, expected):
+        assert g.dtype == e.dtype and g.shape == e.shape
+        np.testing.assert_allclose(g, e, rtol=2e-5, atol=2e-5)
+    return got
+
+
+# ---------------------------------------------------------------- loops
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_a_loop_over_arrays_of_sizes_that_are_fed(rows):
+    x = tf.placeholder(tf.float32, [None, 4])
+    results = tf.while_loop(
+        lambda i, a, b: i < 10, lambda i, a, b: (i + 1, a + b, a * 0.5 + x), [0, x, x * 2.0]
+    )
+    _same_as_numpy(results, {x: RNG.randn(rows, 4).astype(np.float32)})
+
+
+def test_variables_that_change_places():
+    n = tf.placeholder(tf.int32, [])
+    x = tf.placeholder(tf.float32, [2, 3])
+    results = tf.while_loop(
+        lambda i, a, b, c: i < n, lambda i, a, b, c: (i + 1, b, c, a), [0, x, x + 1.0, x + 2.0]
+    )
+    for count in range(4):
+        _same_as_numpy(results, {x: np.arange(6.0).reshape(2, 3), n: count})
+
+
+def test_a_condition_on_data():
+    x = tf.placeholder(tf.float64, [5])
+    root = tf.while_loop(
+        lambda r: tf.reduce_max(tf.abs(r * r - x)) > 1e-9, lambda r: 0.5 * (r + x / r), [tf.ones_like(x)]
+    )
+    value = np.array([1.0, 2.0, 9.0, 1e4, 0.5])
+    (got,) = _same_as_numpy([root], {x: value})
+    np.testing.assert_allclose(got, np.sqrt(value), rtol=1e-9)
+
+
+def test_a_loop_in_a_loop():
+    x = tf.placeholder(tf.float32, [3])
+
+    def outer(i, a):
+        _, b = tf.while_loop(lambda j, b: j < i, lambda j, b: (j + 1, b * x), [0, a])
+        return i + 1, b + x
+
+    results = tf.while_loop(lambda i, a: i < 4, outer, [1, tf.ones_like(x)])
+    _same_as_numpy(results, {x: np.array([1.5, -0.5, 0.0])}, loops=2)
+
+
+def test_what_a_loop_captures_outlives_its_iterations():
+    x, w = tf.placeholder(tf.float32, [None, 8]), tf.placeholder(tf.float32, [8, 8])
+    kernel = tf.tanh(w)  # a storage of the plan's own, read early in each iteration
+
+    def body(i, a):
+        b = tf.matmul(a, kernel)
+        return i + 1, tf.nn.softmax(tf.matmul(tf.nn.relu(b), w)) + tf.reduce_sum(b)
+
+    results = tf.while_loop(lambda i, a: i < 6, body, [0, x])
+    _same_as_numpy(results, {x: RNG.randn(5, 8), w: 0.1 * RNG.randn(8, 8)})
+
+
+def test_a_loop_without_an_end_is_over_in_time():
+    x = tf.placeholder(tf.float32, [2])
+    forever = tf.while_loop(lambda a: tf.reduce_all(tf.equal(a, a)), lambda a: a * 0.5, [x])
+    options = tf.RunOptions(timeout_in_ms=300)
+    with (
+        tf.Session(backend="native", tier="compiled") as session,
+        pytest.raises(tf.errors.DeadlineExceededError),
+    ):
+        session.run(forever, {x: [1.0, 2.0]}, options=options)
+
+
+# ---------------------------------------------------------------- lists
+
+
+def test_rows_are_read_and_written():
+    x = tf.placeholder(tf.float32, [5, 3])
+    rows = tf.TensorArray(tf.float32, 5).unstack(x)
+    made = tf.TensorArray(tf.float32, 5)
+
+    def body(i, made, total):
+        return i + 1, made.write(4 - i, total * rows.read(i)), total + rows.read(i)
+
+    _, made, total = tf.while_loop(lambda i, *_: i < 5, body, [0, made, x[0]])
+    _same_as_numpy([made.stack(), total], {x: RNG.randn(5, 3)})
+
+
+def test_rows_that_nobody_wrote_are_zeros():
+    x = tf.placeholder(tf.float32, [3])
+    made = tf.TensorArray(tf.float32, 6, element_shape=[3])
+    _, made = tf.while_loop(lambda i, _: i < 6, lambda i, a: (i + 2, a.write(i, x)), [0, made])
+    _same_as_numpy([made.stack()], {x: np.ones(3)})
+
+
+@pytest.mark.parametrize(
+    ("index", "what"), [(lambda i: i * 0, "already been written"), (lambda i: i + 3, "Tried to write")]
+)
+def test_writing_to_a_wrong_row_is_an_error(index, what):
+    x = tf.placeholder(tf.float32, [3])
+    made = tf.TensorArray(tf.float32, 4)
+    _, made = tf.while_loop(lambda i, _: i < 4, lambda i, a: (i + 1, a.write(index(i), x)), [0, made])
+    stacked = made.stack()
+    with (
+        tf.Session(backend="native", tier="compiled") as session,
+        pytest.raises(tf.errors.InvalidArgumentError, match=what),
+    ):
+        session.run(stacked, {x: np.ones(3)})
+
+
+def test_reading_a_row_that_is_not_there_is_an_error():
+    x = tf.placeholder(tf.float32, [4, 3])
+    rows = tf.TensorArray(tf.float32, 4).unstack(x)
+    _, total = tf.while_loop(lambda i, _: i < 6, lambda i, t: (i + 1, t + rows.read(i)), [0, x[0]])
+    with (
+        tf.Session(backend="native", tier="compiled") as session,
+        pytest.raises(tf.errors.InvalidArgumentError, match="index 4 but array size is: 4"),
+    ):
+        session.run(total, {x: np.ones((4, 3))})
+
+
+# ---------------------------------------------------------------- gradients
+
+
+def _lstm(steps: int, lengths=None):
+    x = tf.placeholder(tf.float32, [None, steps, 4])
+    with tf.variable_scope("lstm", initializer=tf.ones_initializer()):
+        w = tf.placeholder(tf.float32, [10, 24])
+        with tf.variable_scope("scale"):
+            cell = tf.nn.rnn_cell.BasicLSTMCell(6)
+        outputs, state = tf.nn.dynamic_rnn(cell, x * w[0, 0], lengths, dtype=tf.float32)
+    loss = tf.reduce_sum(outputs * outputs) + tf.reduce_sum(state.c)
+    return x, w, loss, tf.gradients(loss, [x, *tf.trainable_variables()])
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_recurrent_net_and_its_gradients(batch):
+    x, w, loss, gradients = _lstm(5)
+    feeds = {x: RNG.randn(batch, 5, 4), w: 0.3 * RNG.randn(10, 24)}
+    found = {}
+    for backend, tier in (("numpy", None), ("native", "compiled")):
+        execute._records.clear()
+        with tf.Session(backend=backend, tier=tier) as session:
+            session.run(tf.global_variables_initializer())
+            found[backend] = [session.run([loss, *gradients], feeds) for _ in range(3)][-1]
+    assert natively.left_to_numpy() == [] and _loops() == 2
+    for g, e in zip(found["native"], found["numpy"]):
+        np.testing.assert_allclose(g, e, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 7])
+def test_the_sum_of_products_counts_the_iterations_that_there_were(count):
+    n = tf.placeholder(tf.int32, [])
+    x, w = tf.placeholder(tf.float64, [2, 3]), tf.placeholder(tf.float64, [3, 3])
+    last = tf.minimum(n, 5)
+    _, y = tf.while_loop(lambda i, a: i < last, lambda i, a: (i + 1, tf.tanh(tf.matmul(a, w)) + x), [0, x])
+    gradients = tf.gradients(tf.reduce_sum(y * y), [x, w])
+    _same_as_numpy([y, *gradients], {x: RNG.randn(2, 3), w: RNG.randn(3, 3), n: count}, loops=2)
+
+
+def test_the_gradient_of_a_gradient():
+    x = tf.placeholder(tf.float64, [3])
+    _, y = tf.while_loop(lambda i, a: i < 4, lambda i, a: (i + 1, tf.sin(a) * x), [0, x])
+    (first,) = tf.gradients(y, x)
+    (second,) = tf.gradients(first, x)
+    with tf.Session(backend="numpy") as session:
+        expected = session.run([first, second], {x: [0.3, -1.0, 2.0]})
+    got, _ = natively.run([first, second], {x: [0.3, -1.0, 2.0]}, runs=2)
+    np.testing.assert_allclose(got, expected, rtol=1e-9)
