@@ -20,7 +20,7 @@ from tahr import errors
 from tahr.backends import numpy as reference, report as reports
 from tahr.backends.base import Executor, Run, runtime_error
 from tahr.backends.native import engine, entry, inspection, plan as plans, regions, roles, runtime
-from tahr.backends.native.calls import Bind, Jump, Partial, Place, Ref, Reserved, Seat, Status
+from tahr.backends.native.calls import Bind, Call, Jump, Partial, Place, Ref, Reserved, Seat, Status
 from tahr.backends.native.flow import buffers, flow
 from tahr.backends.native.plan import HostStep, NativePlan, Segment, Unplannable
 from tahr.backends.native.roles import Role, extent

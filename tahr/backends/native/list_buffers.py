@@ -116,7 +116,7 @@ def begin() -> Kernel:
 
 
 def clear_rest() -> Kernel:
-    """The kernel that fills the rows behind a list's end with zeros. Buffers: meta, items. Sizes: row bytes, capacity."""
+    """The kernel that clears the rows behind a list's end. Buffers: meta, items. Sizes: bytes of a row, capacity."""
     f = kernel.function()
     meta, items = (kernel.buffer(f, i) for i in range(2))
     row, capacity = kernel.sizes(f, 2)

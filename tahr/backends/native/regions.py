@@ -231,10 +231,11 @@ class _Search:
         return found
 
     def _begins_at_loop(self, value: Value) -> bool:
-        while value is not None:
-            if value.node.opdef is control_flow.While:
+        version: Value | None = value
+        while version is not None:
+            if version.node.opdef is control_flow.While:
                 return True
-            value = previous(value)
+            version = previous(version)
         return False
 
     def _new_list(self, node: Node) -> None:
@@ -297,7 +298,8 @@ class _Search:
             n.opdef in WRITES and start(n.inputs[0]) is start(items) for n in self._nodes
         ):
             raise Unfit("pushed and popped")
-        index = added(node).inputs[1] if node.opdef is lists.TensorListAdd else None
+        one = added(node) if node.opdef is lists.TensorListAdd else None
+        index = None if one is None else one.inputs[1]
         if node.opdef in GETS or node.opdef in (lists.TensorListSetItem, lists.TensorListClearItem):
             index = node.inputs[1]
         if index is not None and (not is_plain(index.spec) or index.shape != ()):
@@ -349,14 +351,14 @@ class _Search:
                 if not shapes.surely_equal(value.shape, node.outputs[i].shape):
                     raise Unfit("a variable changes its shape")
                 continue
-            infos[i] = self._variable_list(node, i, body.results[i], trips)
+            info = infos[i] = self._variable_list(node, i, body.results[i], trips)
             if (
                 len(self._users[value]) == 1
                 and node.inputs.count(value) == 1
                 and value not in self._program.outputs
                 and value.node.opdef not in FRESH
                 and start(value) not in self._fixed
-                and infos[i].capacity == self._list(value).capacity
+                and info.capacity == self._list(value).capacity
             ):
                 adopted.add(i)
             elif value.node.opdef is Input:
@@ -377,9 +379,9 @@ class _Search:
                 raise Unfit("a list takes the place of another")
             if new.dtype is not dtypes.variant and not shapes.surely_equal(new.shape, node.outputs[i].shape):
                 raise Unfit("a variable changes its shape")
-        for i in range(count):
-            if infos[i] is not None:
-                self._result.lists[node.outputs[i]] = infos[i]
+        for output, info in zip(node.outputs, infos):
+            if info is not None:
+                self._result.lists[output] = info
         self._result.trips[node] = trips, counters
         self._result.loops[node] = Loop(regions[0], regions[1], frozenset(adopted), sums, trips)
 
