@@ -147,6 +147,7 @@ class _Nest:
 
     def __init__(self, loop: Loop, buffers: Sequence[Ref], numbers: Numbers) -> None:
         self.nest: Nest = loop.nest
+        self.tile = loop.tile
         self.is_narrow = loop.is_narrow
         memory = [a for a in self.nest.inputs if isinstance(a, Access)]
         self.buffers = [_buffer(ref, numbers) for ref in buffers]
@@ -164,7 +165,7 @@ class _Nest:
         nest = self.nest
         rows = list(zip(self.indices, nest.rows))
         columns = list(zip(self.indices[len(rows) :], nest.columns))
-        tiled = f"a tile has {loops.TILE} elements"
+        tiled = f"a tile has {self.tile} elements"
         lines = ["  " * i + _loop(name, size, "" if i else tiled) for i, (name, size) in enumerate(rows)]
         body: list[str] = []
         levels = [self._level(r.what) for r in nest.reduces] + [self._level(e) for e, _ in nest.stores]

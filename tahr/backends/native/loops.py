@@ -16,6 +16,7 @@ holds by construction, so that no alias is checked at run time.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,8 +31,11 @@ from tahr.core.dtypes import DType
 from tahr.core.scalar import Scalar
 from tahr.core.sizes import Dim
 
-# A tile holds at least this many elements: a few microseconds of work, against half a microsecond to hand it out.
+# A tile has about so many elements: a few microseconds of work, against half a microsecond to hand it out. That is for
+# expressions of so many nodes; where more is computed of each element, a tile has fewer, but not less than the last.
 TILE = 16_384
+LIGHT = 16
+LEAST = 2_048
 # Counts up to this are compiled in, so that LLVM can unroll the loop.
 SMALL = 16
 # So few columns are written out, where that makes no more nodes than this of all expressions together; the rows are
@@ -258,9 +262,15 @@ class Loop:
     def bind(self, known: Mapping[str, int]) -> Bound:
         """The call for exact values of the symbols."""
         rows, columns = _count(self.nest.rows, known), _count(self.nest.columns, known)
-        tile, tiles = _cut(rows, columns, bool(self.nest.rows))
+        tile, tiles = _cut(rows, columns, bool(self.nest.rows), self.tile)
         table = (tile, *(sizes.evaluate(d, known) for d in self.entries))  # pyright: ignore[reportArgumentType]
         return Bound(table, tiles, sum(_itemsize(e.dtype) for e in self.kept) * (columns + 16))
+
+    @functools.cached_property
+    def tile(self) -> int:
+        """About how many elements a tile has: fewer, the more is computed of each."""
+        expressions = [r.what for r in self.nest.reduces] + [e for e, _ in self.nest.stores]
+        return max(LEAST, min(TILE, TILE * LIGHT // max(len(scalar.ordered(expressions)), 1)))
 
     def width(self, known: Mapping[str, int]) -> int:
         """How many columns there are."""
@@ -274,9 +284,9 @@ def _count(dims: Iterable[Dim], known: Mapping[str, int]) -> int:
     return count
 
 
-def _cut(rows: int, columns: int, has_rows: bool) -> tuple[int, int]:
+def _cut(rows: int, columns: int, has_rows: bool, elements: int) -> tuple[int, int]:
     """How many rows (or columns, if there are no rows) a tile has, and how many tiles there are: at least one."""
-    tile = max(1, TILE // max(columns, 1)) if has_rows else TILE
+    tile = max(1, elements // max(columns, 1)) if has_rows else elements
     count = rows if has_rows else columns
     return tile, max(1, -(-count // tile))
 

@@ -115,8 +115,8 @@ def maximum_of_nothing_is_zero(patch: pytest.MonkeyPatch) -> None:
 
 
 def last_tile_forgotten(patch: pytest.MonkeyPatch) -> None:
-    def cut(rows: int, columns: int, has_rows: bool) -> tuple[int, int]:
-        tile = max(1, loops.TILE // max(columns, 1)) if has_rows else loops.TILE
+    def cut(rows: int, columns: int, has_rows: bool, elements: int) -> tuple[int, int]:
+        tile = max(1, elements // max(columns, 1)) if has_rows else elements
         return tile, max(1, (rows if has_rows else columns) // tile)
 
     patch.setattr(loops, "_cut", cut)
