@@ -171,6 +171,9 @@ class RegionPlans:
     def _place_access(self, node: Node) -> None:
         items, opdef = node.inputs[0], node.opdef
         found, storage = self.found.lists[items], self.storage[items]
+        if regions.start(items) in self.found.unread:
+            self.storage[node.outputs[0]] = storage
+            return
         spec = Spec(found.dtype, found.row)
         row = regions.added(node) if opdef is lists.TensorListAdd else None
         index = row.inputs[1] if row is not None else None
@@ -524,5 +527,21 @@ def _is_elementwise(call: Call, result: Value, state: Value, inner: Planner) -> 
                 return False
     if call.loop is None:
         return inner.roles[call.nodes[0]] is Role.PRODUCT
-    nest = call.loop.nest
-    return not nest.reduces
+    # A nest computes and stores one expression after the other: the others must not read the old value.
+    others = [v for v in call.writes if v is not result]
+    return not call.loop.nest.reduces and not any(_depends(v, state, inner) for v in others)
+
+
+def _depends(value: Value, state: Value, inner: Planner) -> bool:
+    """Whether a value of a body follows from the old value of a variable."""
+    seen: set[Value] = set()
+    stack = [value]
+    while stack:
+        value = stack.pop()
+        root = inner.places[value].root if value in inner.places else value
+        if root is state:
+            return True
+        if value not in seen:
+            seen.add(value)
+            stack += [v for node in {value.node, root.node} for v in inner.needs.get(node, node.inputs)]
+    return False

@@ -98,6 +98,7 @@ class Found:
         trips: for each loop its greatest number of iterations, and the variables that count them from 0.
         written: the lists by which whole families of versions begin, of which rows are read as copies: a row of
             some version is changed, or what is read may be handed to Python.
+        unread: those lists among a region's inputs whose items nobody reads, in this loop or another: they are not kept.
     """
 
     loops: dict[Node, Loop] = field(default_factory=dict[Node, Loop])
@@ -107,6 +108,7 @@ class Found:
         default_factory=dict[Node, "tuple[Dim | None, list[int]]"]
     )
     written: set[Value] = field(default_factory=set[Value])
+    unread: set[Value] = field(default_factory=set[Value])
 
 
 def find(
@@ -179,7 +181,29 @@ class _Search:
         for node in self._result.nodes:
             if node.opdef in WRITES or (node.opdef in GETS and not self._is_region):
                 self._result.written.add(start(node.inputs[0]))
+        if not self._is_region:
+            self._find_unread()
         return self._result
+
+    def _find_unread(self) -> None:
+        """Finds the lists that the passes have left without readers: what a gradient in its simplest form needs not."""
+        found: dict[Value, list[tuple[Loop, int]]] = {}
+        read: set[Value] = set()
+        for value in self._result.lists:
+            for user in self._users.get(value, ()):
+                loop = self._result.loops.get(user)
+                for i in (i for i, v in enumerate(user.inputs) if v is value):
+                    if loop is None or i >= len(user.outputs):
+                        read.add(_kept_in(value))
+                        continue
+                    list_ = _kept_in(user.outputs[i])
+                    found.setdefault(list_, []).append((loop, i))
+                    if _reads(loop.body, i):
+                        read.add(list_)
+        for value, uses in found.items():
+            if value not in read:
+                for loop, i in uses:
+                    loop.body.found.unread.add(loop.body.program.inputs[i])
 
     def _drop_mixed(self) -> None:
         """Without nodes that would hand lists to, or take lists from, nodes that are the host's."""
@@ -440,6 +464,29 @@ class _Search:
         return list_buffers.Shape(
             items.dtype, items.shape, capacity, first.length if not pushes and not pops else None
         )
+
+
+def _kept_in(value: Value) -> Value:
+    """The version of a list with which its storage begins."""
+    while True:
+        before = previous(value)
+        if before is None or before.node.opdef in FRESH:
+            return value
+        value = before
+
+
+def _reads(body: Region, place: int) -> bool:
+    """Whether a loop's body does more with one of its lists than to push items, and to pop them unseen."""
+    nodes = body.program.nodes()
+    used = {v for node in nodes for v in node.inputs} | set(body.program.outputs)
+    for node in nodes:
+        if not any(v.dtype is dtypes.variant and start(v) is body.program.inputs[place] for v in node.inputs):
+            continue
+        is_unseen = node.opdef in POPS and node.outputs[1] not in used
+        is_push = node.opdef is lists.TensorListPushBack and node.inputs[1].dtype is not dtypes.variant
+        if not is_unseen and not is_push:
+            return True
+    return False
 
 
 def _handles_lists(node: Node) -> bool:

@@ -193,3 +193,10 @@ def test_the_gradient_of_a_gradient():
         expected = session.run([first, second], {x: [0.3, -1.0, 2.0]})
     got, _ = natively.run([first, second], {x: [0.3, -1.0, 2.0]}, runs=2)
     np.testing.assert_allclose(got, expected, rtol=1e-9)
+
+
+def test_variables_that_are_made_of_each_other():
+    x, z = tf.placeholder(tf.float64, [2]), tf.placeholder(tf.float64, [2])
+    _, a, b = tf.while_loop(lambda i, a, b: i < 3, lambda i, a, b: (i + 1, b, a * b), [0, x, z])
+    gradients = tf.gradients(a * 2.0 + b, [x, z])
+    _same_as_numpy([a, b, *gradients], {x: [0.9, -0.3], z: [1.4, 2.0]}, loops=2)
