@@ -98,7 +98,7 @@ class Found:
         trips: for each loop its greatest number of iterations, and the variables that count them from 0.
         written: the lists by which whole families of versions begin, of which rows are read as copies: a row of
             some version is changed, or what is read may be handed to Python.
-        unread: those lists among a region's inputs whose items nobody reads, in this loop or another: they are not kept.
+        unread: those lists among a region's inputs whose items nobody reads, here or elsewhere: they are not kept.
     """
 
     loops: dict[Node, Loop] = field(default_factory=dict[Node, Loop])
