@@ -15,9 +15,8 @@ RNG = np.random.RandomState(7)
 
 def _loops() -> int:
     """How many loops are native in the plans there are."""
-    return sum(
-        r is Role.LOOP for record in execute._records.values() for r in record.native.node_roles.values()
-    )
+    plans = [record.native for record in execute._records.values() if record.native is not None]
+    return sum(r is Role.LOOP for plan in plans for r in plan.node_roles.values())
 
 
 def _same_as_numpy(fetches, feeds, loops: int = 1) -> list:
