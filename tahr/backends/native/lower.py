@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from tahr.backends.native import fuse, gemm, loops, roles, singles, windows
+from tahr.backends.native.assembling import Seats
 from tahr.backends.native.calls import Bind, Call, Known, Partial, Place, Ref
 from tahr.backends.native.epilogue import COLUMN, FULL, SCALAR, Epilogue, Operand
 from tahr.backends.native.fuse import Fusion, Group
@@ -35,6 +36,7 @@ class Lowering:
         needs: for each node the values that its kernel reads.
         wanted: the roots that something outside their group reads.
         recomputed: the values that nests compute again instead of reading them.
+        seats: where nests write what is a part of something else.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Lowering:
         needs: Mapping[Node, Sequence[Value]],
         wanted: Callable[[Value, Group], bool],
         recomputed: Set[Value] = frozenset(),
+        seats: Seats | None = None,
     ) -> None:
         self._fusion = fusion
         self._roles = node_roles
@@ -52,11 +55,16 @@ class Lowering:
         self._needs = needs
         self._wanted = wanted
         self._recomputed = recomputed
+        self._seats = {} if seats is None else seats
 
     def calls(self, group: Group) -> list[Call]:
         """The calls of one group."""
         if group.anchor is None:
-            return [_NestBuilder(self._roles, self._places, self._wanted, self._recomputed, group).call()]
+            return [
+                _NestBuilder(
+                    self._roles, self._places, self._wanted, self._recomputed, self._seats, group
+                ).call()
+            ]
         role = self._roles[group.anchor]
         if role is Role.PRODUCT:
             return [self._product(group)]
@@ -155,6 +163,8 @@ class Lowering:
             calls.append(self._fill(node, assembly))
         for part in assembly.parts:
             value = node.inputs[part.input]
+            if value in self._seats:
+                continue  # it is there already
             place = places[value]
             source = compose(part.source, place.view, _shape(value))
             assert source is not None
@@ -218,12 +228,14 @@ class _NestBuilder:
         places: Mapping[Value, Place],
         wanted: Callable[[Value, Group], bool],
         recomputed: Set[Value],
+        seats: Seats,
         group: Group,
     ) -> None:
         self._roles = node_roles
         self._places = places
         self._wanted = wanted
         self._recomputed = recomputed
+        self._seats = seats
         self._group = group
         self._leaves: dict[object, Scalar] = {}
         self._inputs: list[loops.Source] = []
@@ -243,9 +255,10 @@ class _NestBuilder:
         for value, e in self._values.items():
             if value not in group.leaving and self._wanted(value, group):
                 assert value.dtype is not None
-                view = View.dense(_shape(value))
-                stores.append((e, Access(value.dtype, self._strides(view, group.maps[value], view.shape))))
-                targets.append(value)
+                target, view = self._seats.get(value, (value, View.dense(_shape(value))))
+                strides = self._strides(view, group.maps[value], view.shape)
+                stores.append((e, Access(value.dtype, strides, view.offset)))
+                targets.append(target)
         for cell, e, node in self._updated:
             view = View.dense(cell.node.attrs["shape"])
             stores.append((e, Access(e.dtype, self._strides(view, group.maps[node], view.shape))))

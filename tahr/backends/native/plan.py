@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tahr.backends.native import lower, recompute, regions, roles
+from tahr.backends.native import assembling, lower, recompute, regions, roles
 from tahr.backends.native.calls import Call, Place
 from tahr.backends.native.fuse import Fusion, Group
 from tahr.backends.native.lower import Lowering
@@ -439,7 +439,8 @@ class _Planner:
             )
 
         again = recompute.recomputed(nodes, self.roles, self.places, fusion, reading, leaves)
-        lowering = Lowering(fusion, self.roles, self.places, self.needs, wanted, again)
+        seats = assembling.seated(nodes, self.roles, self.places, fusion, reading, leaves)
+        lowering = Lowering(fusion, self.roles, self.places, self.needs, wanted, again, seats)
         calls: list[Call] = []
         for group in fusion.result():
             if group.anchor is not None and self.roles[group.anchor] in REGION_ROLES:
