@@ -180,8 +180,8 @@ class _BoundSegment:
     # ------------------------------------------------------------ for shortcuts
 
     def new_frame(self, threads: int) -> tuple[runtime.Frame, Array]:
-        """A frame of a shortcut's own."""
-        frame, arena = self._new_frame()
+        """A frame for a shortcut to keep: that of the run before, if there was one, so that memory is not held twice."""
+        frame, arena = self._frame()
         frame.status["threads"] = threads
         return frame, arena
 
