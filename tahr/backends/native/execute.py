@@ -180,7 +180,7 @@ class _BoundSegment:
     # ------------------------------------------------------------ for shortcuts
 
     def new_frame(self, threads: int) -> tuple[runtime.Frame, Array]:
-        """A frame for a shortcut to keep: that of the run before, if there was one, so that memory is not held twice."""
+        """A frame for a shortcut to keep: that of the run before, so that memory is not held twice."""
         frame, arena = self._frame()
         frame.status["threads"] = threads
         return frame, arena
