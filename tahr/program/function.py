@@ -133,12 +133,12 @@ def live_variables(loop: Operation, wanted: Sequence[int]) -> list[int]:
     places = {t: i for i, t in enumerate(body.inputs)}
     test_places = {t: i for i, t in enumerate(test.inputs)}
     live = {*wanted, *(test_places[t] for t in _arguments(test, test.outputs))}
-    todo = list(live)
-    while todo:
-        for tensor in _arguments(body, [body.outputs[todo.pop()]]):
+    pending = list(live)
+    while pending:
+        for tensor in _arguments(body, [body.outputs[pending.pop()]]):
             if places[tensor] not in live:
                 live.add(places[tensor])
-                todo.append(places[tensor])
+                pending.append(places[tensor])
     return sorted(live)
 
 

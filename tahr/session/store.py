@@ -46,7 +46,8 @@ class Cell:
     @property
     def is_initialized(self) -> bool:
         """Whether a value was written to it; one that a read took lazily does not count."""
-        return self._array is not None and not self._is_lazy
+        with self.lock:  # a value that is being changed is out of sight
+            return self._array is not None and not self._is_lazy
 
     def read(self) -> Array:
         """The value, which must not be written.
@@ -79,11 +80,14 @@ class Cell:
                 and _COUNTS_ARE_EXACT
                 and sys.getrefcount(old) <= _OWN_REFERENCES + 1  # and the name `old`
             ):
-                np.copyto(old, value)
-            else:
-                self._array = np.array(value, dtype=dtype)
-            assert self._array is not None
-            return self._array
+                self._array = None  # out of sight: other threads run while NumPy copies
+                try:
+                    np.copyto(old, value)
+                finally:
+                    self._array = old
+                return old
+            self._array = new = np.array(value, dtype=dtype)
+            return new
 
     def writable(self) -> Array:
         """The value, to be changed in place: nobody else holds it. The caller holds the lock."""
@@ -113,7 +117,7 @@ class Cell:
         self._array = array
 
     def vacate(self) -> Array | None:
-        """Takes the value, if there is one and nobody reads it, for its storage. The caller holds the lock."""
+        """Takes away the value, if there is one; whoever reads it keeps it. The caller holds the lock."""
         array, self._array = self._array, None
         self._is_lazy = False
         return array
@@ -240,7 +244,7 @@ class Store:
                 stack.enter_context(cell.lock)
             arrays: dict[Cell, Array] = {}
             try:
-                for cell in cells:
+                for cell in set(cells):  # one that occurs twice is one array
                     arrays[cell] = cell.take()
                 change(*[arrays[cell] for cell in cells])
             finally:

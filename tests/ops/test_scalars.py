@@ -14,6 +14,7 @@ from tahr.core import dtypes, scalar
 from tahr.core.dtypes import DType
 from tahr.core.opdef import OPS, Elementwise, OpDef, Update
 from tests.backends.native.loop import Loop
+from tests.ops.test_training_ops import RATES
 
 # Sorted, so that test processes side by side collect the same tests.
 SUPPORTED = sorted(scalar.SUPPORTED, key=lambda dtype: dtype.name)
@@ -290,21 +291,6 @@ def test_every_dense_step_is_an_update():
     assert {op.name for op in updates()} == steps | assigns
 
 
-RATES = {
-    "alpha": 0.1,
-    "lr": 0.1,
-    "l1": 0.25,
-    "l2": 0.125,
-    "l2_shrinkage": 0.375,
-    "lr_power": -0.75,
-    "momentum": 0.875,
-    "rho": 0.75,
-    "epsilon": 0.0625,
-    "beta1": 0.75,
-    "beta2": 0.9375,
-    "beta1_power": 0.5625,
-    "beta2_power": 0.875,
-}
 # The other side of each rule's switches.
 VARIANTS = {"use_nesterov": (False, True), "update_slots": (True, False)}
 

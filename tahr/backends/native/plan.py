@@ -412,7 +412,7 @@ class _Planner:
             outputs,
             cells,
             [v for v in cells if v in written],
-            frozenset(written & set(cells)) - {v for call in calls for v in call.reads},
+            _overwritten(calls, cells),
             number,
         )
 
@@ -467,6 +467,16 @@ class _Planner:
                 assert node.op is not None
                 variables.append((node.outputs[0], slot_of(node.op), node.op))
         return variables
+
+
+def _overwritten(calls: Sequence[Call], cells: Sequence[Value]) -> frozenset[Value]:
+    """The variables whose old values nobody looks at: the first call that touches them only writes them."""
+    touched: set[Value] = set()
+    found: set[Value] = set()
+    for call in calls:
+        found.update(v for v in call.writes if v in cells and v not in touched and v not in call.reads)
+        touched.update(call.reads, call.writes)
+    return frozenset(found)
 
 
 def _topological(nodes: Sequence[Node], before: Mapping[Node, Sequence[Node]]) -> list[Node]:
