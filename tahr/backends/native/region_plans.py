@@ -485,29 +485,41 @@ def _in_place(calls: Sequence[Call], place: Place, state: Value, inner: Planner)
     result = place.root
     makers = [i for i, call in enumerate(calls) if result in call.writes]
     readers = [i for i, call in enumerate(calls) if state in call.reads]
-    if len(makers) != 1 or not place.view.is_dense or result not in inner.regions.computed():
+    if len(makers) != 1 or not is_whole(place) or result not in inner.regions.computed():
         return None
     (maker,) = makers
     if any(i > maker for i in readers) or not _is_elementwise(calls[maker], result, state, inner):
         return None
+    return with_storage(calls, result, state)
+
+
+def is_whole(place: Place) -> bool:
+    """Whether a value surely is the whole of its storage, in row-major order."""
+    stored, seen = place.root.shape, place.view.shape
+    assert stored is not None
+    return place.view.is_dense and sizes.surely_equal(math.prod(stored), math.prod(seen))
+
+
+def with_storage(calls: Sequence[Call], old: Value, new: Value) -> list[Call]:
+    """The same calls, but where one storage was there is another."""
 
     def rename(ref: Ref) -> Ref:
-        return Ref(state, ref.offset) if ref.storage is result else ref
+        return Ref(new, ref.offset) if ref.storage is old else ref
 
     def renamed(call: Call) -> Call:
-        def bind(known: Known, call: Call = call) -> tuple[Sequence[Any], dict[Partial, int]]:
+        def bind(known: Known) -> tuple[Sequence[Any], dict[Partial, int]]:
             made, partials = call.bind(known)
             return [flow.renamed(step, rename) for step in made], partials
 
         def values(of: Sequence[Value]) -> tuple[Value, ...]:
-            return tuple(state if v is result else v for v in of)
+            return tuple(new if v is old else v for v in of)
 
         operands = None if call.operands is None else {i: rename(r) for i, r in call.operands.items()}
         return replace(
             call, reads=values(call.reads), writes=values(call.writes), bind=bind, operands=operands
         )
 
-    return [renamed(c) if result in (*c.reads, *c.writes) else c for c in calls]
+    return [renamed(c) if old in (*c.reads, *c.writes) else c for c in calls]
 
 
 def _is_elementwise(call: Call, result: Value, state: Value, inner: Planner) -> bool:

@@ -85,6 +85,17 @@ def test_what_a_loop_captures_outlives_its_iterations():
     _same_as_numpy(results, {x: RNG.randn(5, 8), w: 0.1 * RNG.randn(8, 8)})
 
 
+def test_a_variable_that_is_a_part_of_what_an_iteration_made():
+    x = tf.placeholder(tf.float32, [2, 3])
+
+    def body(i, a, total):
+        twice = tf.tanh(1.5 * tf.concat([a, 2.0 * a], 0))
+        return i + 1, twice[:2], total + tf.reduce_sum(twice)
+
+    results = tf.while_loop(lambda i, *_: i < 5, body, [0, x, 0.0])
+    _same_as_numpy(results, {x: RNG.randn(2, 3)})
+
+
 def test_a_loop_without_an_end_is_over_in_time():
     x = tf.placeholder(tf.float32, [2])
     forever = tf.while_loop(lambda a: tf.reduce_all(tf.equal(a, a)), lambda a: a * 0.5, [x])
