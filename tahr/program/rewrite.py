@@ -8,7 +8,7 @@ otherwise never touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tahr.core.graph import Operation
 from tahr.program.node import Input, Node, Program, Value
@@ -21,24 +21,29 @@ Step = Callable[[Node], "Sequence[Value] | None"]
 MAX_DEPTH = 64
 
 
-def rewrite(program: Program, *steps: Step) -> Program:
+def rewrite(program: Program, *steps: Step, given: Mapping[Value, Value] | None = None) -> Program:
     """The program after one walk, in which each pure node is offered to the steps in turn until none applies.
+
+    Args:
+        program: the program.
+        steps: what may replace nodes.
+        given: values, and what takes their places from the start: final, and in the places of all a node's outputs.
 
     Raises:
         RecursionError: the steps never come to an end.
     """
     with building(program.builder):
-        return _Walk(program, steps).result()
+        return _Walk(program, steps, given or {}).result()
 
 
 class _Walk:
-    def __init__(self, program: Program, steps: Sequence[Step]) -> None:
+    def __init__(self, program: Program, steps: Sequence[Step], given: Mapping[Value, Value]) -> None:
         self.program = program
         self.steps = steps
         # What stands for nodes and values that were replaced; both sides of an entry are final.
         self.nodes: dict[Node, Node] = {}
-        self.values: dict[Value, Value] = {}
-        self.settled: set[Node] = set()
+        self.values = dict(given)
+        self.settled = {value.node for value in given}
         self.depth = 0
 
     def result(self) -> Program:

@@ -122,7 +122,7 @@ class _Planner:
     def __init__(self, program: Program, found: regions.Found) -> None:
         self.program = program
         self.regions = RegionPlans(self, found)
-        self.order = schedule.order(program)
+        self.order = regions.ordered(schedule.order(program), found)
         self.roles: dict[Node, Role] = {}
         self.places: dict[Value, Place] = {}
         self.needs: dict[Node, list[Value]] = {}
@@ -184,8 +184,7 @@ class _Planner:
             if node in needed:
                 continue
             needed.add(node)
-            role = self.roles[node]
-            stack += [node.inputs[i].node for i in regions.data_inputs(node, role)]
+            stack += [v.node for v in regions.data(node, self.roles[node], self.regions.found)]
             stack += node.tokens
         return needed
 

@@ -222,7 +222,7 @@ class RegionPlans:
         loop, planner = self.found.loops[node], self._planner
         inputs: list[Value | None] = []
         needs: list[Value] = []
-        for value in node.inputs:
+        for value in loop.inputs:
             if value.dtype is not dtypes.variant:
                 inputs.append(planner.dense(value))
                 needs.append(inputs[-1])  # pyright: ignore[reportArgumentType]
@@ -247,7 +247,7 @@ class RegionPlans:
                 own += [items, self.storage[output].meta]
                 self._readers.setdefault(before, []).append(node)
             self._made[output] = [node]
-        for i, value in enumerate(node.inputs):
+        for i, value in enumerate(loop.inputs):
             if value.dtype is dtypes.variant:
                 self._order(node, self._made.get(value, ()))
                 if i >= len(node.outputs):
@@ -382,7 +382,7 @@ class RegionPlans:
         count = len(node.outputs)
         for k, value in enumerate(region.program.inputs):
             place = None if k < count else region.places[k - count]
-            outer = node.outputs[k] if place is None else node.inputs[place]
+            outer = node.outputs[k] if place is None else self.found.loops[node].inputs[place]
             if value.dtype is dtypes.variant:
                 inner.regions.give(value, self.storage[outer], planner.places)
                 continue

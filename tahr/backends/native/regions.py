@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tahr.backends.native import list_buffers, roles
+from tahr.backends.native import ahead, list_buffers, roles
 from tahr.backends.native.roles import Role
 from tahr.backends.native.single import is_plain
 from tahr.core import dtypes, shapes, sizes
@@ -30,6 +30,10 @@ GETS = (lists.TensorListGetItem, lists.TensorListGetItemLike)
 STACKS = (lists.TensorListStack, lists.TensorListGatherLike, lists.TensorListStackLike)
 FRESH = (lists.EmptyTensorList, lists.TensorListReserve, lists.TensorListZerosLike)
 FILLED = (lists.TensorListFromTensor, lists.TensorListScatter)
+
+
+# In fewer iterations a product with a transpose reads the matrix as it lies.
+_WORTH_TRANSPOSING = 4
 
 
 class Unfit(Exception):
@@ -74,12 +78,14 @@ class Loop:
     """A native loop.
 
     Attributes:
+        inputs: its variables' first values and what it captures: the node's inputs, and what is computed ahead of it.
         test, body: its condition and its body.
         adopted: the places of its variables that are lists, and are changed where they lie.
         sums: the variables that are computed behind it.
         trips: the greatest number of iterations, where that is known.
     """
 
+    inputs: tuple[Value, ...]
     test: Region
     body: Region
     adopted: frozenset[int]
@@ -356,13 +362,14 @@ class _Search:
         if test.results[0].shape != () or test.results[0].dtype is not dtypes.bool_:
             raise Unfit("its condition is no scalar")
         count = len(node.outputs)
-        infos: list[list_buffers.Shape | None] = [None] * len(node.inputs)
         adopted: set[int] = set()
         trips = self._trips(node, test, body)
         counters = [i for i in range(count) if _counts(body, i) and known_int(node.inputs[i].spec) == 0]
+        body, inputs = self._ahead(node, body, trips)
         sums = () if trips is None else tuple(_sums(test, body, count))
         body = _without(body, sums)
-        for i, value in enumerate(node.inputs):
+        infos: list[list_buffers.Shape | None] = [None] * len(inputs)
+        for i, value in enumerate(inputs):
             if i >= count:
                 if value.dtype is dtypes.variant:
                     infos[i] = self._stored(value)
@@ -407,7 +414,25 @@ class _Search:
             if info is not None:
                 self._result.lists[output] = info
         self._result.trips[node] = trips, counters
-        self._result.loops[node] = Loop(regions[0], regions[1], frozenset(adopted), sums, trips)
+        self._result.loops[node] = Loop(inputs, regions[0], regions[1], frozenset(adopted), sums, trips)
+
+    def _ahead(self, node: Node, body: Region, trips: Dim | None) -> tuple[Region, tuple[Value, ...]]:
+        """A loop's body without what is computed ahead of it, and all that the loop then takes."""
+        count = len(node.outputs)
+        same = {
+            variable: first
+            for variable, first, result in zip(body.program.inputs[:count], node.inputs, body.results)
+            if result is variable and variable.spec == first.spec and first.dtype is not dtypes.variant
+        }
+        for captured, place in zip(body.program.inputs[count:], body.places):
+            if captured.dtype is not dtypes.variant:
+                same[captured] = node.inputs[place]
+        is_repeated = not isinstance(trips, int) or trips >= _WORTH_TRANSPOSING
+        program, more = ahead.moved(body.program, same, self._program.builder, is_repeated)
+        instead = dict(zip(body.program.outputs, program.outputs))
+        places = (*body.places, *range(len(node.inputs), len(node.inputs) + len(more)))
+        results = [instead[v] for v in body.results]
+        return Region(program, results, places, body.found), (*node.inputs, *more)
 
     def _trips(self, node: Node, test: Region, body: Region) -> Dim | None:
         """The greatest number of iterations, where it follows from sizes: a counter's limit."""
@@ -537,7 +562,7 @@ def _require_native(program: Program, found: Found) -> None:
         role = role_of(node, found)
         if role in (Role.HOST, Role.VARIABLE, Role.READ, Role.UPDATE):
             raise Unfit(f"{node.opdef.name}: {roles.reason(node)}")
-        stack += [node.inputs[i].node for i in data_inputs(node, role)]
+        stack += [v.node for v in data(node, role, found)]
 
 
 def role_of(node: Node, found: Found) -> Role:
@@ -547,20 +572,36 @@ def role_of(node: Node, found: Found) -> Role:
     return roles.role(node)
 
 
-def data_inputs(node: Node, role: Role) -> Sequence[int]:
-    """The inputs that a node reads as data."""
+def data(node: Node, role: Role, found: Found) -> Sequence[Value]:
+    """What a node reads as data."""
+    inputs, opdef = node.inputs, node.opdef
+    if role is Role.LOOP:
+        return found.loops[node].inputs
     if role is not Role.LIST:
-        return roles.data_inputs(node, role)
-    opdef = node.opdef
+        return [inputs[i] for i in roles.data_inputs(node, role)]
     if opdef is lists.TensorListReserve:
         return ()
-    if opdef is lists.TensorListScatter:
-        return (0, 1)
     if opdef in STACKS or opdef in POPS:
-        return (0,)
-    if opdef in GETS:
-        return (0, 1)
-    return range(len(node.inputs))
+        return inputs[:1]
+    return inputs[:2] if opdef in GETS or opdef is lists.TensorListScatter else inputs
+
+
+def ordered(order: Sequence[Node], found: Found) -> list[Node]:
+    """The nodes of a program in order, and those that are computed ahead of loops."""
+    result: dict[Node, None] = {}
+
+    def take(node: Node) -> None:
+        if node not in result:
+            for value in node.inputs:
+                take(value.node)
+            result[node] = None
+
+    for node in order:
+        if node in found.loops:
+            for value in found.loops[node].inputs:
+                take(value.node)
+        result[node] = None
+    return list(result)
 
 
 # ---------------------------------------------------------------- a loop's programs
