@@ -4,9 +4,11 @@ Both are written in LLVM IR, so that users need no C compiler. A plan is data: a
 `run_steps` goes through in order. A run brings a table of buffer addresses; its first buffer is always the run's
 status block (`STATUS`), through which kernels report errors.
 
-How a step's tiles are shared out: the calling thread opens a *job*, draws tiles from a common counter until there are
-none, closes the job, and waits for those who joined it. Other threads join while it is open; one that is late, because
-it slept or had no processor, misses the job and nobody waits for it. Job and joiners are one atomic word, `STATE`:
+How a step's tiles are shared out: the calling thread opens a *job*, draws tiles until there are none, closes the job,
+and waits for those who joined it. Other threads join while it is open; one that is late, because it slept or had no
+processor, misses the job and nobody waits for it. Each thread has a part of the tiles, from which it draws first, and
+then from those of others: so it meets the same part of a matrix again when the step is repeated, as in the loops of
+recurrent nets, and finds it in its own cache. Job and joiners are one atomic word, `STATE`:
 
     bits 0-15: threads at work on the job, without the caller;  bit 16: open;  from bit 17: the job's number
 
@@ -71,16 +73,19 @@ PAUSED = -1
 # Fields of the pool, in bytes. What different threads write lies on different cache lines.
 THREADS, STARTED, MOST, SPIN = 0, 8, 16, 24
 BUSY, SINCE, LAST = 64, 72, 80  # SINCE, LAST: when steps found threads asleep, the first and the last time
-STATE, NEXT = 128, 192
-JOB_KERNEL, JOB_BUFFERS, JOB_SIZES, JOB_TILES, JOB_CHUNK, JOB_SCRATCH, JOB_HELPERS = range(256, 312, 8)
-SLEEPERS, MUTEX, CONDITION = 320, 384, 512  # 128 bytes each are enough for any system's mutex and condition
-POOL_BYTES = 640
+STATE, WORKERS = 128, 136
+JOB_KERNEL, JOB_BUFFERS, JOB_SIZES, JOB_TILES, JOB_FIRST, JOB_CHUNK, JOB_SCRATCH, JOB_PARTS = range(
+    192, 256, 8
+)
+SLEEPERS, MUTEX, CONDITION = 256, 384, 512  # 128 bytes each are enough for any system's mutex and condition
+NEXT, NEXT_STRIDE = 640, 64  # for each part of the job's tiles the next one
 
 OPEN = 1 << 16
 ACTIVE = OPEN - 1
 NUMBER_SHIFT = 17
 
 MOST_WORKERS = 255
+POOL_BYTES = NEXT + NEXT_STRIDE * (MOST_WORKERS + 1)
 # Long enough to bridge what Python does between two steps of training, short enough to leave the processor to others.
 SPIN_NANOSECONDS = 50_000
 # Looks at the clock (20 ns) are this many pauses apart.
@@ -164,6 +169,7 @@ def text(target: Target) -> str:
             _now(system),
             _draw(),
             _measure(),
+            _deal(),
             _share(system),
             _start(system),
             _worker(system),
@@ -256,20 +262,37 @@ _CALL = [(ir.POINTER, "kernel"), (ir.POINTER, "buffers"), (ir.POINTER, "sizes"),
 
 
 def _draw() -> str:
-    """Draws tiles of the open job and computes them, until there are none."""
-    arguments = [(ir.POINTER, "pool"), *_CALL, (ir.I64, "chunk"), (ir.POINTER, "scratch")]
+    """Draws tiles of the open job and computes them until there are none: those of one part, then of the next."""
+    arguments = [
+        (ir.POINTER, "pool"),
+        *_CALL,
+        (ir.I64, "first"),
+        (ir.I64, "chunk"),
+        (ir.I64, "parts"),
+        (ir.I64, "mine"),
+        (ir.POINTER, "scratch"),
+    ]
     f = ir.Function("draw", arguments, linkage="internal")
-    again, work, done = f.label("again"), f.label("work"), f.label("done")
-    f.jump(again)
-    f.open(again)
-    begin = _atomic(f, "add", "%pool", NEXT, "%chunk", "monotonic")
-    _branch(f, f.value(f"icmp slt i64 {begin}, %tiles"), work, done)
-    f.open(work)
-    end = f.minimum(f.add(begin, "%chunk"), "%tiles")
-    f.do(f"call void %kernel(ptr %buffers, ptr %sizes, i64 {begin}, i64 {end}, ptr %scratch)")
-    f.jump(again)
-    f.open(done)
+    with f.loop(0, "%parts", hint="part") as i:
+        part = f.rem(f.add("%mine", i), "%parts")
+        end = _part(f, f.add(part, 1))
+        next_ = f.at(ir.I8, _field(f, "%pool", NEXT), f.mul(part, NEXT_STRIDE))
+        again, work, done = f.label("again"), f.label("work"), f.label("done")
+        f.jump(again)
+        f.open(again)
+        begin = f.value(f"atomicrmw add ptr {next_}, i64 %chunk monotonic")
+        _branch(f, f.value(f"icmp slt i64 {begin}, {end}"), work, done)
+        f.open(work)
+        last = f.minimum(f.add(begin, "%chunk"), end)
+        f.do(f"call void %kernel(ptr %buffers, ptr %sizes, i64 {begin}, i64 {last}, ptr %scratch)")
+        f.jump(again)
+        f.open(done)
     return f.finish()
+
+
+def _part(f: ir.Function, number: str) -> str:
+    """The first tile of a part."""
+    return f.add("%first", f.div(f.mul(f.sub("%tiles", "%first"), number), "%parts"))
 
 
 def _share(system: _System) -> str:
@@ -312,8 +335,10 @@ def _share(system: _System) -> str:
     _put(f, ir.I64, "%tiles", "%pool", JOB_TILES)
     _put(f, ir.I64, chunk, "%pool", JOB_CHUNK)
     _put(f, ir.I64, "%need", "%pool", JOB_SCRATCH)
-    _atomic_put(f, helpers, "%pool", JOB_HELPERS, "monotonic")
-    _atomic_put(f, "%first", "%pool", NEXT, "monotonic")
+    _put(f, ir.I64, "%first", "%pool", JOB_FIRST)
+    parts = f.add(f.minimum(helpers, _get(f, ir.I64, "%pool", MOST)), 1)
+    _atomic_put(f, parts, "%pool", JOB_PARTS, "monotonic")
+    f.do(f"call void @deal(ptr %pool, i64 %first, i64 %tiles, i64 {parts})")
     # Open the job, then look for sleepers; they announce themselves, then look for jobs. In this order on both
     # sides, and sequentially consistent, no job is missed by everyone.
     last = _atomic_get(f, "%pool", STATE, "monotonic")
@@ -341,7 +366,8 @@ def _share(system: _System) -> str:
 
     f.open(draw)
     f.do(
-        f"call void @draw(ptr %pool, ptr %kernel, ptr %buffers, ptr %sizes, i64 %tiles, i64 {chunk}, ptr %scratch)"
+        f"call void @draw(ptr %pool, ptr %kernel, ptr %buffers, ptr %sizes, i64 %tiles, i64 %first, i64 {chunk}, "
+        f"i64 {parts}, i64 0, ptr %scratch)"
     )
 
     _atomic(f, "and", "%pool", STATE, ~OPEN, "acq_rel")
@@ -363,6 +389,16 @@ def _share(system: _System) -> str:
     f.jump(wait)
     f.open(done)
     _atomic_put(f, 0, "%pool", BUSY)
+    return f.finish()
+
+
+def _deal() -> str:
+    """Says which tile of each part is the next."""
+    arguments = [(ir.POINTER, "pool"), (ir.I64, "first"), (ir.I64, "tiles"), (ir.I64, "parts")]
+    f = ir.Function("deal", arguments, attributes="alwaysinline", linkage="internal")
+    with f.loop(0, "%parts", hint="part") as i:
+        next_ = f.at(ir.I8, _field(f, "%pool", NEXT), f.mul(i, NEXT_STRIDE))
+        f.do(f"store atomic i64 {_part(f, i)}, ptr {next_} monotonic, align 8")
     return f.finish()
 
 
@@ -445,6 +481,7 @@ def _worker(system: _System) -> str:
     scratch, has = f.variable(ir.POINTER, "null"), f.variable(ir.I64, "0")
     begun = f.variable(ir.I64, "0")
     _fast_mode(f, system)
+    me = f.add(_atomic(f, "add", "%pool", WORKERS, 1, "monotonic"), 1)
     f.jump(idle)
 
     f.open(idle)
@@ -483,12 +520,12 @@ def _worker(system: _System) -> str:
     _branch(f, _is_new(f, state, f.load(ir.I64, seen)), enter, idle)
     f.open(enter)
     # Read before joining, it may already be the next job's: then the state has changed and the exchange fails.
-    helpers = _atomic_get(f, "%pool", JOB_HELPERS, "monotonic")
+    parts = _atomic_get(f, "%pool", JOB_PARTS, "monotonic")
     active = f.value(f"and i64 {state}, {ACTIVE}")
     number = f.value(f"lshr i64 {state}, {NUMBER_SHIFT}")
     full = f.label("full")
     attempt = f.label("attempt")
-    _branch(f, f.value(f"icmp slt i64 {active}, {helpers}"), attempt, full)
+    _branch(f, f.value(f"icmp slt i64 {f.add(active, 1)}, {parts}"), attempt, full)
     f.open(full)
     f.store(ir.I64, number, seen)
     f.jump(idle)
@@ -510,10 +547,12 @@ def _worker(system: _System) -> str:
             (ir.POINTER, JOB_BUFFERS),
             (ir.POINTER, JOB_SIZES),
             (ir.I64, JOB_TILES),
+            (ir.I64, JOB_FIRST),
             (ir.I64, JOB_CHUNK),
         )
     ]
-    f.do(f"call void @draw(ptr %pool, {', '.join(job)}, ptr {f.load(ir.POINTER, scratch)})")
+    mine = f"i64 {parts}, i64 {f.rem(me, parts)}"
+    f.do(f"call void @draw(ptr %pool, {', '.join(job)}, {mine}, ptr {f.load(ir.POINTER, scratch)})")
     f.jump(leave)
     f.open(leave)
     _atomic(f, "sub", "%pool", STATE, 1, "release")
@@ -545,7 +584,7 @@ def _reset() -> str:
     """Makes the pool one without threads: when it is new, and in a child process, where only the caller lives on."""
     f = ir.Function("tahr_reset", [])
     pool = "@tahr_pool"
-    for field in (STARTED, BUSY, STATE, SLEEPERS):
+    for field in (STARTED, WORKERS, BUSY, STATE, SLEEPERS):
         _put(f, ir.I64, 0, pool, field)
     _put(f, ir.I64, MOST_WORKERS, pool, MOST)
     for field in (MUTEX, CONDITION):

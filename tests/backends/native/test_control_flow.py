@@ -210,3 +210,66 @@ def test_variables_that_are_made_of_each_other():
     _, a, b = tf.while_loop(lambda i, a, b: i < 3, lambda i, a, b: (i + 1, b, a * b), [0, x, z])
     gradients = tf.gradients(a * 2.0 + b, [x, z])
     _same_as_numpy([a, b, *gradients], {x: [0.9, -0.3], z: [1.4, 2.0]}, loops=2)
+
+
+# ---------------------------------------------------------------- ahead of a loop
+
+
+def _kernels_of_iterations(fetches, feeds) -> list[str]:
+    """What the kernels of a session's loops compute, between the loops' first and last steps."""
+    with tf.Session(backend="native", tier="compiled") as session:
+        session.run(fetches, feeds)
+    (record,) = [r for r in execute._records.values() if r.native is not None]
+    titles = [call.title for segment in record.native.segments for call in segment.calls]
+    return titles[titles.index("loop") : titles.index("end of the loop")]
+
+
+def test_what_never_changes_is_computed_ahead_of_the_loop():
+    x, w = tf.placeholder(tf.float32, [None, 8]), tf.placeholder(tf.float32, [8, 8])
+
+    def body(i, a, b):
+        return i + 1, tf.matmul(a, tf.exp(w) / tf.reduce_sum(w)) + b, b
+
+    results = tf.while_loop(lambda i, a, b: i < 6, body, [0, x, tf.tanh(x)])
+    feeds = {x: RNG.randn(5, 8), w: 0.1 * RNG.rand(8, 8)}
+    _same_as_numpy(results, feeds)
+    inside = " ".join(_kernels_of_iterations(results, feeds))
+    assert "MatMul" in inside and "Exp" not in inside and "Sum" not in inside
+
+
+@pytest.mark.parametrize("count", [0, 1, 9])
+def test_a_matrix_is_transposed_ahead_of_the_loop(count):
+    n = tf.placeholder(tf.int32, [])
+    x, w = tf.placeholder(tf.float32, [None, 8]), tf.placeholder(tf.float32, [8, 8])
+    results = tf.while_loop(
+        lambda i, a: i < n, lambda i, a: (i + 1, tf.tanh(tf.matmul(a, w, transpose_b=True))), [0, x]
+    )
+    _same_as_numpy(results, {x: RNG.randn(5, 8), w: RNG.randn(8, 8), n: count})
+
+
+def test_what_is_computed_ahead_in_a_loop_in_a_loop():
+    x, w = tf.placeholder(tf.float32, [2, 8]), tf.placeholder(tf.float32, [8, 8])
+
+    def outer(i, a):
+        scaled = w * tf.cast(i, tf.float32)
+        _, b = tf.while_loop(
+            lambda j, b: j < 5, lambda j, b: (j + 1, tf.matmul(b, tf.sin(scaled), transpose_b=True)), [0, a]
+        )
+        return i + 1, tf.tanh(b + tf.matmul(x, tf.cos(w)))
+
+    results = tf.while_loop(lambda i, a: i < 4, outer, [1, x])
+    _same_as_numpy(results, {x: RNG.randn(2, 8), w: 0.3 * RNG.randn(8, 8)}, loops=2)
+
+
+def test_what_may_fail_stays_in_the_loop():
+    x, at = tf.placeholder(tf.float32, [4]), tf.placeholder(tf.int32, [2])
+    n = tf.placeholder(tf.int32, [])
+    results = tf.while_loop(
+        lambda i, a: i < n, lambda i, a: (i + 1, a + tf.gather(x, at)), [0, tf.zeros([2])]
+    )
+    _same_as_numpy(results, {x: np.ones(4), at: [0, 9], n: 0})
+    with (
+        tf.Session(backend="native", tier="compiled") as session,
+        pytest.raises(tf.errors.InvalidArgumentError),
+    ):
+        session.run(results, {x: np.ones(4), at: [0, 9], n: 1})
