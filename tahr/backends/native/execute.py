@@ -143,9 +143,9 @@ class _BoundSegment:
         return runtime.Step(kernel, slots, bound.sizes, bound.tiles)
 
     @property
-    def has_jumps(self) -> bool:
-        """Whether it holds a loop or a branch."""
-        return self._flow.has_jumps
+    def has_loops(self) -> bool:
+        """Whether it holds a loop."""
+        return self._flow.has_loops
 
     @staticmethod
     def _bytes(
@@ -372,6 +372,15 @@ class _Unexpected(Exception):
     """An array is not what the plan was made for; nothing was computed with it."""
 
 
+def _has_value(cell: Any) -> bool:
+    """Whether a variable can be read."""
+    try:
+        cell.read()
+    except errors.FailedPreconditionError:
+        return False
+    return True
+
+
 def _new_array(shape: Sequence[int], dtype: Any) -> Array:
     """An array, not initialized.
 
@@ -556,7 +565,7 @@ class Binding:
         if len(self.items) != 1 or not isinstance(self.items[0], _BoundSegment):
             return None
         segment = self.items[0]
-        if segment.has_jumps:
+        if segment.has_loops:
             return None  # a loop without an end could not be cancelled
         drawing = [reserved.node.op for reserved, _ in segment.reserved]
         if len(set(drawing)) < len(drawing):
@@ -592,6 +601,8 @@ class Binding:
         times: list[int] | None = None,
     ) -> list[Any]:
         """Runs the plan; adds the nanoseconds of each step to `times`."""
+        if not all(_has_value(cells[v]) for v in self.plan.uncertain):
+            raise _Unexpected  # the reference backend reads only what the branches that are taken use
         arrays = dict(self.fixed)
         arrays.update(zip(self.plan.program.inputs, values))
         for item, frees in zip(self.items, self.plan.frees):

@@ -34,9 +34,9 @@ class Flow:
         return {step.value: step.buffers for step in self.steps if isinstance(step, Seat)}
 
     @property
-    def has_jumps(self) -> bool:
-        """Whether steps may run several times, or not at all."""
-        return any(isinstance(step, Jump) for step in self.steps)
+    def has_loops(self) -> bool:
+        """Whether steps may run several times."""
+        return bool(self._loops())
 
     def spans(self, outside: set[Value]) -> dict[Storage, tuple[int, int]]:
         """The first and last step that uses each storage, but for those that come from outside.

@@ -10,7 +10,7 @@ from tahr.backends.native import roles
 from tahr.backends.native.calls import Bind, Call, Seat
 from tahr.backends.native.engine import Statistics
 from tahr.backends.native.loops import Access, Nest
-from tahr.backends.native.plan import HostStep, NativePlan, Segment
+from tahr.backends.native.plan import NativePlan, Segment
 from tahr.backends.native.roles import Role
 from tahr.backends.report import Report, Step
 from tahr.core import sizes
@@ -38,7 +38,7 @@ def native_report(plan: NativePlan, known: Mapping[str, int], arena: int, built:
             number = segments.index(item) + 1
             steps += [_kernel_step(number, call, plan, known) for call in item.calls]
         else:
-            steps.append(report.host_step(item.node, host_reason(item), known))
+            steps.append(report.host_step(item.node, item.reason, known))
     calls = [call for segment in segments for call in segment.calls]
     kernels = {
         bind.kernel.symbol for call in calls for bind in call.bind(known)[0] if isinstance(bind, Bind | Seat)
@@ -53,12 +53,6 @@ def native_report(plan: NativePlan, known: Mapping[str, int], arena: int, built:
         from_disk=built.from_disk,
         compile_ms=built.compile_ms,
     )
-
-
-def host_reason(step: HostStep) -> str:
-    """Why NumPy computes a node of a native plan."""
-    # A read is the host's, too, where others of its steps change the variable behind the plan's back.
-    return roles.reason(step.node) or "a step of NumPy's takes the variable itself"
 
 
 def _kernel_step(number: int, call: Call, plan: NativePlan, known: Mapping[str, int]) -> Step:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from tahr.backends.native import engine, loops
 from tahr.backends.native.calls import Bind, Jump, Known, Mark, Partial, Ref, Seat
-from tahr.backends.native.inspection import host_reason
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.loops import Access, Extent, Loop, Nest, Position, Reduce, Source
 from tahr.backends.native.plan import NativePlan, Segment
@@ -91,7 +90,7 @@ def groups(plan: NativePlan, numbers: Numbers) -> str:
     lines: list[str] = []
     for item in plan.items:
         if not isinstance(item, Segment):
-            lines += [f"NumPy, because: {host_reason(item)}", f"  {show.line(item.node, numbers)}"]
+            lines += [f"NumPy, because: {item.reason}", f"  {show.line(item.node, numbers)}"]
             continue
         lines.append(f"segment {plan.segments.index(item) + 1}")
         for i, call in enumerate(item.calls, 1):

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tahr.backends.native import assembling, lower, recompute, regions, roles
+from tahr.backends.native.branch_plans import BranchPlans
 from tahr.backends.native.calls import Call, Place
 from tahr.backends.native.fuse import Fusion, Group
 from tahr.backends.native.lower import Lowering
@@ -44,12 +45,14 @@ class HostStep:
         node: the node.
         needs: the values that it takes.
         takes_context: whether the kernel's first argument is the run's state.
+        reason: why it is NumPy's.
     """
 
     run: Callable[..., Any]
     node: Node
     needs: list[Value]
     takes_context: bool
+    reason: str
 
 
 @dataclass(eq=False)
@@ -84,6 +87,7 @@ class NativePlan:
         node_roles: what each node is.
         symbols: for each symbolic size where it is found: the index of an input, and the dimension.
         variables: the values that stand for variables, with their keys and operations.
+        uncertain: those that may have no value, as perhaps nobody reads them: only in a branch are they used.
         program: what it was made from.
     """
 
@@ -92,6 +96,7 @@ class NativePlan:
     node_roles: dict[Node, Role]
     symbols: list[tuple[str, int, int]]
     variables: list[tuple[Value, SlotKey, Any]]
+    uncertain: list[Value]
     program: Program
     frees: list[list[Value]] = field(default_factory=list[list[Value]])
 
@@ -117,11 +122,12 @@ def make_plan(program: Program) -> NativePlan:
 
 
 class _Planner:
-    """The planner of a program, or of a loop's region."""
+    """The planner of a program, or of a region."""
 
     def __init__(self, program: Program, found: regions.Found) -> None:
         self.program = program
         self.regions = RegionPlans(self, found)
+        self.branches = BranchPlans(self, found)
         self.order = regions.ordered(schedule.order(program), found)
         self.roles: dict[Node, Role] = {}
         self.places: dict[Value, Place] = {}
@@ -136,7 +142,15 @@ class _Planner:
         before = self._before(written)
         stages = self._stages(before)
         items = self._items(stages, before, outputs)
-        plan = NativePlan(items, self.places, self.roles, self._symbols(), self._variables(), self.program)
+        plan = NativePlan(
+            items,
+            self.places,
+            self.roles,
+            self._symbols(),
+            self._variables(),
+            self._uncertain(),
+            self.program,
+        )
         plan.frees = _frees(plan, outputs)
         plan.program = Program(self.program.builder, self.program.inputs, outputs, self.program.roots)
         return plan
@@ -164,7 +178,7 @@ class _Planner:
         return self._copy(value)
 
     def inner(self, program: Program, found: regions.Found) -> _Planner:
-        """The planner of a loop's region."""
+        """The planner of a region."""
         return _Planner(program, found)
 
     def finished(self, leaves: set[Value]) -> list[Call]:
@@ -212,7 +226,7 @@ class _Planner:
     def _place(self, node: Node, written: set[Value]) -> None:
         role = self.roles[node]
         if role in REGION_ROLES:
-            self.regions.place(node)
+            (self.branches if role is Role.BRANCHING else self.regions).place(node)
             return
         if role is Role.READ and node.inputs[0] in self.touched:
             role = self.roles[node] = Role.HOST
@@ -381,10 +395,16 @@ class _Planner:
         for number in range(max(stages.values(), default=0) + 1):
             nodes = [n for n in order if stages[n] == number]
             if number % 2:
-                items += [_host_step(n, self.needs[n]) for n in nodes]
+                items += [_host_step(n, self.needs[n], self._reason(n)) for n in nodes]
             elif nodes:
                 items.append(self._segment(number, nodes, before, readers, handed_out))
         return items
+
+    def _reason(self, node: Node) -> str:
+        """Why NumPy computes a node."""
+        found = self.regions.found.reasons.get(node) or roles.reason(node)
+        # A read is the host's, too, where others of its steps change the variable behind the plan's back.
+        return found or "a step of NumPy's takes the variable itself"
 
     def _segment(
         self,
@@ -442,8 +462,9 @@ class _Planner:
         lowering = Lowering(fusion, self.roles, self.places, self.needs, wanted, again, seats)
         calls: list[Call] = []
         for group in fusion.result():
-            if group.anchor is not None and self.roles[group.anchor] in REGION_ROLES:
-                calls += self.regions.calls(group.anchor)
+            role = None if group.anchor is None else self.roles[group.anchor]
+            if group.anchor is not None and role in REGION_ROLES:
+                calls += (self.branches if role is Role.BRANCHING else self.regions).calls(group.anchor)
             elif stores(group):
                 calls += lowering.calls(group)
         return calls
@@ -466,6 +487,10 @@ class _Planner:
                 assert node.op is not None
                 variables.append((node.outputs[0], slot_of(node.op), node.op))
         return variables
+
+    def _uncertain(self) -> list[Value]:
+        reads = (n for n, role in self.roles.items() if role is Role.READ and n.attrs["lenient"])
+        return list(dict.fromkeys(n.inputs[0] for n in reads))
 
 
 def _overwritten(calls: Sequence[Call], cells: Sequence[Value]) -> frozenset[Value]:
@@ -497,12 +522,12 @@ def _shape(value: Value) -> tuple[Dim, ...]:
     return value.shape
 
 
-def _host_step(node: Node, needs: list[Value]) -> HostStep:
+def _host_step(node: Node, needs: list[Value], reason: str) -> HostStep:
     compute = node.opdef.compute
     if compute is None:
         raise Unplannable(f"{node.opdef.name} has no kernel")
     bound = partial(compute, **node.attrs) if node.attrs else compute
-    return HostStep(bound, node, needs, node.opdef.takes_context)
+    return HostStep(bound, node, needs, node.opdef.takes_context, reason)
 
 
 def _frees(plan: NativePlan, outputs: Iterable[Value]) -> list[list[Value]]:

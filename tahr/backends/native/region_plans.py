@@ -339,16 +339,16 @@ class RegionPlans:
             none = list_buffers.Shape(None, (), 0, 0)
             calls += [self._begin(storage.meta, none, False) for storage in (a, b)]
         top, end = Mark(), Mark()
-        calls.append(_control("loop", [top]))
+        calls.append(control("loop", [top]))
         test = self._inner(node, loop.test)
         test.prepare()
         condition = test.places[loop.test.results[0]]
         calls += test.finished({condition.root})
-        self._merge(test)
+        merge(test, self._planner)
         holds = Ref(condition.root, condition.view.offset)
-        calls.append(_control("while", [Jump(end, holds)], [condition.root]))
+        calls.append(control("while", [Jump(end, holds)], [condition.root]))
         calls += self._body_calls(node, loop.body)
-        calls.append(_control("end of the loop", [Jump(top), end]))
+        calls.append(control("end of the loop", [Jump(top), end]))
         for summed, a, b in self._factors[node]:
             calls += [_clear_rest(a), _clear_rest(b), _sum_call(summed, a, b, node.outputs[summed.place])]
         return calls
@@ -419,13 +419,14 @@ class RegionPlans:
                 back.append(lower.copy_call(place, result, output))
             else:
                 calls = renamed
-        self._merge(inner)
+        merge(inner, self._planner)
         return [*calls, *back]
 
-    def _merge(self, inner: Planner) -> None:
-        """Makes what a region's planner knows part of what the planner around it knows."""
-        self._planner.roles.update(inner.roles)
-        self._planner.places.update(inner.places)
+
+def merge(inner: Planner, planner: Planner) -> None:
+    """Makes what a region's planner knows part of what the planner around it knows."""
+    planner.roles.update(inner.roles)
+    planner.places.update(inner.places)
 
 
 def _clear_rest(storage: Storage) -> Call:
@@ -473,7 +474,8 @@ def _access(node: Node, index: Value | None) -> Access:
     return Access(index=dtype, marks=False if opdef is lists.TensorListClearItem else None)
 
 
-def _control(title: str, steps: Sequence[Jump | Mark], reads: Sequence[Value] = ()) -> Call:
+def control(title: str, steps: Sequence[Jump | Mark], reads: Sequence[Value] = ()) -> Call:
+    """A call that computes nothing, but jumps or is jumped to."""
     return Call(title, (), tuple(reads), (), (), lambda known: (steps, {}))
 
 

@@ -1,8 +1,9 @@
-"""Which loops and lists the native backend runs itself, and what is known of them before a plan is made.
+"""Which loops, conditionals and lists the native backend runs itself, and what is known of them before a plan is made.
 
-A loop is native where everything in its condition and its body is, and its lists can be buffers: the shape of their
-items and their greatest length are known. Lists are changed in place, so each version of a list may be changed by one
-node only; whoever else takes that version reads it before.
+A conditional is native where everything in both branches is, and they give results of the same shapes. A loop is native
+where everything in its condition and its body is, and its lists can be buffers: the shape of their items and their
+greatest length are known. Lists are changed in place, so each version of a list may be changed by one node only;
+whoever else takes that version reads it before.
 """
 
 from __future__ import annotations
@@ -42,12 +43,12 @@ class Unfit(Exception):
 
 @dataclass(eq=False)
 class Region:
-    """A loop's condition or body.
+    """A loop's condition or body, or a branch.
 
     Attributes:
         program: what it computes, given the loop's variables and then what it captures.
         results: its results, of the program's outputs.
-        places: for each captured input which of the loop's inputs it is.
+        places: for each captured input which of the node's inputs it is.
         found: what is native in it.
     """
 
@@ -99,8 +100,10 @@ class Found:
 
     Attributes:
         loops: the loops.
+        branches: the conditionals: for each what is computed where its predicate holds, and where not.
         lists: what is known of each list.
-        nodes: the loops and the nodes that make, read and change lists.
+        nodes: the loops, the conditionals, and the nodes that make, read and change lists.
+        reasons: why other such nodes are the host's.
         trips: for each loop its greatest number of iterations, and the variables that count them from 0.
         written: the lists by which whole families of versions begin, of which rows are read as copies: a row of
             some version is changed, or what is read may be handed to Python.
@@ -108,8 +111,10 @@ class Found:
     """
 
     loops: dict[Node, Loop] = field(default_factory=dict[Node, Loop])
+    branches: dict[Node, tuple[Region, Region]] = field(default_factory=dict[Node, "tuple[Region, Region]"])
     lists: dict[Value, list_buffers.Shape] = field(default_factory=dict[Value, list_buffers.Shape])
     nodes: set[Node] = field(default_factory=set[Node])
+    reasons: dict[Node, str] = field(default_factory=dict[Node, str])
     trips: dict[Node, tuple[Dim | None, list[int]]] = field(
         default_factory=dict[Node, "tuple[Dim | None, list[int]]"]
     )
@@ -176,11 +181,14 @@ class _Search:
             try:
                 if node.opdef is control_flow.While:
                     self._loop(node)
+                elif node.opdef is control_flow.If:
+                    self._branching(node)
                 elif _handles_lists(node) and node.opdef is not Input:
                     self._list_node(node)
                 else:
                     continue
-            except Unfit:
+            except Unfit as unfit:
+                self._result.reasons[node] = str(unfit)
                 continue
             self._result.nodes.add(node)
         self._drop_mixed()
@@ -434,6 +442,28 @@ class _Search:
         results = [instead[v] for v in body.results]
         return Region(program, results, places, body.found), (*node.inputs, *more)
 
+    def _branching(self, node: Node) -> None:
+        if node.has_effects or node.tokens:
+            raise Unfit("it has effects")
+        values = [*node.inputs, *node.outputs]
+        if any(v.dtype is dtypes.variant for v in values):
+            raise Unfit("it takes or gives a list")
+        if complaint := roles.obstacle(values):
+            raise Unfit(complaint)
+        if node.inputs[0].shape != () or node.inputs[0].dtype is not dtypes.bool_:
+            raise Unfit("its predicate is no scalar")
+        branches: list[Region] = []
+        for name in ("then_branch", "else_branch"):
+            region = _program(node, name)
+            for result, output in zip(region.results, node.outputs):
+                same = result.dtype is output.dtype and shapes.surely_equal(result.shape, output.shape)
+                if not same or not is_plain(result.spec):
+                    raise Unfit("the results of its branches have different shapes")
+            inner = find(region.program, {})
+            _require_native(region.program, inner)
+            branches.append(replace(region, found=inner))
+        self._result.branches[node] = branches[0], branches[1]
+
     def _trips(self, node: Node, test: Region, body: Region) -> Dim | None:
         """The greatest number of iterations, where it follows from sizes: a counter's limit."""
         count = len(node.outputs)
@@ -561,14 +591,17 @@ def _require_native(program: Program, found: Found) -> None:
             continue
         role = role_of(node, found)
         if role in (Role.HOST, Role.VARIABLE, Role.READ, Role.UPDATE):
-            raise Unfit(f"{node.opdef.name}: {roles.reason(node)}")
+            raise Unfit(f"{node.opdef.name}: {found.reasons.get(node) or roles.reason(node) or role.value}")
         stack += [v.node for v in data(node, role, found)]
+
+
+_ROLES = {control_flow.While.name: Role.LOOP, control_flow.If.name: Role.BRANCHING}
 
 
 def role_of(node: Node, found: Found) -> Role:
     """The role of a node in a program of which more is known."""
     if node in found.nodes:
-        return Role.LOOP if node.opdef is control_flow.While else Role.LIST
+        return _ROLES.get(node.opdef.name, Role.LIST)
     return roles.role(node)
 
 
@@ -604,14 +637,17 @@ def ordered(order: Sequence[Node], found: Found) -> list[Node]:
     return list(result)
 
 
-# ---------------------------------------------------------------- a loop's programs
+# ---------------------------------------------------------------- the programs of regions
 
 
 def _program(node: Node, name: str) -> Region:
-    """The program of a loop's condition or body, for what is known of the loop's variables."""
+    """The program of a loop's condition or body or of a branch, for what is known of its inputs."""
     function: Function = node.attrs[name][0]
     places: tuple[int, ...] = node.attrs[name][1]
-    specs = [*(v.spec for v in node.outputs), *(node.inputs[p].spec for p in places)]
+    variables = node.outputs
+    if node.opdef is control_flow.If:
+        variables, places = (), tuple(p + 1 for p in places)  # behind the predicate
+    specs = [*(v.spec for v in variables), *(node.inputs[p].spec for p in places)]
     stage = extract(function, dict(zip(function.keys, specs)), frozenset(), frozenset())
     if not stage.is_last or stage.blocking:
         raise Unfit("its shapes are data")

@@ -59,13 +59,14 @@ class Role(enum.Enum):
     SINGLE = "a kernel of its own"
     LIST = "a list, or one of its items"
     LOOP = "a loop"
+    BRANCHING = "a conditional"
     HOST = "NumPy"
 
 
 NEST_ROLES = frozenset({Role.ELEMENTWISE, Role.REDUCE, Role.UPDATE, Role.IOTA})
 """What loop nests are made of."""
 
-REGION_ROLES = frozenset({Role.LIST, Role.LOOP})
+REGION_ROLES = frozenset({Role.LIST, Role.LOOP, Role.BRANCHING})
 """What is native only where everything around it is: see `regions`."""
 
 COMPUTED = NEST_ROLES | {Role.PARTS, Role.PRODUCT, Role.WINDOW, Role.SINGLE}
@@ -100,9 +101,7 @@ def _verdict(node: Node) -> Role | str:
     if opdef in _VARIABLES:
         return Role.VARIABLE
     if opdef is state.ReadCell:
-        if node.attrs["lenient"]:
-            return "the variable may have no value yet"
-        return _complaint(node.outputs) or Role.READ
+        return obstacle(node.outputs) or Role.READ
     if isinstance(opdef.form, Update):
         return _complaint_about_update(node) or Role.UPDATE
     if isinstance(opdef.form, Scatter):
@@ -110,7 +109,7 @@ def _verdict(node: Node) -> Role | str:
         return Role.SINGLE if is_native else "no kernel for such rows of a variable"
     if not node.outputs or (node.has_effects and not isinstance(opdef.form, Draw)):
         return _effects(node)
-    complaint = _complaint(node.outputs)
+    complaint = obstacle(node.outputs)
     if complaint:
         return complaint
     if all(_is_known(v) for v in node.outputs) and not isinstance(opdef.form, Iota):
@@ -126,7 +125,7 @@ def _role_of_form(node: Node) -> Role | str:
         return Role.VIEW
     if singles.single(node) is not None:
         return Role.SINGLE
-    complaint = _complaint([node.inputs[i] for i in data_inputs(node, None)])
+    complaint = obstacle([node.inputs[i] for i in data_inputs(node, None)])
     if complaint:
         return complaint
     if isinstance(form, Elementwise) and form.scalar is not None:
@@ -205,7 +204,7 @@ def assembly(node: Node) -> Assembly | None:
 # ---------------------------------------------------------------- why not
 
 
-def _complaint(values: Iterable[Value]) -> str:
+def obstacle(values: Iterable[Value]) -> str:
     """What keeps values from being computed natively; empty where nothing does."""
     return _complaint_about(v.spec for v in values)
 

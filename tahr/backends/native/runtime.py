@@ -721,7 +721,7 @@ def _jump(
     leads_to: tuple[str, str],
     status: str,
 ) -> None:
-    """Goes on at another step; a jump without a condition first looks whether the run is to pause.
+    """Goes on at another step; a jump that leads back first looks whether the run is to pause.
 
     Args:
         count: how many buffers the step has: one where there is a condition.
@@ -730,15 +730,19 @@ def _jump(
         leads_to: the labels where the next step is run, and where the run ends.
     """
     head, finish = leads_to
-    tested, back, taken, passed = (f.label(name) for name in ("tested", "back", "taken", "passed"))
+    tested, free, back, taken, passed = (
+        f.label(name) for name in ("tested", "free", "back", "taken", "passed")
+    )
     target = f.load(ir.I64, sizes)
-    _branch(f, f.value(f"icmp eq i64 {count}, 1"), tested, back)
+    _branch(f, f.value(f"icmp eq i64 {count}, 1"), tested, free)
     f.open(tested)
     holds = f.load(ir.I8, f.load(ir.POINTER, gathered))
     _branch(f, f.value(f"icmp eq i8 {holds}, 0"), taken, passed)
     f.open(passed)
     f.store(ir.I64, f.add(f.load(ir.I64, place), 1), place)
     f.jump(head)
+    f.open(free)
+    _branch(f, f.value(f"icmp sgt i64 {target}, {f.load(ir.I64, place)}"), taken, back)
     f.open(back)
     if system.threads:
         now, first, late, pause = (
