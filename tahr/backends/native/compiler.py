@@ -141,6 +141,7 @@ def _optimized(machine: Any, text: str, title: str) -> Any:
 def _clean_up() -> Any:
     """The passes for code that is as it shall be but for stack slots and needless blocks."""
     passes = targets.llvm().create_new_module_pass_manager()
+    passes.add_always_inliner_pass()
     passes.add_sroa_pass()
     passes.add_simplify_cfg_pass()
     passes.add_instruction_combine_pass()

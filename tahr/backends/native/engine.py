@@ -60,6 +60,8 @@ class Engine:
         self.cache = cache
         self._compiler = Compiler(target)
         self._addresses: dict[str, int] = {}
+        self._announced: dict[str, str] = {}
+        self._ahead: dict[str, bytes] = {}
         self._libraries = 0
         self._compiled = self._from_disk = 0
         self._compile_seconds = self._load_seconds = 0.0
@@ -102,7 +104,14 @@ class Engine:
     ) -> dict[str, int]:
         """The addresses of what a module defines; it is loaded as often as it is asked for."""
         with LOCK:
-            return self.link(self._objects([text], [title]), symbols, imports)
+            self._announced.pop(text, None)
+            data = self._ahead.pop(text, None) or self._objects([text], [title])[0]
+            return self.link([data], symbols, imports)
+
+    def announce(self, text: str, title: str) -> None:
+        """Says that a module will be loaded soon: it is compiled along with the next kernels, by several threads."""
+        with LOCK:
+            self._announced[text] = title
 
     def link(
         self, objects: Iterable[bytes], symbols: Iterable[str], imports: Mapping[str, int] | None = None
@@ -167,8 +176,12 @@ class Engine:
             CompileError: LLVM refuses a text.
         """
         texts = [kernel.text.replace(f"@{SYMBOL}", f"@{kernel.symbol}") for kernel in kernels]
+        titles = [kernel.title for kernel in kernels]
         with LOCK:
-            return self._objects(texts, [kernel.title for kernel in kernels])
+            announced, self._announced = self._announced, {}
+            objects = self._objects([*texts, *announced], [*titles, *announced.values()])
+            self._ahead.update(zip(announced, objects[len(texts) :]))
+            return objects[: len(texts)]
 
     def _objects(self, texts: Sequence[str], titles: Sequence[str]) -> list[bytes]:
         start = time.perf_counter()

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tahr.backends.native import engine as engines, ir
+from tahr.backends.native.kernel import AS_WRITTEN
 from tahr.backends.native.once import once
 from tahr.backends.native.runtime import Frame, Steps, runtime
 
@@ -211,7 +212,7 @@ DECLARATIONS = (
 
 def text() -> str:
     """The module of the builtin functions."""
-    return ir.module([_entry_text(), _address_text()], DECLARATIONS)
+    return AS_WRITTEN + ir.module([_entry_text(), _address_text()], DECLARATIONS)
 
 
 def _address_text() -> str:

@@ -26,6 +26,7 @@ from typing import Any
 
 from tahr.backends.native import ir, kernel, scalars
 from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.target import Target, current
 from tahr.core import dtypes, scalar, sizes
 from tahr.core.dtypes import DType
 from tahr.core.scalar import Scalar
@@ -326,6 +327,12 @@ def combined(f: ir.Function, combine: str, dtype: DType, a: str, b: str) -> str:
 
 def compiled(nest: Nest, title: str) -> Loop:
     """The kernel of a nest. Its buffers: inputs in memory, stores, and partial results of reductions that leave."""
+    return _compiled(nest, title, current())
+
+
+@functools.lru_cache(maxsize=512)
+def _compiled(nest: Nest, title: str, _: Target) -> Loop:
+    """Equal layers have equal nests: each is written once."""
     emitter = _NarrowEmitter if _is_narrow(nest) else _Emitter
     return emitter(nest, title).emit()
 

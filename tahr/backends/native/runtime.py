@@ -28,7 +28,7 @@ import numpy as np
 
 from tahr import errors
 from tahr.backends.native import engine as engines, ir
-from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.kernel import AS_WRITTEN, Kernel
 from tahr.backends.native.once import once
 from tahr.backends.native.target import Target, default_threads
 
@@ -104,6 +104,8 @@ SAMPLED_PART = 8
 PAUSE_NANOSECONDS = 50_000_000
 # Each thread draws about so many times from a step's tiles: less is uneven, more costs atomic additions.
 DRAWS = 4
+# Of functions that run seldom, or wait: LLVM makes code of them with little effort.
+COLD = "noinline optnone"
 
 
 # ---------------------------------------------------------------- the native code
@@ -177,7 +179,7 @@ def text(target: Target) -> str:
             _reset(),
         ]
     pool = f"@tahr_pool = global [{POOL_BYTES} x i8] zeroinitializer, align 64"
-    return ir.module(functions, (pool, *(DECLARATIONS if system.threads else ())))
+    return AS_WRITTEN + ir.module(functions, (pool, *(DECLARATIONS if system.threads else ())))
 
 
 def _field(f: ir.Function, base: str, offset: int) -> str:
@@ -420,9 +422,7 @@ def _measure() -> str:
 
 def _start(system: _System) -> str:
     """Starts threads until the pool has as many as wanted; where the system refuses one, it is not asked again."""
-    f = ir.Function(
-        "start", [(ir.POINTER, "pool"), (ir.I64, "wanted")], attributes="noinline", linkage="internal"
-    )
+    f = ir.Function("start", [(ir.POINTER, "pool"), (ir.I64, "wanted")], attributes=COLD, linkage="internal")
     # Signals are for Python's main thread; new threads inherit the mask.
     everything, before, thread = f.variable("[128 x i8]"), f.variable("[128 x i8]"), f.variable(ir.POINTER)
     f.do(f"call void @llvm.memset.p0.i64(ptr {everything}, i8 -1, i64 128, i1 false)")
@@ -458,7 +458,7 @@ def _is_new(f: ir.Function, state: str, seen: str) -> str:
 
 def _worker(system: _System) -> str:
     """A thread of the pool: waits for a job, joins it, draws its tiles; without end."""
-    f = ir.Function("worker", [(ir.POINTER, "pool")], ir.POINTER, linkage="internal")
+    f = ir.Function("worker", [(ir.POINTER, "pool")], ir.POINTER, COLD, "internal")
     idle, look, pause, clock, sleep, wait, awake, join, enter, work, compute, leave = (
         f.label(name)
         for name in (
@@ -565,7 +565,7 @@ def _worker(system: _System) -> str:
 def _scratch_of() -> str:
     """Makes a thread's scratch large enough for the job; false where there is no memory."""
     arguments = [(ir.POINTER, "pool"), (ir.POINTER, "scratch"), (ir.POINTER, "has")]
-    f = ir.Function("scratch_of", arguments, ir.I1, linkage="internal")
+    f = ir.Function("scratch_of", arguments, ir.I1, COLD, "internal")
     grow, small = f.label("grow"), f.label("small")
     need = _get(f, ir.I64, "%pool", JOB_SCRATCH)
     _branch(f, f.value(f"icmp sgt i64 {need}, {f.load(ir.I64, '%has')}"), grow, small)
@@ -582,7 +582,7 @@ def _scratch_of() -> str:
 
 def _reset() -> str:
     """Makes the pool one without threads: when it is new, and in a child process, where only the caller lives on."""
-    f = ir.Function("tahr_reset", [])
+    f = ir.Function("tahr_reset", [], attributes=COLD)
     pool = "@tahr_pool"
     for field in (STARTED, WORKERS, BUSY, STATE, SLEEPERS):
         _put(f, ir.I64, 0, pool, field)
@@ -772,6 +772,16 @@ def _jump(
 # ---------------------------------------------------------------- Python's side
 
 
+TITLE = "runtime"
+
+
+@once
+def _announce() -> None:
+    """Has the runtime compiled along with the first kernels."""
+    engine = engines.engine()
+    engine.announce(text(engine.target), TITLE)
+
+
 class Runtime:
     """The runtime as it is loaded in this process; `runtime()` gives it.
 
@@ -786,7 +796,7 @@ class Runtime:
         has_threads = _System(engine.target).threads
         if has_threads:
             names.append("tahr_reset")
-        addresses = engine.load_module(text(engine.target), "runtime", names)
+        addresses = engine.load_module(text(engine.target), TITLE, names)
         self.run_steps: int = addresses["tahr_run_steps"]
         self.pool: int = addresses["tahr_pool"]
         if has_threads:
@@ -905,6 +915,7 @@ class Steps:
 
     def __init__(self, steps: Sequence[Step | Jump]) -> None:
         kernels = [step.kernel for step in steps if isinstance(step, Step)]
+        _announce()
         addresses = iter(engines.load(kernels))
         self._indices = np.array([i for step in steps for i in step.buffers], np.int32)
         all_sizes = np.array([size for step in steps for size in step.sizes], np.int64)

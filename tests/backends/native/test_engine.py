@@ -63,6 +63,27 @@ def test_nothing_to_load() -> None:
     assert Engine(targets.host()).load([]) == []
 
 
+def test_an_announced_module_is_compiled_with_the_next_kernels() -> None:
+    own = Engine(targets.host())
+    text = "define i64 @announced() {\n  ret i64 7\n}\n"
+    own.announce(text, "announced")
+    assert own.statistics().compiled == 0
+    own.load([kernels.scale(2.0)])
+    assert own.statistics().compiled == 2
+    addresses = own.load_module(text, "announced", ["announced"])
+    assert ctypes.CFUNCTYPE(ctypes.c_int64)(addresses["announced"])() == 7
+    assert own.statistics().compiled == 2
+
+
+def test_an_announced_module_may_be_loaded_before_any_kernel() -> None:
+    own = Engine(targets.host())
+    text = "define void @early() {\n  ret void\n}\n"
+    own.announce(text, "early")
+    own.load_module(text, "early", ["early"])
+    own.load([kernels.scale(2.0)])
+    assert own.statistics().compiled == 2
+
+
 def test_a_missing_symbol_is_an_error_that_names_the_kernel() -> None:
     own = Engine(targets.host())
     with pytest.raises(CompileError, match="broken"):
