@@ -37,7 +37,7 @@ class Multiplication:
         Args:
             buffers: A, B, the epilogue's operands and its outputs.
         """
-        fixed = tuple(d if isinstance(d, int) else None for d in (self.m, self.n, self.k))
+        m, n, k = (d if isinstance(d, int) else None for d in (self.m, self.n, self.k))
 
         def bind(known: Known) -> tuple[list[Bind], dict[Partial, int]]:
             def value(dim: Dim) -> int:
@@ -53,7 +53,8 @@ class Multiplication:
                 value(self.ldb),
                 value(self.n),
             )
-            way = gemm.choose(self.product, exact, fixed)  # pyright: ignore[reportArgumentType]
+            # The rows of a whole batch may have become those of one product: their number is not fixed then.
+            way = gemm.choose(self.product, exact, (m if m == exact.m else None, n, k))
             kernel, table = gemm.kernel(self.product, way), gemm.sizes(self.product, exact, way)
             return [Bind(kernel, buffers, Bound(tuple(table), gemm.tiles(table), kernel.scratch))], {}
 
