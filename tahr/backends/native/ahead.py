@@ -1,7 +1,10 @@
-"""What a loop computes of values that do not change in it: that is computed once, ahead of the loop.
+"""What of a loop's body is computed ahead of the loop, once.
 
-Such a value becomes one that the loop captures. A matrix by whose transpose each iteration multiplies is transposed
-ahead, so that its rows lie as the product reads them.
+It is what depends on nothing that changes in the loop; it becomes a value that the loop captures. A matrix by whose
+transpose each iteration multiplies is transposed ahead, so that its rows lie as the product reads them. And where
+iterations multiply one item each of a list by a matrix, as a recurrent net does with its inputs, all items may be
+multiplied at once: larger products are faster. If the item is only a part of what is multiplied, [x, h] W, the product
+is taken apart: x W1 + h W2.
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ import numpy as np
 
 from tahr.backends.native import roles
 from tahr.backends.native.roles import Role
-from tahr.ops import linalg, shaping
+from tahr.core import dtypes
+from tahr.core.opdef import known_int
+from tahr.ops import elementwise, joining, linalg, lists, shaping
 from tahr.program.node import Builder, Input, Node, Program, Value
 from tahr.program.rewrite import is_rewritable, rewrite
 
@@ -22,28 +27,43 @@ _MOVED = frozenset({Role.ELEMENTWISE, Role.REDUCE, Role.PARTS, Role.PRODUCT, Rol
 """What is computed ahead. Nothing of it can fail: the loop may have no iterations at all."""
 
 
+# A product of all rows is kept until the loop has ended: it must not be larger than the rows by more than this.
+_MOST_GROWTH = 16
+
+
 def moved(
-    body: Program, same: Mapping[Value, Value], builder: Builder, is_repeated: bool
+    body: Program,
+    same: Mapping[Value, Value],
+    rows: Mapping[Value, Value],
+    builder: Builder,
+    is_repeated: bool,
 ) -> tuple[Program, list[Value]]:
     """A loop's body without what is computed ahead of it.
 
     Args:
         body: the body; it is not changed.
         same: its inputs that do not change while the loop runs, and what they are around it.
+        rows: its values that are one row after the other of a tensor around the loop, which is that tensor.
         builder: makes nodes of the program around it.
-        is_repeated: whether there may be enough iterations for a matrix to be transposed.
+        is_repeated: whether there may be enough iterations for matrices to be treated ahead.
 
     Returns:
         the body, which takes further inputs behind its own, and what those are around it.
     """
-    return _Mover(body, same, builder, is_repeated).result()
+    return _Mover(body, same, rows, builder, is_repeated).result()
 
 
 class _Mover:
     def __init__(
-        self, body: Program, same: Mapping[Value, Value], builder: Builder, is_repeated: bool
+        self,
+        body: Program,
+        same: Mapping[Value, Value],
+        rows: Mapping[Value, Value],
+        builder: Builder,
+        is_repeated: bool,
     ) -> None:
         self._body = body
+        self._rows = rows
         self._builder = builder
         self._is_repeated = is_repeated
         # What values of the body that do not change are around the loop, as far as that was asked for.
@@ -56,7 +76,8 @@ class _Mover:
         for node in self._body.nodes():
             self._look_at(node)
         given = {v: self._input(self._around(v)) for node in self._wanted() for v in node.outputs}
-        new = rewrite(self._body, self._with_rows_in_place, given=given)
+        steps = (self._with_rows_in_place, self._without_rows) if self._is_repeated else ()
+        new = rewrite(self._body, *steps, given=given)
         if not self._inputs:
             return self._body, []
         inputs = [*self._body.inputs, *self._inputs.values()]
@@ -88,16 +109,62 @@ class _Mover:
 
     def _with_rows_in_place(self, node: Node) -> Sequence[Value] | None:
         """A product with a matrix that was transposed ahead, for one with its transpose."""
-        if not self._is_repeated or node.opdef is not linalg.MatMul or not node.attrs["transpose_b"]:
+        if node.opdef is not linalg.MatMul or not node.attrs["transpose_b"]:
             return None
         a, b = node.inputs
-        if b not in self._unchanging and b not in self._around_loop:
+        if not self._is_unchanging(b):
             return None
         matrix = self._around(b)
         order = self._builder.constant(np.array([1, 0], np.int32))
         transposed = self._input(self._builder.value(shaping.Transpose, matrix, order, op=node.op))
         attrs = {**node.attrs, "transpose_b": False}
         return self._body.builder.node(node.opdef, [a, transposed], attrs, node.op).outputs
+
+    def _without_rows(self, node: Node) -> Sequence[Value] | None:
+        """A sum of products, of which those with rows of a tensor were computed ahead."""
+        if node.opdef is not linalg.MatMul or node.attrs["transpose_a"] or node.attrs["transpose_b"]:
+            return None
+        a, b = node.inputs
+        parts = _beside_each_other(a)
+        if self._rows.keys().isdisjoint(parts) or not self._is_unchanging(b) or not _is_moderate(parts, b):
+            return None
+        terms: list[Value] = []
+        first, rest = 0, list[Value]()
+        for part in (*parts, None):
+            if part is not None and part not in self._rows:
+                rest.append(part)
+                continue
+            if rest:
+                left = rest[0] if len(rest) == 1 else self._joined(rest, node)
+                width = sum(map(_width, rest))
+                factor = _rows_of(self._body.builder, b, first, width)
+                terms.append(self._body.builder.value(linalg.MatMul, left, factor, op=node.op))
+                first, rest = first + width, []
+            if part is not None:
+                terms.append(self._product_of_all(part, b, first, node))
+                first += _width(part)
+        total = terms[0]
+        for term in terms[1:]:
+            total = self._body.builder.value(elementwise.AddV2, total, term, op=node.op)
+        return [total]
+
+    def _product_of_all(self, part: Value, matrix: Value, first: int, node: Node) -> Value:
+        """The row that belongs to the iteration of a product that was computed ahead."""
+        factor = _rows_of(self._builder, self._around(matrix), first, _width(part))
+        product = self._builder.value(linalg.BatchMatMulV2, self._rows[part], factor, op=node.op)
+        all_rows = self._builder.value(lists.TensorListFromTensor, product, op=part.node.op)
+        index, shape = part.node.inputs[1], (*(part.shape or ())[:1], *(matrix.shape or ())[1:])
+        attrs = {**part.node.attrs, "element_shape": shape}
+        return self._body.builder.node(
+            part.node.opdef, [self._input(all_rows), index], attrs, part.node.op
+        ).outputs[0]
+
+    def _joined(self, parts: Sequence[Value], node: Node) -> Value:
+        axis = self._body.builder.constant(np.array(1, np.int32))
+        return self._body.builder.value(joining.ConcatV2, *parts, axis, op=node.op)
+
+    def _is_unchanging(self, value: Value) -> bool:
+        return value in self._unchanging or value in self._around_loop
 
     def _input(self, around: Value) -> Value:
         """The body's input that is a value around the loop."""
@@ -120,3 +187,38 @@ class _Mover:
             self._around_loop.update(zip(node.outputs, made.outputs))
             found = self._around_loop[value]
         return found
+
+
+def _beside_each_other(value: Value) -> tuple[Value, ...]:
+    """The matrices of which one consists, from left to right."""
+    node = value.node
+    if node.opdef is joining.ConcatV2 and known_int(node.inputs[-1].spec) in (1, -1):
+        return node.inputs[:-1]
+    return (value,)
+
+
+def _is_moderate(parts: Sequence[Value], matrix: Value) -> bool:
+    """Whether widths are known, no product grows too much, and none is rounded on its way."""
+    widths = [(part.shape or (None,))[-1] for part in parts]
+    columns = (matrix.shape or (None,))[-1]
+    return (
+        matrix.dtype in (dtypes.float32, dtypes.float64)
+        and isinstance(columns, int)
+        and all(isinstance(w, int) and columns <= _MOST_GROWTH * w for w in widths)
+    )
+
+
+def _width(matrix: Value) -> int:
+    assert matrix.shape is not None
+    columns = matrix.shape[-1]
+    assert isinstance(columns, int)
+    return columns
+
+
+def _rows_of(builder: Builder, matrix: Value, first: int, count: int) -> Value:
+    """Some rows of a matrix."""
+    if matrix.shape is not None and matrix.shape[0] == count:
+        return matrix
+    begin = builder.constant(np.array([first, 0], np.int32))
+    size = builder.constant(np.array([count, -1], np.int32))
+    return builder.value(joining.Slice, matrix, begin, size)

@@ -33,8 +33,8 @@ FRESH = (lists.EmptyTensorList, lists.TensorListReserve, lists.TensorListZerosLi
 FILLED = (lists.TensorListFromTensor, lists.TensorListScatter)
 
 
-# In fewer iterations a product with a transpose reads the matrix as it lies.
-_WORTH_TRANSPOSING = 4
+# In fewer iterations nothing is won by treating matrices ahead of a loop.
+_SEVERAL = 4
 
 
 class Unfit(Exception):
@@ -373,7 +373,7 @@ class _Search:
         adopted: set[int] = set()
         trips = self._trips(node, test, body)
         counters = [i for i in range(count) if _counts(body, i) and known_int(node.inputs[i].spec) == 0]
-        body, inputs = self._ahead(node, body, trips)
+        body, inputs = self._ahead(node, body, trips, counters)
         sums = () if trips is None else tuple(_sums(test, body, count))
         body = _without(body, sums)
         infos: list[list_buffers.Shape | None] = [None] * len(inputs)
@@ -424,7 +424,9 @@ class _Search:
         self._result.trips[node] = trips, counters
         self._result.loops[node] = Loop(inputs, regions[0], regions[1], frozenset(adopted), sums, trips)
 
-    def _ahead(self, node: Node, body: Region, trips: Dim | None) -> tuple[Region, tuple[Value, ...]]:
+    def _ahead(
+        self, node: Node, body: Region, trips: Dim | None, counters: Sequence[int]
+    ) -> tuple[Region, tuple[Value, ...]]:
         """A loop's body without what is computed ahead of it, and all that the loop then takes."""
         count = len(node.outputs)
         same = {
@@ -435,12 +437,38 @@ class _Search:
         for captured, place in zip(body.program.inputs[count:], body.places):
             if captured.dtype is not dtypes.variant:
                 same[captured] = node.inputs[place]
-        is_repeated = not isinstance(trips, int) or trips >= _WORTH_TRANSPOSING
-        program, more = ahead.moved(body.program, same, self._program.builder, is_repeated)
+        is_repeated = not isinstance(trips, int) or trips >= _SEVERAL
+        rows = self._rows_in_turn(node, body, counters) if is_repeated else {}
+        program, more = ahead.moved(body.program, same, rows, self._program.builder, is_repeated)
+        for value in more:
+            if value.dtype is dtypes.variant:
+                self._new_list(value.node)
+                self._result.nodes.add(value.node)
         instead = dict(zip(body.program.outputs, program.outputs))
         places = (*body.places, *range(len(node.inputs), len(node.inputs) + len(more)))
         results = [instead[v] for v in body.results]
         return Region(program, results, places, body.found), (*node.inputs, *more)
+
+    def _rows_in_turn(self, node: Node, body: Region, counters: Sequence[int]) -> dict[Value, Value]:
+        """The values of a body that are row 0, 1, ... of a tensor around the loop, where these are matrices of one row.
+
+        A product of a few rows takes little longer than one of a single row. With more of them nothing is won, as
+        measured: an LSTM of 256 units takes 0.71 instead of 1.06 ms for 64 steps of batch 1, but 2.2 either way for
+        batch 4, and 12.0 instead of 11.6 for batch 32.
+        """
+        found: dict[Value, Value] = {}
+        in_turn = {body.program.inputs[i] for i in counters}
+        count = len(node.outputs)
+        around = {v: node.inputs[p] for v, p in zip(body.program.inputs[count:], body.places)}
+        for read in body.program.nodes():
+            if read.opdef is not lists.TensorListGetItem or read.inputs[1] not in in_turn:
+                continue
+            items = around.get(read.inputs[0])
+            if items is not None and items in self._result.lists and items.node.opdef in FILLED:
+                tensor = items.node.inputs[1 if items.node.opdef is lists.TensorListScatter else 0]
+                if tensor.shape is not None and len(tensor.shape) == 3 and tensor.shape[1] == 1:
+                    found[read.outputs[0]] = tensor
+        return found
 
     def _branching(self, node: Node) -> None:
         if node.has_effects or node.tokens:
