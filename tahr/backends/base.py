@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -139,6 +140,25 @@ class Context:
             condition.wait(WAKE_INTERVAL)
 
 
+@dataclass(frozen=True)
+class Form:
+    """How a shortcut hands over a function's results.
+
+    Attributes:
+        places: for each item which result it is, or None for None.
+        is_list: whether the items are handed over in a list; else there is one.
+    """
+
+    places: tuple[int | None, ...]
+    is_list: bool
+
+    def build(self, results: Sequence[Any]) -> Any:
+        """The results in this form."""
+        items = [None if place is None else results[place] for place in self.places]
+        return items if self.is_list else items[0]
+
+
+Check = Callable[[], None]
 Shortcut = Callable[..., Any]
 """Takes the values of a function's inputs; gives its results, or NotImplemented where they are not as before."""
 
@@ -149,7 +169,7 @@ class Executor:
     Args:
         execute: runs one plan: `execute(plan, values, executor, run)` gives the outputs.
         optimize: the passes that Programs go through for this backend.
-        shortcut: a quicker way to run a plan again: `shortcut(plan, values, store)`.
+        shortcut: a quicker way to run a plan again: `shortcut(plan, values, store, form, check)`.
         inspector: says how plans run.
     """
 
@@ -157,7 +177,7 @@ class Executor:
         self,
         execute: Callable[[Plan, Sequence[Any], Executor, Run], list[Any]],
         optimize: Optimize,
-        shortcut: Callable[[Plan, Sequence[Any], Any], Shortcut | None] | None = None,
+        shortcut: Callable[[Plan, Sequence[Any], Any, Form, Check | None], Shortcut | None] | None = None,
         inspector: Inspector | None = None,
     ) -> None:
         self._execute = execute
@@ -193,14 +213,24 @@ class Executor:
         """Whether there may be a quicker way to run something again."""
         return self._shortcut is not None
 
-    def shortcut(self, function: Function, values: Sequence[Any], store: Any) -> Shortcut | None:
-        """A quicker way to run a function again, on arrays of the same shapes and dtypes; None where there is none."""
+    def shortcut(
+        self, function: Function, values: Sequence[Any], store: Any, form: Form, check: Check | None
+    ) -> Shortcut | None:
+        """A quicker way to run a function again, on arrays of the same shapes and dtypes; None where there is none.
+
+        Args:
+            function: what is computed.
+            values: its inputs.
+            store: the session's state.
+            form: how the results are handed over: the caller's own arrays, and NumPy scalars for those of rank 0.
+            check: what a long run calls from time to time, `Run.check`; without it there is no shortcut for a loop.
+        """
         if self._shortcut is None or function.constants:
             return None
         planned = first_stage(function, values, self.optimize)
         if not planned.is_whole or list(planned.results) != list(range(len(planned.plan.outputs))):
             return None
-        return self._shortcut(planned.plan, values, store)
+        return self._shortcut(planned.plan, values, store, form, check)
 
     def execute(self, plan: Plan, values: Sequence[Any], run: Run) -> list[Any]:
         """Runs one plan."""

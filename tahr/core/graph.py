@@ -40,7 +40,7 @@ class Graph:
         self._names_in_use: dict[str, int] = {}
         self._collections: dict[Any, list[Any]] = {}
         self._finalized = False
-        self._changes = 0
+        self.changes = 0  # grows when something that exists is changed; plans made before are then stale
         self.seed: int | None = None
         self.state = State()
         self.unfeedable: set[Tensor] = set()
@@ -54,14 +54,9 @@ class Graph:
         """The number of operations: grows with the graph."""
         return len(self._operations)
 
-    @property
-    def changes(self) -> int:
-        """Grows when something that exists is changed; plans made before are then stale."""
-        return self._changes
-
     def touch(self) -> None:
         """Notes that something that exists was changed."""
-        self._changes += 1
+        self.changes += 1
 
     @property
     def finalized(self) -> bool:

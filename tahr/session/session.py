@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tahr import errors
 from tahr.backends import choice
-from tahr.backends.base import Run
+from tahr.backends.base import Form, Run, Shortcut
 from tahr.core import scopes
 from tahr.core.boundary import boundary
 from tahr.core.convert import IndexedSlices
@@ -73,12 +73,6 @@ class _Routine:
         found = {t: i for i, t in enumerate(self.computed)}
         self._places = [found[t] if t in found else -1 - places[t] for t in fetches.tensors]
         self._has_fed = any(i < 0 for i in self._places)
-        # For a list (or one) of tensors of known rank and operations: where each result is, and whether it is an array.
-        self._is_list = fetches.is_list
-        places = None if self._has_fed else fetches.flat
-        flat = [(i, i is not None and self.computed[i].spec.rank) for i in places or ()]
-        known = places is not None and all(rank is not None for _, rank in flat)
-        self._flat = [(i, bool(rank)) for i, rank in flat] if known else None
         self.function = Function(graph, feeds, self.computed, fetches.operations)
         self._check_fed()
 
@@ -88,41 +82,25 @@ class _Routine:
             wanted = [*(t.op for t in self.computed), *self.fetches.operations]
             raise missing_feeds(missing, wanted)
 
-    def rebuilt(self, values: Sequence[Any], feeds: Iterable[Any]) -> Any:
-        """The user's structure of results that are the caller's own."""
-        if self._flat is not None:  # what the general way gives, in a third of the time
-            found = [None if i is None else values[i] if s else values[i][()] for i, s in self._flat]
-            return found if self._is_list else found[0]
-        own = [v if v.ndim else v[()] for v in values]
-        if self._has_fed:
-            given = list(feeds)
-            own = [own[i] if i >= 0 else given[-1 - i] for i in self._places]
-        return self.fetches.build(own)
+    @property
+    def is_flat(self) -> bool:
+        """Whether a tensor, an operation or a list of them is fetched, and nothing that is fed."""
+        return self.fetches.flat is not None and not self._has_fed
+
+    @property
+    def form(self) -> Form:
+        """How a shortcut hands over what is computed: as it is fetched or, where that is not flat, in a list."""
+        if self.is_flat:
+            return Form(tuple(self.fetches.flat or ()), self.fetches.is_list)
+        return Form(tuple(range(len(self.computed))), is_list=True)
+
+    def rebuilt(self, results: Sequence[Any], feeds: Sequence[Any]) -> Any:
+        """The user's structure of what was computed."""
+        return self.fetches.build([results[i] if i >= 0 else feeds[-1 - i] for i in self._places])
 
     def results(self, values: Sequence[Any], owned: Sequence[bool], feeds: Sequence[Any]) -> Any:
-        """The user's structure of results."""
-        own = [fetched(v, o) for v, o in zip(values, owned)]
-        return self.fetches.build([own[i] if i >= 0 else feeds[-1 - i] for i in self._places])
-
-
-class _Shortcut:
-    """A run signature with feeds of known shapes, as the backend can do it again."""
-
-    __slots__ = ("_computed", "_graph", "_routine", "_session")
-
-    def __init__(self, session: BaseSession, routine: _Routine, computed: Callable[..., Any]) -> None:
-        self._session = session
-        self._graph = session.graph
-        self._routine = routine
-        self._computed = computed
-
-    def run(self, values: Iterable[Any]) -> Any:
-        """The results for the feeds' values, or NotImplemented where something is not as before."""
-        routine = self._routine
-        if routine.changes != self._graph.changes or self._session.is_closed:
-            return NotImplemented
-        found = self._computed(*values)
-        return found if found is NotImplemented else routine.rebuilt(found, values)
+        """The user's structure of results that are perhaps not the caller's own yet."""
+        return self.rebuilt([fetched(v, o) for v, o in zip(values, owned)], feeds)
 
 
 class BaseSession:
@@ -164,7 +142,7 @@ class BaseSession:
         self._store = shared_store(target) if target else Store()
         threads: int = getattr(config, "intra_op_parallelism_threads", 0)
         self._executor = choice.executor(backend, tier, threads)
-        self._shortcuts: dict[Any, _Shortcut] = {}
+        self._shortcuts: dict[Any, Shortcut] = {}
         self._has_shortcuts = self._executor.has_shortcuts
         self._closed = False
         self._runs: set[Run] = set()
@@ -209,12 +187,13 @@ class BaseSession:
         if self._has_shortcuts and options is None and run_metadata is None:
             try:
                 kind = type(fetches)
-                key = kind, tuple(fetches) if kind is list or kind is tuple else fetches, *(feed_dict or ())
+                items = fetches if kind is list or kind is tuple else (fetches,)
+                key = (*items, kind, self._graph.changes, *(feed_dict or ()))
                 shortcut = self._shortcuts.get(key)
             except TypeError:  # a nested structure, which cannot be hashed
                 key, shortcut = None, None
             if shortcut is not None:
-                found = shortcut.run(feed_dict.values() if feed_dict else ())
+                found = shortcut(*feed_dict.values()) if feed_dict else shortcut()
                 if found is not NotImplemented:
                     return found
         if feed_dict:
@@ -229,21 +208,41 @@ class BaseSession:
         return found
 
     def _remember(self, key: Any, routine: _Routine, values: Sequence[Any], given: Sequence[Any]) -> None:
-        """Keeps a quicker way to do the same again, where there is one."""
-        if len(key) != 2 + len(given):
+        """Keeps a quicker way to do the same again, where there is one.
+
+        Args:
+            key: what is fetched, the state of the graph, and the keys of what is fed.
+        """
+        if key[~len(given)] != routine.changes:
             return  # a key of the feeds stood for several tensors
+        keys = key[len(key) - len(given) :]
+        if [t for k in keys for t in feed_tensors(self._graph, k)] != list(routine.feeds):
+            return  # another thread has changed the dictionary
         shortcut = self._shortcut(routine, values, given)
         if shortcut is not None:
             if len(self._shortcuts) >= MAX_ROUTINES:
                 self._shortcuts.clear()
             self._shortcuts[key] = shortcut
 
-    def _shortcut(self, routine: _Routine, values: Sequence[Any], given: Sequence[Any]) -> _Shortcut | None:
-        """A quicker way to run a routine again, where the feeds were arrays as they should be."""
-        if any(v is not g for v, g in zip(values, given)):
+    def _shortcut(self, routine: _Routine, values: Sequence[Any], given: Sequence[Any]) -> Shortcut | None:
+        """A quicker way to run a routine again, where the feeds were arrays as they should be, or floats."""
+        if any(v is not g and type(g) is not float for v, g in zip(values, given)):
             return None
-        run = self._executor.shortcut(routine.function, values, self._store)
-        return None if run is None else _Shortcut(self, routine, run)
+        check = None if self._timeout_in_ms else self._check
+        run = self._executor.shortcut(routine.function, values, self._store, routine.form, check)
+        if run is None or routine.is_flat:
+            return run
+
+        def rebuilt(*values: Any) -> Any:
+            found = run(*values)
+            return found if found is NotImplemented else routine.rebuilt(found, values)
+
+        return rebuilt
+
+    def _check(self) -> None:
+        """Raises where a run shall not go on, as the session was closed."""
+        if self._closed:
+            raise errors.CancelledError(None, None, "Run call was cancelled")
 
     def _run_routine(self, routine: _Routine, values: list[Any], timeout_in_ms: int = 0) -> Any:
         run = self._begin(timeout_in_ms)
@@ -366,16 +365,17 @@ class BaseSession:
             raise TypeError("`feed_list` must be a list or tuple.")
         feeds = tuple(t for key in feed_list or () for t in feed_tensors(self._graph, key))
         routine = self._routine(fetches, feeds)
-        shortcut: _Shortcut | None = None
+        shortcut: Shortcut | None = None
 
         @boundary
         def call(*args: Any, options: Any = None, run_metadata: Any = None) -> Any:
             nonlocal routine, shortcut
-            if shortcut is not None and options is None:
-                found = shortcut.run(args)
+            is_known = routine.changes == self._graph.changes
+            if shortcut is not None and is_known and options is None and self._has_shortcuts:
+                found = shortcut(*args)
                 if found is not NotImplemented:
                     return found
-            if routine.changes != self._graph.changes:
+            if not is_known:
                 routine = self._routine(fetches, feeds)
             if len(args) != len(feeds):
                 raise ValueError(f"Expected {len(feeds)} feed values, got {len(args)}")
@@ -454,6 +454,7 @@ class BaseSession:
     def close(self) -> None:
         """Ends the session: runs that wait are cancelled, further runs raise RuntimeError."""
         self._closed = True
+        self._has_shortcuts = False
         for run in list(self._runs):
             run.cancelled = True
         if not self._target:

@@ -34,20 +34,27 @@ class Cell:
     Args:
         key: its name, for messages.
         variable: the operation of the variable.
+
+    Attributes:
+        lock: is held by who writes.
+        array: the value; None before it is initialized, and while it is out of sight. Native code reads and writes it.
+        is_lazy: whether the value is an initial one that nobody has asked to be assigned.
     """
+
+    __slots__ = ("_variable", "array", "is_lazy", "key", "lock")
 
     def __init__(self, key: SlotKey, variable: Operation) -> None:
         self.key = key
         self.lock = threading.RLock()
         self._variable = variable
-        self._array: Array | None = None
-        self._is_lazy = False  # whether the value is an initial one that nobody has asked to be assigned
+        self.array: Array | None = None
+        self.is_lazy = False
 
     @property
     def is_initialized(self) -> bool:
         """Whether a value was written to it; one that a read took lazily does not count."""
         with self.lock:  # a value that is being changed is out of sight
-            return self._array is not None and not self._is_lazy
+            return self.array is not None and not self.is_lazy
 
     def read(self) -> Array:
         """The value, which must not be written.
@@ -55,24 +62,24 @@ class Cell:
         Raises:
             FailedPreconditionError: it is not initialized.
         """
-        array = self._array
+        array = self.array
         return self._needed() if array is None else array
 
     def _needed(self) -> Array:
         """The value; in tutorial behaviour an initial value that is an array is taken now."""
         with self.lock:
-            if self._array is None:
+            if self.array is None:
                 lazy = self._variable.lazy_value
                 if lazy is None or scopes.is_strict():
                     raise errors.FailedPreconditionError(None, self._variable, _uninitialized(self._variable))
-                self._array, self._is_lazy = np.array(lazy), True
-            return self._array
+                self.array, self.is_lazy = np.array(lazy), True
+            return self.array
 
     def assign(self, value: Array) -> Array:
         """Replaces the value by a copy of another."""
         with self.lock:
-            self._is_lazy = False
-            old = self._array
+            self.is_lazy = False
+            old = self.array
             dtype = self._variable.attrs["dtype"].numpy
             if (
                 old is not None
@@ -80,46 +87,46 @@ class Cell:
                 and _COUNTS_ARE_EXACT
                 and sys.getrefcount(old) <= _OWN_REFERENCES + 1  # and the name `old`
             ):
-                self._array = None  # out of sight: other threads run while NumPy copies
+                self.array = None  # out of sight: other threads run while NumPy copies
                 try:
                     np.copyto(old, value)
                 finally:
-                    self._array = old
+                    self.array = old
                 return old
-            self._array = new = np.array(value, dtype=dtype)
+            self.array = new = np.array(value, dtype=dtype)
             return new
 
     def writable(self) -> Array:
         """The value, to be changed in place: nobody else holds it. The caller holds the lock."""
         self._needed()
-        self._is_lazy = False
-        if not _COUNTS_ARE_EXACT or sys.getrefcount(self._array) > _OWN_REFERENCES:
-            self._array = np.array(self._array)
-        assert self._array is not None
-        return self._array
+        self.is_lazy = False
+        if not _COUNTS_ARE_EXACT or sys.getrefcount(self.array) > _OWN_REFERENCES:
+            self.array = np.array(self.array)
+        assert self.array is not None
+        return self.array
 
     def take(self) -> Array:
         """The value, to be changed in place; until `give`, whoever wants it waits. The caller holds the lock."""
-        array = self._array
+        array = self.array
         # The references are the cell's own, the name's here, and that of getrefcount's argument.
         if (
             array is None
-            or self._is_lazy
+            or self.is_lazy
             or not _COUNTS_ARE_EXACT
             or sys.getrefcount(array) > _OWN_REFERENCES + 1
         ):
             array = self.writable()
-        self._array = None
+        self.array = None
         return array
 
     def give(self, array: Array | None) -> None:
         """Puts back what was taken."""
-        self._array = array
+        self.array = array
 
     def vacate(self) -> Array | None:
         """Takes away the value, if there is one; whoever reads it keeps it. The caller holds the lock."""
-        array, self._array = self._array, None
-        self._is_lazy = False
+        array, self.array = self.array, None
+        self.is_lazy = False
         return array
 
     def update(self, change: Callable[[Array], Array]) -> Array:
@@ -129,7 +136,7 @@ class Cell:
             try:
                 array = change(array)
             finally:
-                self._array = array
+                self.array = array
             return array
 
     @staticmethod
@@ -144,11 +151,11 @@ class Cell:
         try:
             for cell in cells:
                 cell.lock.acquire()
-                array = cell._array
+                array = cell.array
                 # As in `Cell.take`, of which this is the quick case: each call counts where a step takes 3 us.
-                if array is None or cell._is_lazy or not _COUNTS_ARE_EXACT or sys.getrefcount(array) > most:
+                if array is None or cell.is_lazy or not _COUNTS_ARE_EXACT or sys.getrefcount(array) > most:
                     array = cell.take()
-                cell._array = None
+                cell.array = None
                 taken.append(array)
         except BaseException:
             if cell is not None:
@@ -161,7 +168,7 @@ class Cell:
     def give_all(cells: Sequence[Cell], arrays: Sequence[Array]) -> None:
         """Puts back what `take_all` took."""
         for cell, array in zip(cells, arrays):
-            cell._array = array
+            cell.array = array
             cell.lock.release()
 
 
@@ -223,9 +230,6 @@ class Store:
             if key not in self._resources:
                 self._resources[key] = make()
             return self._resources[key]
-
-    take = staticmethod(Cell.take_all)
-    give = staticmethod(Cell.give_all)
 
     def update(self, cells: Sequence[Cell], change: Callable[..., None]) -> None:
         """Changes several variables in place at once: `change(*arrays)`, under all their locks."""

@@ -18,9 +18,10 @@ import numpy as np
 
 from tahr import errors
 from tahr.backends import numpy as reference, report as reports
-from tahr.backends.base import Executor, Run, runtime_error
-from tahr.backends.native import engine, entry, inspection, plan as plans, regions, roles, runtime
+from tahr.backends.base import Check, Executor, Form, Run, Shortcut, runtime_error
+from tahr.backends.native import builtin, engine, inspection, plan as plans, regions, roles, runtime
 from tahr.backends.native.calls import Bind, Call, Jump, Partial, Place, Ref, Reserved, Seat, Status
+from tahr.backends.native.entry import Buffer, Entry, Recipe, Variable
 from tahr.backends.native.flow import buffers, flow
 from tahr.backends.native.plan import HostStep, NativePlan, Segment, Unplannable
 from tahr.backends.native.roles import Role, extent
@@ -106,6 +107,7 @@ class _BoundSegment:
                 (r, s) for r, s in self._slots.items() if r.storage in self._flow.seated
             )
         }
+        self._spare = len(self._slots) + len(self._doors) + 1
         outside = {*segment.inputs, *segment.outputs, *segment.cells}
         counts = self._flow.counts
         self.layout = _laid_out(
@@ -165,7 +167,7 @@ class _BoundSegment:
             return self._new_frame()
 
     def _new_frame(self) -> tuple[runtime.Frame, Array]:
-        frame = runtime.Frame(len(self._slots) + len(self._doors) + 1, self.steps.scratch, self.steps.widest)
+        frame = runtime.Frame(self._spare + 1, self.steps.scratch, self.steps.widest)
         arena = runtime.aligned(self.layout.size)
         for slot, door in self._doors.values():
             frame.buffers[door] = frame.address + 8 * slot
@@ -180,7 +182,7 @@ class _BoundSegment:
     # ------------------------------------------------------------ for shortcuts
 
     def new_frame(self, threads: int) -> tuple[runtime.Frame, Array]:
-        """A frame for a shortcut to keep: that of the run before, so that memory is not held twice."""
+        """A frame for a shortcut to keep, with its arena: that of the run before, so that memory is not held twice."""
         frame, arena = self._frame()
         frame.status["threads"] = threads
         return frame, arena
@@ -193,6 +195,19 @@ class _BoundSegment:
     def is_unread(self, value: Value) -> bool:
         """Whether no kernel looks at a value."""
         return value not in self._places
+
+    def buffer(self, value: Value, shape: tuple[int, ...]) -> Buffer:
+        """What a shortcut expects of a value's array; the address of one that is not read goes to a slot of no use."""
+        slot = self.slot(value)
+        return Buffer(self._spare if slot is None else slot, _dtype(value).numpy, shape)
+
+    def variables(self, cells: Mapping[Value, Any]) -> list[Variable]:
+        """The variables that a shortcut finds in cells."""
+        written = self.segment.written
+        return [
+            Variable(cells[v], self.buffer(v, tuple(v.node.attrs["shape"])), v in written)
+            for v in self.segment.cells
+        ]
 
     def fill_fixed(self, frame: runtime.Frame, fixed: Mapping[Value, Array]) -> list[Array]:
         """Puts what never changes into a table; the arrays must be kept."""
@@ -420,104 +435,33 @@ def _at(ref: Ref, bound: Mapping[str, int]) -> Ref:
     return replace(ref, offset=sizes.evaluate(ref.offset, bound))  # pyright: ignore[reportArgumentType]
 
 
-class Shortcut:
-    """A run of one segment, again, on arrays of the same shapes: everything that can be is looked up beforehand.
+class _Drawing:
+    """An entry of steps that draw random numbers.
 
     Args:
-        binding: the plan for exact sizes.
-        segment: its only item.
-        cells: the session's variables.
+        entry: takes the positions in the random streams behind the other arguments.
         store: the session's random streams.
-        threads: how many threads compute; 0 for as many as there are.
-        shapes: the shapes of the inputs.
+        reserved: what is drawn, in the order of the positions.
     """
 
-    def __init__(
-        self,
-        binding: Binding,
-        segment: _BoundSegment,
-        cells: Mapping[Value, Any],
-        store: Any,
-        threads: int,
-        shapes: Sequence[tuple[int, ...]],
-    ) -> None:
-        plan = binding.plan
-        written = set(segment.segment.written)
-        in_order = sorted(segment.segment.cells, key=lambda v: (v not in written, id(cells[v])))
-        self._written = [cells[v] for v in in_order if v in written]
-        self._read = [cells[v] for v in in_order if v not in written]
-        given = list(zip(plan.program.inputs, shapes))
-        results = plan.program.outputs
-        expected = [(v, shape) for v, shape in given if not segment.is_unread(v)]
-        # What is fed and not read must still be what it was.
-        self._unread = [
-            (i, _dtype(v).numpy, shape) for i, (v, shape) in enumerate(given) if segment.is_unread(v)
-        ]
-        expected += [(v, tuple(v.node.attrs["shape"])) for v in in_order]
-        expected += [(v, segment.shapes[v]) for v in results]
-        frame, self._arena = segment.new_frame(threads)
-        slots = [segment.slot(v) for v, _ in expected]
-        inputs = [
-            entry.Input(slot, _dtype(v).numpy, shape)
-            for slot, (v, shape) in zip(slots, expected)
-            if slot is not None
-        ]
-        # One order for all threads, so that none waits for another.
-        reserved = sorted(segment.reserved, key=lambda item: id(item[0].node.op))
-        inputs += [entry.Input(slot, np.dtype(np.uint64), (3,)) for _, slot in reserved]
-        self._reserved = [r for r, _ in reserved]
+    def __init__(self, entry: Entry, store: Any, reserved: Sequence[Reserved]) -> None:
+        self._entry = entry
         self._store = store
-        self._held = segment.fill_fixed(frame, binding.fixed)
-        self._entry = entry.make_entry(segment.steps, frame, inputs, segment.is_long)
-        self._makers = [(segment.shapes[v], _dtype(v).numpy) for v in results]
-        self._segment = segment
-        self._frame = frame
-        self._is_plain = not self._read and not self._reserved
+        self._reserved = reserved
 
     def __call__(self, *values: Any) -> Any:
-        """The results, which are the caller's own; NotImplemented where something is not as it was."""
-        if self._unread:
-            read = self._only_read(values)
-            if read is None:
-                return NotImplemented
-            values = tuple(read)
-        results = [_new_array(shape, dtype) for shape, dtype in self._makers]
-        failure = None
-        taken = self._store.take(self._written) if self._written else ()
-        try:
-            if self._is_plain:
-                code = self._entry(*values, *taken, *results)
-            else:
-                run = self._draw_and_run if self._reserved else self._entry
-                code = run(*values, *taken, *[cell.read() for cell in self._read], *results)
-            if code is not None and code is not NotImplemented:
-                failure = self._segment.failure(self._frame)
-        finally:
-            if taken:
-                self._store.give(self._written, taken)
-        if failure is not None:
-            raise failure
-        return results if code is None else code
-
-    def _only_read(self, values: Sequence[Any]) -> list[Any] | None:
-        """The values that are read; None where one of the others is not as it was."""
-        rest = list(values)
-        for i, dtype, shape in reversed(self._unread):
-            value = rest.pop(i)
-            if type(value) is not np.ndarray or value.dtype != dtype or value.shape != shape:
-                return None
-        return rest
-
-    def _draw_and_run(self, *arrays: Any) -> Any:
-        """Runs where random streams are, and advances them if it did run."""
+        """Runs where the streams are, and advances them if it did run."""
         with ExitStack() as stack:
             streams = [stack.enter_context(_stream(self._store, reserved)) for reserved in self._reserved]
             positions = [np.array(_position(*stream.state), np.uint64) for stream in streams]
-            code = self._entry(*arrays, *positions)
-            if code is not NotImplemented:
-                for stream, reserved in zip(streams, self._reserved):
-                    stream.reserve(reserved.blocks)
-        return code
+            found = None
+            try:
+                found = self._entry(*values, *positions)
+            finally:
+                if found is not NotImplemented:
+                    for stream, reserved in zip(streams, self._reserved):
+                        stream.reserve(reserved.blocks)
+        return found
 
 
 def _stream(store: Any, reserved: Reserved) -> Any:
@@ -559,31 +503,68 @@ class Binding:
                 self.fixed[value] = plans.constant_array(value, bound)
 
     def shortcut(
-        self, cells: Mapping[Value, Any], store: Any, threads: int, shapes: Sequence[tuple[int, ...]]
+        self,
+        cells: Mapping[Value, Any],
+        store: Any,
+        threads: int,
+        shapes: Sequence[tuple[int, ...]],
+        form: Form,
+        check: Check | None,
     ) -> Shortcut | None:
-        """A quicker way for the next run; None where there is Python to do in between."""
+        """A quicker way for the next run; None where there is Python to do in between.
+
+        Args:
+            cells: the session's variables.
+            store: the session's random streams.
+            threads: how many threads compute; 0 for as many as there are.
+            shapes: the shapes of the inputs.
+            form: how the results are handed over.
+            check: see `Executor.shortcut`.
+        """
         if len(self.items) != 1 or not isinstance(self.items[0], _BoundSegment):
             return None
         segment = self.items[0]
-        if segment.has_loops:
-            return None  # a loop without an end could not be cancelled
+        if (segment.has_loops and check is None) or not self._is_repeatable(segment):
+            return None
+        frame, arena = segment.new_frame(threads)
+        # One order for all threads, so that none waits for another.
+        reserved = sorted(segment.reserved, key=lambda item: id(item[0].node.op))
+        inputs = [segment.buffer(v, shape) for v, shape in zip(self.plan.program.inputs, shapes)]
+        inputs += [Buffer(slot, np.dtype(np.uint64), (3,)) for _, slot in reserved]
+
+        def failed() -> None:
+            raise segment.failure(frame)
+
+        recipe = Recipe(
+            segment.steps,
+            frame,
+            inputs,
+            segment.variables(cells),
+            [segment.buffer(v, segment.shapes[v]) for v in self.plan.program.outputs],
+            form,
+            segment.is_long or segment.has_loops,
+            failed,
+            check if segment.has_loops else None,
+            (arena, segment.fill_fixed(frame, self.fixed)),
+        )
+        run = builtin.make_entry(recipe)
+        return _Drawing(run, store, [r for r, _ in reserved]) if reserved else run
+
+    def _is_repeatable(self, segment: _BoundSegment) -> bool:
+        """Whether a run of the plan is nothing but the steps of a segment, on arrays that lie each in one place."""
         drawing = [reserved.node.op for reserved, _ in segment.reserved]
         if len(set(drawing)) < len(drawing):
-            return None  # one stream feeds several nodes, in order
+            return False  # one stream feeds several nodes, in order
         program = self.plan.program
         unread = {v for v in program.inputs if segment.is_unread(v)}
         if any(program.inputs[i] in unread for _, i, _ in self.plan.symbols):
-            return None  # a size that counts is that of an array that does not
-        given = [v for v in (*program.inputs, *segment.segment.cells, *program.outputs) if v not in unread]
-        if len(set(program.outputs)) < len(program.outputs) or not set(program.outputs) <= set(
-            segment.shapes
-        ):
-            return None
-        if segment.segment.overwritten or len(segment.shapes) > len(program.outputs):
-            return None
-        if any(segment.slot(v) is None for v in given):
-            return None
-        return Shortcut(self, segment, cells, store, threads, shapes)
+            return False  # a size that counts is that of an array that does not
+        if len(set(program.outputs)) < len(program.outputs) or set(program.outputs) != set(segment.shapes):
+            return False
+        given = (*program.inputs, *segment.segment.cells, *program.outputs)
+        return not segment.segment.overwritten and all(
+            v in unread or segment.slot(v) is not None for v in given
+        )
 
     def report(self) -> Report:
         """How the plan runs."""
@@ -750,7 +731,9 @@ class Backend:
         except _Unexpected:
             return reference.execute(plan, values, executor, run)
 
-    def shortcut(self, plan: Plan, values: Sequence[Any], store: Any) -> Shortcut | None:
+    def shortcut(
+        self, plan: Plan, values: Sequence[Any], store: Any, form: Form, check: Check | None
+    ) -> Shortcut | None:
         """A quicker way to run a plan that has been run, on arrays of the same shapes; None where there is none."""
         record = _records.get(plan)
         if record is None or record.native is None or record.runs <= self._compiled_from:
@@ -759,7 +742,7 @@ class Backend:
         if binding is None:
             return None
         shapes = [v.shape for v in values]
-        return binding.shortcut(_cells(binding.plan, store), store, self._threads, shapes)
+        return binding.shortcut(_cells(binding.plan, store), store, self._threads, shapes, form, check)
 
     # ------------------------------------------------------------ looking inside
 

@@ -1,0 +1,309 @@
+"""Runs that are done again: what has a shortcut, and that nobody can tell."""
+
+from __future__ import annotations
+
+import _thread
+import gc
+import threading
+import time
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tahr as tf
+from tahr.backends.native import target
+
+pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
+
+
+@pytest.fixture
+def session() -> Iterator[Any]:
+    with tf.Session(backend="native", tier="compiled") as session:
+        yield session
+
+
+def shortcuts(session: Any) -> list[Any]:
+    return list(session._shortcuts.values())
+
+
+def values(*shape: int) -> np.ndarray:
+    return np.arange(np.prod(shape, dtype=int), dtype=np.float32).reshape(shape)
+
+
+# ---------------------------------------------------------------- what is fetched and fed
+
+
+def test_the_structure_of_the_fetches_does_not_matter(session: Any) -> None:
+    """One function serves them all, each has its own shortcut."""
+    x = tf.placeholder(tf.float32, [None])
+    y, total = x * 2.0, tf.reduce_sum(x)
+    nothing = tf.group(y.op)
+    fetches: list[Any] = [
+        [y, total],
+        (y, total),
+        [total, nothing, y, y],
+        y,
+        total,
+        nothing,
+        [],
+        {"y": y, "total": total},
+        [y, [total, (y, x)]],
+        OrderedDict(a=x, b=total),
+        x,
+    ]
+    feed = values(3)
+    expected: dict[Any, Any] = {y: feed * 2, total: np.float32(3), nothing: None, x: feed}
+
+    def build(structure: Any) -> Any:
+        if isinstance(structure, dict):
+            return type(structure)((k, build(v)) for k, v in structure.items())
+        if isinstance(structure, (list, tuple)):
+            return type(structure)(map(build, structure))
+        return expected[structure]
+
+    calls = [session.make_callable(fetch, [x]) for fetch in fetches if fetch != []]
+    for _ in range(4):
+        for fetch in fetches:
+            assert repr(session.run(fetch, {x: feed})) == repr(build(fetch))
+        for fetch, call in zip((f for f in fetches if f != []), calls):
+            assert repr(call(feed)) == repr(build(fetch))
+
+
+def test_tensors_are_fed_by_name_and_in_any_order(session: Any) -> None:
+    x, y = (tf.placeholder(tf.float32, [2], name=name) for name in "xy")
+    z = x - y
+    a, b = values(2), np.ones(2, np.float32)
+    for _ in range(4):
+        for feeds in ({x: a, y: b}, {y: b, x: a}, {"x:0": a, y: b}, {"y:0": b, "x:0": a}):
+            np.testing.assert_array_equal(session.run(z, feeds), a - b)
+        np.testing.assert_array_equal(session.run(z, {x: b, y: a}), b - a)
+    assert len(shortcuts(session)) == 4
+
+
+def test_a_graph_that_changes(session: Any) -> None:
+    x, count = tf.placeholder(tf.float32, [2]), tf.Variable(0)
+    y = x * 2.0
+    counted = tf.assign_add(count, 1).op
+    session.run(count.initializer)
+    call = session.make_callable(y, [x])
+    for _ in range(3):
+        session.run(y, {x: values(2)})
+        call(values(2))
+    y.op.add_control_inputs([counted])
+    for i in range(3):
+        session.run(y, {x: values(2)})
+        call(values(2))
+        assert session.run(count) == 2 * i + 2
+
+
+def test_a_closed_session() -> None:
+    x = tf.placeholder(tf.float32, [2])
+    y = x * 2.0
+    session = tf.Session(backend="native")
+    call = session.make_callable(y, [x])
+    for _ in range(3):
+        session.run(y, {x: values(2)})
+        call(values(2))
+    session.close()
+    for run in (lambda: session.run(y, {x: values(2)}), lambda: call(values(2))):
+        with pytest.raises(RuntimeError, match="closed"):
+            run()
+
+
+def test_a_session_is_let_go(session: Any) -> None:
+    other = tf.Session(backend="native")
+    v = tf.Variable([1.0, 2.0])
+    step = tf.assign_add(v, [1.0, 1.0]).op
+    other.run(v.initializer)
+    for _ in range(3):
+        other.run(step)
+    assert shortcuts(other)
+    gone = weakref.ref(other._store)
+    del other
+    gc.collect()
+    assert gone() is None
+
+
+# ---------------------------------------------------------------- variables
+
+
+def descent(size: int) -> tuple[Any, Any, Any]:
+    x = tf.placeholder(tf.float32, [size])
+    w = tf.Variable(np.ones(size, np.float32))
+    return x, w, tf.assign_sub(w, x).op
+
+
+# Short runs keep other Python threads out; long ones let them go on.
+SIZES = pytest.mark.parametrize("size", [4, 400_000])
+
+
+@SIZES
+def test_an_array_that_the_user_holds_does_not_change(session: Any, size: int) -> None:
+    x, w, step = descent(size)
+    session.run(w.initializer)
+    feed = np.ones(size, np.float32)
+    held = []
+    for i in range(6):
+        held.append(session.run(w))
+        session.run(step, {x: feed})
+        for j, array in enumerate(held):
+            assert (array == 1 - j).all(), (i, j)
+    cell_array = (
+        session._store.cell(w.op.slot_key if hasattr(w.op, "slot_key") else None, w.op) if False else None
+    )
+    assert cell_array is None
+
+
+@SIZES
+def test_threads_lose_no_update(session: Any, size: int) -> None:
+    """Several signatures change the same variables at the same time, in different orders."""
+    x = tf.placeholder(tf.float32, [])
+    a, b = (tf.Variable(np.zeros(size, np.float32)) for _ in range(2))
+    both = [
+        tf.group(*[tf.assign_add(v, tf.fill([size], x * factor)) for v in pair])
+        for pair in ((a, b), (b, a))
+        for factor in (1.0, 2.0)
+    ]
+    alone = tf.assign_add(a, tf.fill([size], x)).op
+    session.run(tf.global_variables_initializer())
+    times = 300 if size < 100 else 30
+    for fetch in (*both, alone):
+        for _ in range(3):
+            session.run(fetch, {x: 0.0})
+    assert len(shortcuts(session)) == 5
+    errors: list[BaseException] = []
+
+    def work(fetch: Any) -> None:
+        try:
+            for _ in range(times):
+                session.run(fetch, {x: 1.0})
+        except BaseException as error:  # looked at by the test
+            errors.append(error)
+
+    torn: list[Any] = []
+    over = threading.Event()
+
+    def read() -> None:
+        while not over.is_set():
+            found = session.run(a)
+            if found.min() != found.max():
+                torn.append(found)
+
+    threads = [threading.Thread(target=work, args=(fetch,)) for fetch in (*both, *both, alone)]
+    reader = threading.Thread(target=read)
+    for thread in (*threads, reader):
+        thread.start()
+    for thread in threads:
+        thread.join()
+    over.set()
+    reader.join()
+    assert not errors and not torn
+    assert (session.run(b) == 12 * times).all()
+    assert (session.run(a) == 13 * times).all()
+
+
+@pytest.mark.parametrize("size", [4, 400_000])
+def test_an_interrupt_loses_nothing(session: Any, size: int) -> None:
+    """Wherever it strikes: what was changed is back, and no lock is held."""
+    x, w, step = descent(size)
+    session.run(w.initializer)
+    feed = {x: np.ones(size, np.float32)}
+    for _ in range(3):
+        session.run(step, feed)
+    done, struck = 3, 0
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        timer = threading.Timer(0.002, _thread.interrupt_main)
+        try:
+            timer.start()
+            while True:
+                session.run(step, feed)
+                done += 1
+        except KeyboardInterrupt:
+            struck += 1
+        timer.join()
+    found = session.run(w)
+    assert struck and found.min() == found.max()
+    assert 0 <= (1 - found[0]) - done <= struck  # a run may be done when the interrupt comes
+    (cell,) = session._store._cells.values()
+    assert cell.lock.acquire(blocking=False)
+    cell.lock.release()
+
+
+def test_a_step_that_fails(session: Any) -> None:
+    """The error is that of the long way, and later runs are right."""
+    table = tf.Variable(values(4, 2))
+    i = tf.placeholder(tf.int32, [2])
+    rows = tf.gather(table, i)
+    with tf.control_dependencies([rows]):
+        after = tf.assign_add(table, tf.ones([4, 2])).op
+    session.run(table.initializer)
+    good, bad = np.array([1, 3], np.int32), np.array([1, 9], np.int32)
+    messages: set[str] = set()
+    for _ in range(4):
+        session.run([rows, after], {i: good})
+        with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+            session.run([rows, after], {i: bad})
+        messages.add(str(caught.value))
+    assert len(messages) == 1
+    assert shortcuts(session)
+
+
+# ---------------------------------------------------------------- loops
+
+
+@pytest.fixture
+def power(session: Any) -> tuple[Any, Any, Any]:
+    """x to the power of n, and its gradient."""
+    x, n = tf.placeholder(tf.float32, [2]), tf.placeholder(tf.int32, [])
+    _, y = tf.while_loop(lambda i, y: i < n, lambda i, y: (i + 1, y * x), [0, tf.ones([2])])
+    return x, n, [y, *tf.gradients(y, x)]
+
+
+def test_loops_have_shortcuts(session: Any, power: tuple[Any, Any, Any]) -> None:
+    x, n, fetches = power
+    for k in (3, 0, 1, 10, 3):
+        for _ in range(3):
+            feeds = {x: np.array([1.5, -2.0], np.float32), n: np.array(k, np.int32)}
+            (y,) = session.run([fetches[0]], feeds)
+            np.testing.assert_allclose(y, feeds[x] ** k, rtol=1e-5)
+            y, dx = session.run(fetches, feeds)
+            np.testing.assert_allclose(dx, k * feeds[x] ** (k - 1.0), rtol=1e-5, atol=1e-6)
+    assert shortcuts(session)
+
+
+def endless() -> tuple[Any, Any]:
+    flag = tf.placeholder(tf.bool, [])
+    found = tf.while_loop(lambda i: tf.logical_or(i < 5, flag), lambda i: [i + 1], [tf.constant(0)])
+    return flag, found
+
+
+@pytest.mark.parametrize("end", ["close", "interrupt"])
+def test_an_endless_loop_is_ended(end: str) -> None:
+    flag, found = endless()
+    session = tf.Session(backend="native", tier="compiled")
+    for _ in range(3):
+        assert session.run(found, {flag: np.array(False)}) == 5
+    assert shortcuts(session)
+    stop: Callable[[], Any] = session.close if end == "close" else _thread.interrupt_main
+    timer = threading.Timer(0.2, stop)
+    timer.start()
+    with pytest.raises(tf.errors.CancelledError if end == "close" else KeyboardInterrupt):
+        session.run(found, {flag: np.array(True)})
+    timer.join()
+    if end == "interrupt":
+        assert session.run(found, {flag: np.array(False)}) == 5, "it begins at the beginning"
+
+
+def test_an_endless_loop_in_a_session_with_a_timeout() -> None:
+    flag, found = endless()
+    config = tf.ConfigProto(operation_timeout_in_ms=200)
+    with tf.Session(backend="native", tier="compiled", config=config) as session:
+        for _ in range(3):
+            assert session.run(found, {flag: np.array(False)}) == 5
+        with pytest.raises(tf.errors.DeadlineExceededError):
+            session.run(found, {flag: np.array(True)})
