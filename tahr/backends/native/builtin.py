@@ -207,7 +207,7 @@ _FUNCTIONS = {
     "PyList_New": "ptr (i64)",
     "PyList_SetItem": "i32 (ptr, i64, ptr)",
     "PyObject_GetItem": "ptr (ptr, ptr)",
-    "PyObject_Vectorcall": "ptr (ptr, ptr, i64, ptr)",
+    "PyObject_VectorcallDict": "ptr (ptr, ptr, i64, ptr)",
 }
 # Objects that are compared with or handed over; they live as long as the process.
 _OBJECTS = {
@@ -300,7 +300,7 @@ def _each(f: ir.Function, what: str, kind: np.dtype[Any]) -> Generator[str]:
 
 def _call(f: ir.Function, function: str, arguments: str = "null", count: int = 0) -> str:
     """What a Python object gives that is called; null where it raises."""
-    return f.value(f"call ptr @PyObject_Vectorcall(ptr {function}, ptr {arguments}, i64 {count}, ptr null)")
+    return f.value(f"call ptr @PyObject_VectorcallDict(ptr {function}, ptr {arguments}, i64 {count}, ptr null)")
 
 
 # ---------------------------------------------------------------- what is given
