@@ -48,6 +48,12 @@ def boundary(function: Function) -> Function:
     return public  # pyright: ignore[reportReturnType]
 
 
+def is_boundary(function: Function) -> Function:
+    """Decorates a public function that calls `hide_frames` itself: it runs so often that another call would count."""
+    _wrapped[function] = function
+    return function
+
+
 def hide_frames(error: BaseException) -> None:
     """Drops tahr's frames from the traceback of an error that a boundary caught, and of the errors that led to it."""
     if os.environ.get(FULL_TRACEBACK, "0") not in ("", "0"):

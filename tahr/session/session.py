@@ -14,7 +14,7 @@ from tahr import errors
 from tahr.backends import choice
 from tahr.backends.base import Form, Run, Shortcut
 from tahr.core import scopes
-from tahr.core.boundary import boundary
+from tahr.core.boundary import hide_frames, is_boundary
 from tahr.core.convert import IndexedSlices
 from tahr.core.graph import Graph, Operation, Tensor, hooks
 from tahr.program.function import Function
@@ -166,6 +166,7 @@ class BaseSession:
 
     # ------------------------------------------------------------ running
 
+    @is_boundary
     def run(self, fetches: Any, feed_dict: Any = None, options: Any = None, run_metadata: Any = None) -> Any:
         """Computes tensors and runs operations.
 
@@ -183,23 +184,28 @@ class BaseSession:
             TypeError, ValueError: a fetch or feed does not fit.
             tf.errors.OpError: an operation failed.
         """
-        key = None
-        if self._has_shortcuts and options is None and run_metadata is None:
-            try:
-                kind = type(fetches)
-                items = fetches if kind is list or kind is tuple else (fetches,)
-                key = (*items, kind, self._graph.changes, *(feed_dict or ()))
-                shortcut = self._shortcuts.get(key)
-            except TypeError:  # a nested structure, which cannot be hashed
-                key, shortcut = None, None
-            if shortcut is not None:
-                found = shortcut(*feed_dict.values()) if feed_dict else shortcut()
-                if found is not NotImplemented:
-                    return found
-        if feed_dict:
-            keys, given = self._parse_feeds(feed_dict)
-        else:
-            keys, given = (), ()
+        try:
+            key = None
+            if self._has_shortcuts and options is None and run_metadata is None:
+                try:
+                    kind = type(fetches)
+                    items = fetches if kind is list or kind is tuple else (fetches,)
+                    key = (*items, kind, self._graph.changes, *(feed_dict or ()))
+                    shortcut = self._shortcuts.get(key)
+                except TypeError:  # a nested structure, which cannot be hashed
+                    key, shortcut = None, None
+                if shortcut is not None:
+                    found = shortcut(*feed_dict.values()) if feed_dict else shortcut()
+                    if found is not NotImplemented:
+                        return found
+            return self._run_the_long_way(key, fetches, feed_dict, options)
+        except Exception as error:
+            hide_frames(error)
+            raise
+
+    def _run_the_long_way(self, key: Any, fetches: Any, feed_dict: Any, options: Any) -> Any:
+        """Runs, and keeps a shortcut for what has a key."""
+        keys, given = self._parse_feeds(feed_dict) if feed_dict else ((), ())
         routine = self._routine(fetches, keys)
         values = [feed_value(t, v) for t, v in zip(routine.feeds, given)]
         found = self._run_routine(routine, values, getattr(options, "timeout_in_ms", 0) or 0)
@@ -367,15 +373,22 @@ class BaseSession:
         routine = self._routine(fetches, feeds)
         shortcut: Shortcut | None = None
 
-        @boundary
+        @is_boundary
         def call(*args: Any, options: Any = None, run_metadata: Any = None) -> Any:
+            try:
+                is_known = routine.changes == self._graph.changes
+                if shortcut is not None and is_known and options is None and self._has_shortcuts:
+                    found = shortcut(*args)
+                    if found is not NotImplemented:
+                        return found
+                return call_the_long_way(args, options)
+            except Exception as error:
+                hide_frames(error)
+                raise
+
+        def call_the_long_way(args: Sequence[Any], options: Any) -> Any:
             nonlocal routine, shortcut
-            is_known = routine.changes == self._graph.changes
-            if shortcut is not None and is_known and options is None and self._has_shortcuts:
-                found = shortcut(*args)
-                if found is not NotImplemented:
-                    return found
-            if not is_known:
+            if routine.changes != self._graph.changes:
                 routine = self._routine(fetches, feeds)
             if len(args) != len(feeds):
                 raise ValueError(f"Expected {len(feeds)} feed values, got {len(args)}")

@@ -19,8 +19,16 @@ from tahr.ops.philox import Stream
 from tahr.plan.plan import Plan
 from tahr.program.effects import SlotKey
 
-# References to a cell's array that are not somebody reading it: the cell's own, and the argument of getrefcount.
-_OWN_REFERENCES = 2
+
+def _count_of_two_references() -> int:
+    """What `getrefcount` says of an object that a cell and a local name hold: Python 3.14 counts one less."""
+    cell = [object()]
+    array = cell[0]
+    return sys.getrefcount(array)
+
+
+# An array with more references than its cell's and a local name's is somebody's who reads it.
+_UNREAD = _count_of_two_references()
 # Without a global lock reference counts of other threads' objects are not exact, so nothing is changed in place there.
 _COUNTS_ARE_EXACT = getattr(sys, "_is_gil_enabled", lambda: True)()
 
@@ -85,7 +93,7 @@ class Cell:
                 old is not None
                 and old.shape == value.shape
                 and _COUNTS_ARE_EXACT
-                and sys.getrefcount(old) <= _OWN_REFERENCES + 1  # and the name `old`
+                and sys.getrefcount(old) <= _UNREAD
             ):
                 self.array = None  # out of sight: other threads run while NumPy copies
                 try:
@@ -98,24 +106,15 @@ class Cell:
 
     def writable(self) -> Array:
         """The value, to be changed in place: nobody else holds it. The caller holds the lock."""
-        self._needed()
+        array = self._needed()
         self.is_lazy = False
-        if not _COUNTS_ARE_EXACT or sys.getrefcount(self.array) > _OWN_REFERENCES:
-            self.array = np.array(self.array)
-        assert self.array is not None
-        return self.array
+        if not _COUNTS_ARE_EXACT or sys.getrefcount(array) > _UNREAD:
+            self.array = array = np.array(array)
+        return array
 
     def take(self) -> Array:
         """The value, to be changed in place; until `give`, whoever wants it waits. The caller holds the lock."""
-        array = self.array
-        # The references are the cell's own, the name's here, and that of getrefcount's argument.
-        if (
-            array is None
-            or self.is_lazy
-            or not _COUNTS_ARE_EXACT
-            or sys.getrefcount(array) > _OWN_REFERENCES + 1
-        ):
-            array = self.writable()
+        array = self.writable()
         self.array = None
         return array
 
@@ -138,38 +137,6 @@ class Cell:
             finally:
                 self.array = array
             return array
-
-    @staticmethod
-    def take_all(cells: Sequence[Cell]) -> list[Array]:
-        """Takes the values of several variables, as `Cell.take` does; they are locked until `give_all`.
-
-        Args:
-            cells: in an order that all threads keep, so that none waits for another.
-        """
-        taken: list[Array] = []
-        cell, most = None, _OWN_REFERENCES + 1
-        try:
-            for cell in cells:
-                cell.lock.acquire()
-                array = cell.array
-                # As in `Cell.take`, of which this is the quick case: each call counts where a step takes 3 us.
-                if array is None or cell.is_lazy or not _COUNTS_ARE_EXACT or sys.getrefcount(array) > most:
-                    array = cell.take()
-                cell.array = None
-                taken.append(array)
-        except BaseException:
-            if cell is not None:
-                cell.lock.release()
-            Cell.give_all(cells, taken)
-            raise
-        return taken
-
-    @staticmethod
-    def give_all(cells: Sequence[Cell], arrays: Sequence[Array]) -> None:
-        """Puts back what `take_all` took."""
-        for cell, array in zip(cells, arrays):
-            cell.array = array
-            cell.lock.release()
 
 
 def _uninitialized(variable: Operation) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.core import boundary
+from tahr.core import boundary, source
 
 PACKAGE = str(Path(tf.__file__).parent)
 
@@ -92,8 +92,11 @@ def hiding(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def frames_of(error: BaseException) -> list[str]:
     """The functions in an error's traceback, but for the one that Python 3.10 cannot leave out."""
-    entries = traceback.extract_tb(error.__traceback__)
-    return [e.name for e in entries if not (ONE_FRAME_REMAINS and e.filename == boundary.__file__)]
+    entries = list(traceback.extract_tb(error.__traceback__))
+    ours = [e for e in entries if source.is_ours(e.filename)]
+    if ONE_FRAME_REMAINS and ours:
+        entries.remove(ours[0])
+    return [e.name for e in entries]
 
 
 def caught(call: Callable[[], Any]) -> BaseException:

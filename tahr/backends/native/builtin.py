@@ -300,7 +300,9 @@ def _each(f: ir.Function, what: str, kind: np.dtype[Any]) -> Generator[str]:
 
 def _call(f: ir.Function, function: str, arguments: str = "null", count: int = 0) -> str:
     """What a Python object gives that is called; null where it raises."""
-    return f.value(f"call ptr @PyObject_VectorcallDict(ptr {function}, ptr {arguments}, i64 {count}, ptr null)")
+    return f.value(
+        f"call ptr @PyObject_VectorcallDict(ptr {function}, ptr {arguments}, i64 {count}, ptr null)"
+    )
 
 
 # ---------------------------------------------------------------- what is given

@@ -9,7 +9,8 @@ it is what is here: plain Python that does the same.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,20 +114,15 @@ class PythonEntry:
             results = [np.empty(b.shape, b.dtype) for b in recipe.results]
         except MemoryError:
             return NotImplemented
-        cells = [v.cell for v in self._written]
-        taken = cells[0].take_all(cells) if cells else []
-        try:
-            variables = [*taken, *(v.cell.read() for v in self._read)]
+        with ExitStack() as stack:
+            taken = [stack.enter_context(_taken(v.cell)) for v in self._written]
             buffers = [*recipe.inputs, *(v.buffer for v in (*self._written, *self._read)), *recipe.results]
-            arrays = [*inputs, *variables, *results]
+            arrays = [*inputs, *taken, *(v.cell.read() for v in self._read), *results]
             if not all(map(_fits, arrays, buffers)):
                 return NotImplemented
             for array, buffer in zip(arrays, buffers):
                 recipe.frame.buffers[buffer.slot] = array.ctypes.data
             self._walk()
-        finally:
-            if cells:
-                cells[0].give_all(cells, taken)
         return recipe.form.build([array if array.ndim else array[()] for array in results])
 
     def _walk(self) -> None:
@@ -137,6 +133,17 @@ class PythonEntry:
                 recipe.failed()
             else:
                 recipe.paused()
+
+
+@contextmanager
+def _taken(cell: Any) -> Generator[Any]:
+    """A variable's array, out of sight while the context manager is open."""
+    with cell.lock:
+        array = cell.take()
+        try:
+            yield array
+        finally:
+            cell.give(array)
 
 
 def _argument(argument: Any, buffer: Buffer) -> Any:
