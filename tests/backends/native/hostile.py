@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tahr.backends.native import execute, runtime
+from tahr.backends.native import builtin, runtime, segments
 from tahr.core.opdef import Array
 
 POISON = 0xFF  # NaN in every floating type, and an integer that no test expects
@@ -94,8 +94,21 @@ def _apart(spans: Mapping[Any, tuple[int, int, int]]) -> Any:
     at = ROOM
     for storage, (size, *_) in spans.items():
         offsets[storage] = at
-        at += -(-max(size, 1) // execute.ALIGNMENT) * execute.ALIGNMENT + ROOM
-    return execute._Layout(offsets, at)
+        at += -(-max(size, 1) // segments.ALIGNMENT) * segments.ALIGNMENT + ROOM
+    return segments._Layout(offsets, at)
+
+
+_definitions: list[Any] = []  # of entries, with what they call: they must outlive those
+
+
+def definition_with(empty: Any) -> Any:
+    """Entries whose results are made by another function than `np.empty`."""
+    make: Any = builtin._definition
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(builtin._OBJECTS, "empty", empty)
+        definition = make.__wrapped__()
+    _definitions.append((definition, empty))
+    return lambda: definition
 
 
 @contextmanager
@@ -110,7 +123,7 @@ def shared() -> Generator[None]:
 def hostile() -> Generator[Watch]:
     """Native runs inside are watched. Plans that were bound before it began are not."""
     watch = Watch()
-    new_frame, take_frame = execute._BoundSegment._new_frame, execute._BoundSegment._frame
+    new_frame, take_frame = segments.BoundSegment._new_frame, segments.BoundSegment._frame
     rooms: dict[int, list[tuple[int, int]]] = {}
     kept: list[Any] = []  # so that no two layouts have the same identity
 
@@ -135,10 +148,12 @@ def hostile() -> Generator[Watch]:
         return frame, arena
 
     with shared(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(execute, "np", _Numpy(watch))
-        patch.setattr(execute, "_laid_out", laid_out)
-        patch.setattr(execute._BoundSegment, "_new_frame", watched)
-        patch.setattr(execute._BoundSegment, "_frame", poisoned)
+        numpy = _Numpy(watch)
+        patch.setattr(segments, "np", numpy)
+        patch.setattr(builtin, "_definition", definition_with(numpy.empty))
+        patch.setattr(segments, "_laid_out", laid_out)
+        patch.setattr(segments.BoundSegment, "_new_frame", watched)
+        patch.setattr(segments.BoundSegment, "_frame", poisoned)
         patch.setattr(runtime, "aligned", lambda count: watch.new(count, 64).bytes)
         yield watch
     watch.check()

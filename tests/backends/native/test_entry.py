@@ -18,11 +18,11 @@ from tahr.backends.native import builtin, ir, kernel, objects
 from tahr.backends.native.builtin import make_entry
 from tahr.backends.native.entry import Buffer, Entry, PythonEntry, Recipe, Variable
 from tahr.backends.native.kernel import Kernel
-from tahr.backends.native.once import once
 from tahr.backends.native.runtime import Frame, Jump, Step, Steps
 from tahr.program.effects import SlotKey
 from tahr.session.store import Cell
 from tests.backends.native import kernels
+from tests.backends.native.hostile import definition_with
 
 pytest.importorskip("llvmlite")
 
@@ -219,9 +219,7 @@ def test_without_memory_it_is_left_to_the_long_way(kind: str, monkeypatch: pytes
         assert run(np.ones(1, np.float32)) is NotImplemented
         return
     allowed = [np.empty, *[NoMemory.empty] * 2]
-    monkeypatch.setitem(builtin._OBJECTS, "empty", lambda *a: allowed.pop(0)(*a))
-    make: Any = builtin._definition
-    monkeypatch.setattr(builtin, "_definition", once(make.__wrapped__))
+    monkeypatch.setattr(builtin, "_definition", definition_with(lambda *a: allowed.pop(0)(*a)))
     run = entry_of([Step(times(), [1, 1, 4], [], 1)], inputs, [written(cell, 4, 1)], results)
     value = np.full(1, 3, np.float32)
     assert run(value) is NotImplemented, "the second result"

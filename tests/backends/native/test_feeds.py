@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import builtin, execute, loops, runtime, target
-from tahr.backends.native.once import once
-from tests.backends.native.hostile import hostile
+from tahr.backends.native import builtin, loops, runtime, segments, target
+from tests.backends.native.hostile import definition_with, hostile
 
 pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
@@ -177,7 +176,7 @@ def test_no_memory(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
         before = sess.run(w)
         with monkeypatch.context() as patch:
             if what == "outputs":
-                patch.setattr(execute, "np", _NoMemory())
+                patch.setattr(segments, "np", _NoMemory())
             else:
                 patch.setattr(runtime, "np", _NoMemory())
             for _ in range(3):
@@ -191,10 +190,9 @@ def test_no_memory(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_memory_in_a_shortcut(monkeypatch: pytest.MonkeyPatch) -> None:
     """It leaves the run to the long way, which fails."""
-    make: Any = builtin._definition
     memory: list[Any] = [np]
-    monkeypatch.setitem(builtin._OBJECTS, "empty", lambda *a: memory[0].empty(*a))
-    monkeypatch.setattr(builtin, "_definition", once(make.__wrapped__))
+    definition = definition_with(lambda *a: memory[0].empty(*a))
+    monkeypatch.setattr(builtin, "_definition", definition)
     x, w, y, train = _trained()
     feed = {x: numbers(20, 16)}
     with session() as sess:
@@ -204,7 +202,7 @@ def test_no_memory_in_a_shortcut(monkeypatch: pytest.MonkeyPatch) -> None:
         before = sess.run(w)
         with monkeypatch.context() as patch:
             memory[0] = _NoMemory()
-            patch.setattr(execute, "np", memory[0])
+            patch.setattr(segments, "np", memory[0])
             with pytest.raises(tf.errors.ResourceExhaustedError, match="OOM"):
                 sess.run([y, train], feed)
         memory[0] = np

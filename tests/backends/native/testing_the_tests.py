@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import execute, fuse, ir, loops, lower, scalars, target
+from tahr.backends.native import execute, fuse, ir, loops, lower, scalars, segments, target
 from tahr.core.dtypes import DType
 from tests.backends.native import test_ops, test_random_graphs
 from tests.backends.native.hostile import hostile
@@ -168,9 +168,9 @@ def transposition_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def buffers_overlap(patch: pytest.MonkeyPatch) -> None:
-    right = execute._laid_out
+    right = segments._laid_out
     patch.setattr(
-        execute,
+        segments,
         "_laid_out",
         lambda spans: replace(right(spans), offsets=dict.fromkeys(right(spans).offsets, 0)),
     )

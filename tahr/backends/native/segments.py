@@ -1,0 +1,424 @@
+"""Segments for exact sizes: where their storage lies, the table of addresses of a run, and the run itself."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import struct
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tahr import errors
+from tahr.backends.base import Run, runtime_error
+from tahr.backends.native import plan as plans, regions, roles, runtime
+from tahr.backends.native.calls import Bind, Call, Jump, Partial, Ref, Reserved, Seat, Status
+from tahr.backends.native.entry import Buffer, Variable
+from tahr.backends.native.flow import buffers, flow
+from tahr.backends.native.plan import Segment
+from tahr.core import dtypes, sizes
+from tahr.core.convert import Const
+from tahr.core.dtypes import DType
+from tahr.core.opdef import Array
+from tahr.ops import lists
+from tahr.program.node import Value
+
+# Runs longer than this let other Python threads go on meanwhile, which costs 0.1 us.
+RELEASE_SECONDS = 20e-6
+# A position in a random stream; see `_position`.
+POSITION = struct.Struct("=QQQ")
+# Every buffer of an arena begins at a multiple of this many bytes.
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where temporary storages lie in an arena, in bytes, and how large it is."""
+
+    offsets: dict[Value | Partial | Reserved, int]
+    size: int
+
+
+def _laid_out(spans: Mapping[Value | Partial | Reserved, tuple[int, int, int]]) -> _Layout:
+    """Places storages so that those in use at the same time do not overlap, the largest first.
+
+    Args:
+        spans: for each its size in bytes, and the first and last step that uses it.
+    """
+    offsets: dict[Value | Partial | Reserved, int] = {}
+    placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
+    total = 0
+    for storage, (size, first, last) in sorted(spans.items(), key=lambda item: -item[1][0]):
+        size = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
+        offset = 0
+        for start, end, *_ in sorted(p for p in placed if p[2] <= last and first <= p[3]):
+            if offset + size <= start:
+                break
+            offset = max(offset, end)
+        offsets[storage] = offset
+        placed.append((offset, offset + size, first, last))
+        total = max(total, offset + size)
+    return _Layout(offsets, total)
+
+
+class BoundSegment:
+    """A segment for exact sizes.
+
+    Attributes:
+        segment: what it binds.
+        steps: the calls of kernels.
+        inputs, cells, outputs, fixed: the slots of the table that each run fills in.
+    """
+
+    def __init__(self, segment: Segment, bound: Mapping[str, int]) -> None:
+        self.segment = segment
+        self._bound = bound
+        self._flow = flow(segment.calls, bound)
+        self._calls = self._flow.calls  # for each step the call that it belongs to
+        self._slots: dict[Ref, int] = {}
+        for step in self._flow.steps:
+            for ref in buffers(step):
+                if not isinstance(ref.storage, Status):
+                    self._slots.setdefault(_at(ref, bound), len(self._slots) + 1)
+        # For values that lie in rows of lists: slots that lead to the slots that lead to the values.
+        self._doors = {
+            ref: (slot, len(self._slots) + 1 + i)
+            for i, (ref, slot) in enumerate(
+                (r, s) for r, s in self._slots.items() if r.storage in self._flow.seated
+            )
+        }
+        self._spare = len(self._slots) + len(self._doors) + 1
+        outside = {*segment.inputs, *segment.outputs, *segment.cells}
+        counts = self._flow.counts
+        self.layout = _laid_out(
+            {
+                storage: (self._bytes(storage, counts, bound), *span)
+                for storage, span in self._flow.spans(outside).items()
+            }
+        )
+        self.steps = runtime.Steps([self._step(step) for step in self._flow.steps])
+        self.reserved = [(r.storage, s) for r, s in self._slots.items() if isinstance(r.storage, Reserved)]
+        self.shapes = {v: exact(v, bound) for v in segment.outputs}
+        self._expected = {v: exact(v, bound) for v in segment.inputs}
+        self._frames: list[tuple[runtime.Frame, Array]] = []
+        self._shortest = math.inf
+        self._places: dict[Value, list[tuple[int, int]]] = {}
+        for ref, slot in self._slots.items():
+            if ref.storage in outside:
+                assert isinstance(ref.storage, Value) and isinstance(ref.offset, int)
+                self._places.setdefault(ref.storage, []).append((slot, ref.offset * _itemsize(ref.storage)))
+
+    def _step(self, step: Bind | Jump | Seat) -> runtime.Step | runtime.Jump:
+        """A step on slots of the table."""
+        slots = [
+            0 if isinstance(r.storage, Status) else self._slots[_at(r, self._bound)] for r in buffers(step)
+        ]
+        if isinstance(step, Jump):
+            return runtime.Jump(self._flow.marks[step.to], slots[0] if slots else None)
+        if isinstance(step, Seat):
+            doors = [(ref, door) for ref, (_, door) in self._doors.items() if ref.storage is step.value]
+            offsets = [ref.offset * _itemsize(step.value) for ref, _ in doors]
+            sizes = [*step.sizes, len(doors), *offsets]
+            return runtime.Step(step.kernel, [*slots, *(door for _, door in doors)], sizes, 1)  # pyright: ignore[reportArgumentType]
+        bound = step.bound
+        kernel = replace(step.kernel, scratch=max(bound.scratch, step.kernel.scratch))
+        return runtime.Step(kernel, slots, bound.sizes, bound.tiles)
+
+    @property
+    def has_loops(self) -> bool:
+        """Whether it holds a loop."""
+        return self._flow.has_loops
+
+    @staticmethod
+    def _bytes(
+        storage: Value | Partial | Reserved, counts: Mapping[Partial, int], bound: Mapping[str, int]
+    ) -> int:
+        if isinstance(storage, Reserved):
+            return POSITION.size
+        if isinstance(storage, Partial):
+            return counts[storage] * storage.dtype.size
+        return math.prod(exact(storage, bound)) * _itemsize(storage)
+
+    def _frame(self) -> tuple[runtime.Frame, Array]:
+        """A table with an arena; each run in flight has its own."""
+        try:
+            return self._frames.pop()
+        except IndexError:
+            return self._new_frame()
+
+    def _new_frame(self) -> tuple[runtime.Frame, Array]:
+        frame = runtime.Frame(self._spare + 1, self.steps.scratch, self.steps.widest)
+        arena = runtime.aligned(self.layout.size)
+        for slot, door in self._doors.values():
+            frame.buffers[door] = frame.address + 8 * slot
+        for ref, slot in self._slots.items():
+            found = self.layout.offsets.get(ref.storage)  # pyright: ignore[reportArgumentType, reportCallIssue]
+            if found is not None:
+                assert isinstance(ref.offset, int)
+                step = 0 if isinstance(ref.storage, Reserved) else ref.offset * _itemsize(ref.storage)  # pyright: ignore[reportArgumentType]
+                frame.buffers[slot] = arena.ctypes.data + found + step
+        return frame, arena
+
+    # ------------------------------------------------------------ for shortcuts
+
+    def new_frame(self, threads: int) -> tuple[runtime.Frame, Array]:
+        """A frame for a shortcut to keep, with its arena: that of the run before, so that memory is not held twice."""
+        frame, arena = self._frame()
+        frame.status["threads"] = threads
+        return frame, arena
+
+    def slot(self, value: Value) -> int | None:
+        """The only place of the table that leads to the start of a value's storage; None where there are others."""
+        places = self._places.get(value, ())
+        return places[0][0] if len(places) == 1 and places[0][1] == 0 else None
+
+    def is_unread(self, value: Value) -> bool:
+        """Whether no kernel looks at a value."""
+        return value not in self._places
+
+    def buffer(self, value: Value, shape: tuple[int, ...]) -> Buffer:
+        """What a shortcut expects of a value's array; the address of one that is not read goes to a slot of no use."""
+        slot = self.slot(value)
+        return Buffer(self._spare if slot is None else slot, dtype_of(value).numpy, shape)
+
+    def variables(self, cells: Mapping[Value, Any]) -> list[Variable]:
+        """The variables that a shortcut finds in cells."""
+        written = self.segment.written
+        return [
+            Variable(cells[v], self.buffer(v, tuple(v.node.attrs["shape"])), v in written)
+            for v in self.segment.cells
+        ]
+
+    def fill_fixed(self, frame: runtime.Frame, fixed: Mapping[Value, Array]) -> list[Array]:
+        """Puts what never changes into a table; the arrays must be kept."""
+        held: list[Any] = []
+        for value in self.segment.inputs:
+            if value in fixed:
+                self._give(frame, value, fixed[value], held)
+        return held
+
+    @property
+    def is_long(self) -> bool:
+        """Whether runs are so long that other Python threads should go on meanwhile."""
+        return self._shortest > RELEASE_SECONDS
+
+    def run(
+        self,
+        arrays: dict[Value, Any],
+        cells: Mapping[Value, Any],
+        threads: int,
+        run: Run,
+        times: list[int] | None = None,
+    ) -> None:
+        """Runs the segment: reads inputs from `arrays`, puts outputs there, and adds the calls' times to `times`."""
+        frame, arena = self._frame()
+        frame.status["threads"] = threads
+        held: list[Any] = []
+        with ExitStack() as stack:
+            for value, expected in self._expected.items():
+                array = dense_array(arrays[value])
+                if array.shape != expected or array.dtype != dtype_of(value).numpy:
+                    raise _not_as_inferred(value, array, expected)
+                self._give(frame, value, array, held)
+            for value, shape in self.shapes.items():
+                assert value.dtype is not None
+                array = arrays[value] = new_array(shape, value.dtype.numpy)
+                self._give(frame, value, array, held)
+            self._take_cells(frame, cells, stack, held)
+            self._reserve(frame, run.store)
+            stamps = None
+            if times is not None:
+                stamps = np.zeros(len(self.steps) + 1, np.int64)
+                frame.status["stamps"] = stamps.ctypes.data
+            start = time.perf_counter()
+            code = runtime.runtime().run(self.steps, frame)
+            while code == runtime.PAUSED:
+                run.check()
+                code = runtime.runtime().run(self.steps, frame)
+            self._shortest = min(self._shortest, time.perf_counter() - start)
+            if times is not None and stamps is not None:
+                frame.status["stamps"] = 0
+                times += self._times(stamps)
+            self._frames.append((frame, arena))
+            if code:
+                raise self.failure(frame)
+
+    def _times(self, stamps: Array) -> list[int]:
+        """The nanoseconds of each call, from those at which its kernels began."""
+        times = {id(call): 0 for call in self.segment.calls}
+        for call, taken in zip(self._calls, np.diff(stamps).tolist()):
+            times[id(call)] += taken
+        return list(times.values())
+
+    def failure(self, frame: runtime.Frame) -> Exception:
+        """The error for what a kernel reported: the NumPy kernel raises it, given the same inputs."""
+        frame.status["code"] = 0
+        call = self._calls[int(frame.status["step"])]
+        (node,) = call.nodes
+        assert call.operands is not None and node.opdef.compute is not None
+        inputs = [self._operand(frame, call, i, value) for i, value in enumerate(node.inputs)]
+        try:
+            if node.opdef.takes_context:
+                writes = node.opdef.effects.writes
+                given = [_CopyOfCell(a) if i in writes else a for i, a in enumerate(inputs)]
+                node.opdef.compute(None, *given, **node.attrs)
+            else:
+                node.opdef.compute(*inputs, **node.attrs)
+        except Exception as error:
+            return runtime_error(node.op, error, inputs)
+        raise AssertionError(f"{node.opdef.name}: the kernel reported an error, but NumPy finds none")
+
+    def _operand(self, frame: runtime.Frame, call: Call, index: int, value: Value) -> Any:
+        """What a node that failed was given as one of its inputs."""
+        assert call.operands is not None
+        if value.dtype is dtypes.variant:
+            items, meta = call.reads[:2]
+            rows, (length, *is_set) = self._seen(frame, items, Ref(items)), self._seen(frame, meta, Ref(meta))
+            return lists.TensorList([row if s else None for row, s in zip(rows[:length], is_set)])
+        if index in call.operands:
+            return self._seen(frame, value, call.operands[index])
+        is_item = call.nodes[0].opdef in regions.WRITES  # it is computed after its row was found
+        return np.zeros(exact(value, self._bound), dtype_of(value).numpy) if is_item else self._known(value)
+
+    def _known(self, value: Value) -> Array:
+        """A value that was read when the plan was made."""
+        is_constant = value.node.opdef is Const
+        return value.node.attrs["value"] if is_constant else plans.constant_array(value, self._bound)
+
+    def _seen(self, frame: runtime.Frame, value: Value, ref: Ref) -> Array:
+        """A copy of what a kernel was given as a value."""
+        shape = (
+            tuple(value.node.attrs["shape"]) if roles.is_variable(value.node) else exact(value, self._bound)
+        )
+        array = np.empty(shape, dtype_of(value).numpy)
+        ctypes.memmove(
+            array.ctypes.data, int(frame.buffers[self._slots[_at(ref, self._bound)]]), array.nbytes
+        )
+        return array
+
+    def _give(self, frame: runtime.Frame, value: Value, array: Array, held: list[Any]) -> None:
+        array = dense_array(array)
+        held.append(array)
+        for slot, offset in self._places.get(value, ()):
+            frame.buffers[slot] = array.ctypes.data + offset
+
+    def _reserve(self, frame: runtime.Frame, store: Any) -> None:
+        """Advances the random streams that the run draws from, and tells kernels where they were."""
+        for reserved, slot in self.reserved:
+            with stream_of(store, reserved) as stream:
+                start = stream.reserve(reserved.blocks)
+            packed = POSITION.pack(*position(start.key, start.counter))
+            ctypes.memmove(int(frame.buffers[slot]), packed, POSITION.size)
+
+    def _take_cells(
+        self, frame: runtime.Frame, cells: Mapping[Value, Any], stack: ExitStack, held: list[Any]
+    ) -> None:
+        """Variables that are written are taken out of the session, so that nobody sees them half changed."""
+        written = {cells[v]: v for v in self.segment.written}
+        for cell in sorted(written, key=id):  # one order for all threads, so that none waits for another
+            stack.enter_context(cell.lock)
+        for cell, value in written.items():
+            if value in self.segment.overwritten:
+                # Whatever it held, or nothing, is replaced; a reader may still have the old array.
+                array = new_array(value.node.attrs["shape"], dtype_of(value).numpy)
+                old = cell.vacate()
+                stack.push(partial(_replace, cell, old, array))
+            else:
+                array = cell.take()
+                stack.callback(cell.give, array)
+            _check(value, array)
+            self._give(frame, value, array, held)
+        for value in self.segment.cells:
+            if value not in self.segment.written:
+                array = cells[value].read()
+                _check(value, array)
+                self._give(frame, value, array, held)
+
+
+def _not_as_inferred(value: Value, array: Array, expected: tuple[int, ...]) -> Exception:
+    """The error for an array that a kernel in Python gave, and that is not what its op's rules say."""
+    inferred = f"{list(expected)} {dtype_of(value).name} was inferred"
+    problem = f"the result is {list(array.shape)} {array.dtype}, but {inferred}"
+    return runtime_error(value.node.op, errors.InternalError(None, value.node.op, problem))
+
+
+def _replace(cell: Any, old: Array | None, new: Array, kind: Any, *_: Any) -> None:
+    """Gives a variable its new value, or, where the run failed, its old one."""
+    cell.give(old if kind is not None else new)
+
+
+class _CopyOfCell:
+    """Stands for a variable where a NumPy kernel shall only say what is wrong."""
+
+    def __init__(self, array: Array) -> None:
+        self._array = array
+
+    def update(self, change: Callable[[Array], Array]) -> Array:
+        """Changes the copy."""
+        return change(self._array)
+
+
+def _check(value: Value, array: Array) -> None:
+    """Native code trusts shapes: a variable must have the one that it was made with."""
+    if array.shape != tuple(value.node.attrs["shape"]) or not array.flags.c_contiguous:
+        raise Unexpected
+
+
+class Unexpected(Exception):
+    """An array is not what the plan was made for; nothing was computed with it."""
+
+
+def new_array(shape: Sequence[int], dtype: Any) -> Array:
+    """An array, not initialized.
+
+    Raises:
+        ResourceExhaustedError: there is no memory.
+    """
+    try:
+        return np.empty(shape, dtype)
+    except MemoryError as error:
+        raise errors.ResourceExhaustedError(None, None, f"OOM when allocating tensor: {error}") from error
+
+
+def dense_array(array: Any) -> Array:
+    """An array whose elements lie in row-major order without gaps, aligned; a copy where it is none."""
+    array = np.asarray(array, order="C")
+    return array if array.flags.aligned else array.copy()
+
+
+def exact(value: Value, bound: Mapping[str, int]) -> tuple[int, ...]:
+    """The exact shape of a value."""
+    assert value.shape is not None
+    return tuple(sizes.evaluate(d, bound) for d in value.shape)  # pyright: ignore[reportArgumentType]
+
+
+def dtype_of(value: Value) -> DType:
+    """The type of a storage's elements; for a variable, of its array."""
+    dtype = value.node.attrs["dtype"] if roles.is_variable(value.node) else value.dtype
+    assert dtype is not None
+    return dtype
+
+
+def _itemsize(storage: Value | Partial) -> int:
+    return storage.dtype.size if isinstance(storage, Partial) else dtype_of(storage).size
+
+
+def _at(ref: Ref, bound: Mapping[str, int]) -> Ref:
+    """A buffer with an exact offset."""
+    return replace(ref, offset=sizes.evaluate(ref.offset, bound))  # pyright: ignore[reportArgumentType]
+
+
+def stream_of(store: Any, reserved: Reserved) -> Any:
+    """The random stream of a drawing node, locked while the context manager is open."""
+    attrs = reserved.node.attrs
+    return store.stream(reserved.node.op, attrs["seed"], attrs["seed2"])
+
+
+def position(key: int, counter: int) -> tuple[int, int, int]:
+    """A position in a random stream, as kernels read it: key, lower and upper half of the counter."""
+    return key, counter % 2**64, counter >> 64

@@ -1,0 +1,110 @@
+"""Shortcuts: a run of one segment, again, on arrays of the same shapes, with all looked up beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from tahr.backends.base import Check, Form, Shortcut
+from tahr.backends.native import builtin
+from tahr.backends.native.calls import Reserved
+from tahr.backends.native.entry import Buffer, Entry, Recipe
+from tahr.backends.native.plan import NativePlan
+from tahr.backends.native.segments import BoundSegment, position, stream_of
+from tahr.core.opdef import Array
+from tahr.program.node import Value
+
+
+def is_repeatable(plan: NativePlan, segment: BoundSegment) -> bool:
+    """Whether a run of a plan is nothing but the steps of its segment, on arrays that lie each in one place."""
+    drawing = [reserved.node.op for reserved, _ in segment.reserved]
+    if len(set(drawing)) < len(drawing):
+        return False  # one stream feeds several nodes, in order
+    program = plan.program
+    unread = {v for v in program.inputs if segment.is_unread(v)}
+    if any(program.inputs[i] in unread for _, i, _ in plan.symbols):
+        return False  # a size that counts is that of an array that does not
+    if len(set(program.outputs)) < len(program.outputs) or set(program.outputs) != set(segment.shapes):
+        return False
+    given = (*program.inputs, *segment.segment.cells, *program.outputs)
+    return not segment.segment.overwritten and all(v in unread or segment.slot(v) is not None for v in given)
+
+
+def make_shortcut(
+    plan: NativePlan,
+    segment: BoundSegment,
+    shapes: Sequence[tuple[int, ...]],
+    fixed: Mapping[Value, Array],
+    cells: Mapping[Value, Any],
+    store: Any,
+    threads: int,
+    form: Form,
+    check: Check | None,
+) -> Shortcut:
+    """A quicker way for the next run of a plan that is repeatable.
+
+    Args:
+        plan, segment: what runs.
+        shapes: the shapes of the plan's inputs.
+        fixed: the arrays of what never changes.
+        cells: the session's variables.
+        store: the session's random streams.
+        threads: how many threads compute; 0 for as many as there are.
+        form: how the results are handed over.
+        check: what a loop calls from time to time; see `Executor.shortcut`.
+    """
+    frame, arena = segment.new_frame(threads)
+    # One order for all threads, so that none waits for another.
+    reserved = sorted(segment.reserved, key=lambda item: id(item[0].node.op))
+    inputs = [segment.buffer(v, shape) for v, shape in zip(plan.program.inputs, shapes)]
+    inputs += [Buffer(slot, np.dtype(np.uint64), (3,)) for _, slot in reserved]
+
+    def failed() -> None:
+        raise segment.failure(frame)
+
+    recipe = Recipe(
+        steps=segment.steps,
+        frame=frame,
+        inputs=inputs,
+        variables=segment.variables(cells),
+        results=[segment.buffer(v, segment.shapes[v]) for v in plan.program.outputs],
+        form=form,
+        release=segment.is_long or segment.has_loops,
+        failed=failed,
+        paused=check if segment.has_loops else None,
+        held=(arena, segment.fill_fixed(frame, fixed)),
+    )
+    run = builtin.make_entry(recipe)
+    return _Drawing(run, store, [r for r, _ in reserved]) if reserved else run
+
+
+class _Drawing:
+    """An entry of steps that draw random numbers.
+
+    Args:
+        entry: takes the positions in the random streams behind the other arguments.
+        store: the session's random streams.
+        reserved: what is drawn, in the order of the positions.
+    """
+
+    def __init__(self, entry: Entry, store: Any, reserved: Sequence[Reserved]) -> None:
+        self._entry = entry
+        self._store = store
+        self._reserved = reserved
+
+    def __call__(self, *values: Any) -> Any:
+        """Runs where the streams are, and advances them if it did run."""
+        with ExitStack() as stack:
+            streams = [stack.enter_context(stream_of(self._store, reserved)) for reserved in self._reserved]
+            positions = [np.array(position(*stream.state), np.uint64) for stream in streams]
+            found = None
+            try:
+                found = self._entry(*values, *positions)
+            finally:
+                if found is not NotImplemented:
+                    for stream, reserved in zip(streams, self._reserved):
+                        stream.reserve(reserved.blocks)
+        return found
