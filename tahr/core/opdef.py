@@ -221,10 +221,38 @@ class Scatter(Form):
         combine: "assign", "add", "subtract", "multiply", "divide", "minimum" or "maximum"; of rows that are named
             repeatedly, each operand is combined in order.
         tuples: whether rows are named by tuples of indices along the first dimensions.
+        count: which input says how many of the rows count, from the first on; None where all do.
     """
 
     combine: str
     tuples: bool = False
+    count: int | None = None
+
+
+@dataclass(frozen=True)
+class RowUpdate(Form):
+    """A write that changes rows of the variables in `effects.writes`, element by element and one after the other.
+
+    Attributes:
+        scalar: the new elements of the variables, as in `Update`, given all inputs but `indices` and `count`.
+        rows: which input holds a row for each that changes; the others are scalars.
+        indices: which input says which rows of the variables change.
+        count: as in `Scatter`.
+    """
+
+    scalar: Callable[..., tuple[Scalar, ...]]
+    rows: int
+    indices: int
+    count: int | None = None
+
+
+@dataclass(frozen=True)
+class Distinct(Form):
+    """The different elements of a vector in the order of their first occurrence, for each element its place among them.
+
+    The first output is as long as the vector. How many of its elements count says the third; the others repeat the
+    first.
+    """
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 
 from tahr.core import shapes
 from tahr.core.dtypes import COMPLEX, FLOATS, INDICES, DType
-from tahr.core.opdef import HOST, Array, Effects, OpDef, Update
+from tahr.core.opdef import Array, Effects, OpDef, RowUpdate, Update
 from tahr.core.scalar import Scalar
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint
@@ -84,7 +84,7 @@ def _define(
             _signature(state, names, is_resource),
             attrs=attrs,
             types={"T": types, "Tindices": INDICES},
-            form=HOST if rows else Update(scalar),
+            form=RowUpdate(scalar, gradient, gradient + 1) if rows else Update(scalar),
             effects=Effects(writes=tuple(range(len(state)))),
             scratch=gradient if scratch else None,
         ).not_differentiable()

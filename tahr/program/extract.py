@@ -16,9 +16,10 @@ import numpy as np
 from tahr.core import dtypes, shapes
 from tahr.core.convert import Const
 from tahr.core.graph import Operation, Region, Tensor
+from tahr.core.opdef import OpDef
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import Unknown
-from tahr.ops import casts, control_flow, state
+from tahr.ops import casts, control_flow, counted, state
 from tahr.program.effects import Key, SlotKey, StateRead, is_variable, own_read, slot_of
 from tahr.program.function import (
     Function,
@@ -79,6 +80,7 @@ class _Extraction:
     ) -> None:
         self.function = function
         self.outline = function.outline
+        self.padded = function.padded
         self.builder = Builder()
         self.done = done
         self.begun = begun
@@ -200,8 +202,10 @@ class _Extraction:
         return list(crossing)
 
     def _is_cheap(self, tensor: Tensor) -> bool:
+        if tensor.op.opdef is Const or tensor.op in self.padded:
+            return True  # how many rows count belongs to no tensor: what counts them is at hand in each stage
         value = self.values.get(tensor)
-        return tensor.op.opdef is Const or (value is not None and value.spec.value is not None)
+        return value is not None and value.spec.value is not None
 
     # ------------------------------------------------------------ values
 
@@ -268,12 +272,23 @@ class _Extraction:
         if op.opdef is state.ReadVariableOp:
             return inputs[0].node, inputs
         inputs, attrs = self._promoted(op, inputs), _attrs(op)
+        opdef, inputs = self._counted(op, inputs)
         try:
-            node = self.builder.node(op.opdef, inputs, attrs, op, tokens)
+            node = self.builder.node(opdef, inputs, attrs, op, tokens)
         except ValueError:
             # What was fed does not fit. The kernel says so if the operation runs: a branch may never be taken.
-            node = self.builder.node(op.opdef, inputs, attrs, op, tokens, [t.spec for t in op.outputs])
+            node = self.builder.node(opdef, inputs, attrs, op, tokens, [t.spec for t in op.outputs])
         return node, node.outputs
+
+    def _counted(self, op: Operation, inputs: list[Value]) -> tuple[OpDef, list[Value]]:
+        """What stands for an operation, and its inputs: see `padding`."""
+        unique = self.padded.get(op)
+        if unique is None:
+            return op.opdef, inputs
+        if unique is op:
+            return counted.PaddedUnique, inputs
+        count = self._value(unique.outputs[0]).node.outputs[2]
+        return counted.counted(op.opdef), [*inputs, count]
 
     def _reads_before(self, op: Operation) -> list[Node]:
         """The reads of the state that the operation replaces: they must be over when it writes.

@@ -8,6 +8,7 @@ from typing import Any
 
 from tahr.core.convert import Const
 from tahr.core.graph import Graph, Operation, Region, Tensor
+from tahr.program import padding
 from tahr.program.effects import Key, Outline, SlotKey, StateRead
 
 
@@ -24,6 +25,7 @@ class Function:
         constants: the places of inputs that are small integer constants, as long as they are not fed.
         outline: the operations needed, their order, and which write each read sees. The values of the variables that
             a region only reads (`outline.states`) are given behind `inputs`.
+        padded: the operations that run on padded rows; see `padding`.
         plans, exact, inferred: the planner's caches, filled as the function is run.
     """
 
@@ -51,6 +53,7 @@ class Function:
         self.outline = Outline(
             self.inputs, outputs, targets, region is not None, _inner_outlines, region, written
         )
+        self.padded = padding.find(self.outline.order, self.inputs, self.outputs)
         self.lock = threading.RLock()
         self.plans: dict[Any, Any] = {}
         self.exact: dict[Any, Any] = {}

@@ -14,7 +14,7 @@ import numpy as np
 from tahr import errors
 from tahr.backends import numpy as reference, report as reports
 from tahr.backends.base import Check, Executor, Form, Run, Shortcut, runtime_error
-from tahr.backends.native import engine, inspection, plan as plans, roles
+from tahr.backends.native import engine, inspection, plan as plans, roles, tracing
 from tahr.backends.native.calls import Place
 from tahr.backends.native.plan import HostStep, NativePlan, Segment, Unplannable
 from tahr.backends.native.roles import Role, extent
@@ -53,7 +53,7 @@ class Binding:
                 count = sizes.evaluate(extent(value.node), bound)  # pyright: ignore[reportArgumentType]
                 self.fixed[value] = np.asarray(count).astype(value.dtype.numpy)
             elif role is Role.UNIFORM:
-                found = roles.traced(value.node)
+                found = tracing.traced(value.node)
                 assert found is not None
                 self.fixed[value] = np.full(exact(value, bound), found[0].value, dtype_of(value).numpy)
             else:

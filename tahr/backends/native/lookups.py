@@ -168,27 +168,35 @@ MOST_TILES = 16
 NARROWEST = 1024
 
 
-def accumulate(rows: Rows, combine: str, start: float | None = None, drops_negative: bool = False) -> Kernel:
+def accumulate(
+    rows: Rows,
+    combine: str,
+    start: float | None = None,
+    drops_negative: bool = False,
+    is_counted: bool = False,
+    is_number: bool = False,
+) -> Kernel:
     """Combines rows with those where they belong, in their order; a tile is a block of the target.
 
-    Buffers: rows [places, length], indices [places, depth], target [rows, length], status.
-    Sizes: places, length, rows of the target, rows and columns of a block, blocks side by side, the indexed
-    dimensions.
+    Buffers: rows [places, length] or one number, indices [places, depth], target [rows, length], status, perhaps int32
+    how many places count. Sizes: places, length, rows of the target, rows and columns of a block, blocks side by side,
+    the indexed dimensions.
 
     Args:
         combine: one of `COMBINES`.
         start: what all elements of the target are before; None for what they are.
         drops_negative: whether a negative index is no error.
+        is_counted: whether a buffer says how many places count.
+        is_number: whether all rows are one and the same number.
     """
     f = kernel.function()
     source, indices, target, status = (kernel.buffer(f, i) for i in range(4))
-    places, length, height, block_rows, block_columns, across, *dims = kernel.sizes(f, 6 + rows.depth)
+    places, length, height, *cut, across = kernel.sizes(f, 6)
+    dims = [kernel.size(f, 6 + k) for k in range(rows.depth)]
+    places = counted_places(f, 4) if is_counted else places
     memory = ir.MEMORY[rows.dtype]
     with f.loop("%begin", "%end", hint="tile") as tile:
-        low = f.mul(f.div(tile, across), block_rows)
-        high = f.minimum(f.add(low, block_rows), height)
-        left = f.mul(f.rem(tile, across), block_columns)
-        width = f.maximum(f.minimum(block_columns, f.sub(length, left)), 0)
+        low, high, left, width = block(f, tile, length, height, cut, across)
         if start is not None:
             with f.loop(low, high, hint="fill") as row:
                 _fill(f, rows.dtype, start, f.at(memory, target, f.add(f.mul(row, length), left)), width)
@@ -196,19 +204,45 @@ def accumulate(rows: Rows, combine: str, start: float | None = None, drops_negat
             row, is_inside = _row(f, rows, indices, i, dims)
             is_dropped = f.value(f"icmp slt i64 {row}, 0") if drops_negative else "false"
             with f.either(is_inside) as branches:
-                # Unsigned: the row is below `low` where the difference wraps.
-                is_mine = f.value(f"icmp ult i64 {f.value(f'sub i64 {row}, {low}')}, {f.sub(high, low)}")
-                with f.when(is_mine):
+                with f.when(is_between(f, row, low, high)):
                     if rows.length == 1:
-                        _combine(f, rows.dtype, combine, f.at(memory, target, row), f.at(memory, source, i))
+                        taken = f.at(memory, source, 0 if is_number else i)
+                        _combine(f, rows.dtype, combine, f.at(memory, target, row), taken)
                     else:
                         into = f.at(memory, target, f.add(f.mul(row, length), left))
-                        taken = f.at(memory, source, f.add(f.mul(i, length), left))
-                        _combine_rows(f, rows.dtype, combine, into, taken, width)
+                        taken = source if is_number else f.at(memory, source, f.add(f.mul(i, length), left))
+                        _combine_rows(f, rows.dtype, combine, into, taken, width, is_number)
                 branches.otherwise()
                 with f.when(f.value(f"xor i1 {is_dropped}, true")):
                     single.report(f, status)
     return Kernel("\n".join([f.finish(), *f.metadata]) + "\n", 0, f"{combine} rows {rows.title}")
+
+
+def counted_places(f: ir.Function, index: int) -> str:
+    """How many places count, as the kernel's buffer with a number says."""
+    return f.value(f"sext i32 {f.load(ir.I32, kernel.buffer(f, index))} to i64")
+
+
+def block(
+    f: ir.Function, tile: str, length: str, height: str, cut: Sequence[str], across: str
+) -> tuple[str, str, str, str]:
+    """The block of a target that a tile is: its first row and that behind its last, its first column and its width.
+
+    Args:
+        cut: the rows and columns of a block.
+        across: how many blocks are side by side.
+    """
+    rows, columns = cut
+    low = f.mul(f.div(tile, across), rows)
+    left = f.mul(f.rem(tile, across), columns)
+    width = f.maximum(f.minimum(columns, f.sub(length, left)), 0)
+    return low, f.minimum(f.add(low, rows), height), left, width
+
+
+def is_between(f: ir.Function, row: str, low: str, high: str) -> str:
+    """Whether a row is in a block."""
+    # Unsigned: the row is below `low` where the difference wraps.
+    return f.value(f"icmp ult i64 {f.value(f'sub i64 {row}, {low}')}, {f.sub(high, low)}")
 
 
 def _fill(f: ir.Function, dtype: DType, number: float, target: str, count: str) -> None:
@@ -235,14 +269,15 @@ def copy(dtype: DType) -> Kernel:
     return Kernel(f.finish() + "\n", 0, f"copy {dtype.name}")
 
 
-def check(rows: Rows) -> Kernel:
+def check(rows: Rows, is_counted: bool = False) -> Kernel:
     """Reports an index that is out of range, before anything is written.
 
-    Buffers: indices, status. Sizes: places, the indexed dimensions.
+    Buffers: indices, status, perhaps int32 how many places count. Sizes: places, the indexed dimensions.
     """
     f = kernel.function()
     indices, status = kernel.buffer(f, 0), kernel.buffer(f, 1)
     places, *dims = kernel.sizes(f, 1 + rows.depth)
+    places = counted_places(f, 2) if is_counted else places
     all_fit = f.variable(ir.I1, "true")
     with f.loop(0, places, hint="place") as i:
         _, is_inside = _row(f, rows, indices, i, dims)
@@ -252,8 +287,10 @@ def check(rows: Rows) -> Kernel:
     return Kernel(f.finish() + "\n", 0, f"check {rows.indices.name} indices {rows.depth}")
 
 
-def _combine_rows(f: ir.Function, dtype: DType, combine: str, target: str, source: str, count: str) -> None:
-    """Combines `count` elements with others."""
+def _combine_rows(
+    f: ir.Function, dtype: DType, combine: str, target: str, source: str, count: str, is_number: bool
+) -> None:
+    """Combines `count` elements with others, or with one number."""
     memory = ir.MEMORY[dtype]
     f.metadata = [
         "!2 = distinct !{}",
@@ -261,12 +298,11 @@ def _combine_rows(f: ir.Function, dtype: DType, combine: str, target: str, sourc
         "!1 = distinct !{!1, !3}",
     ]
     with f.loop(0, count, hint="column", metadata=", !llvm.loop !1") as j:
-        _combine(
-            f, dtype, combine, f.at(memory, target, j), f.at(memory, source, j), ", !llvm.access.group !2"
-        )
+        taken = source if is_number else f.at(memory, source, j)
+        _combine(f, dtype, combine, f.at(memory, target, j), taken, ", !llvm.access.group !2")
 
 
-COMBINES = ("assign", "add", "subtract", "multiply", "maximum", "minimum")
+COMBINES = ("assign", "add", "subtract", "multiply", "divide", "maximum", "minimum")
 
 
 def _combine(f: ir.Function, dtype: DType, combine: str, target: str, source: str, mark: str = "") -> None:
@@ -286,7 +322,7 @@ def _combine(f: ir.Function, dtype: DType, combine: str, target: str, source: st
     f.do(f"store {memory} {new}, ptr {target}, {align}")
 
 
-_INSTRUCTIONS = {"add": "add", "subtract": "sub", "multiply": "mul"}
+_INSTRUCTIONS = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div"}
 
 
 def _blocks(height: int, length: int, size: int) -> tuple[int, int, int, int]:
@@ -337,7 +373,7 @@ def _accumulation_call(node: Node, places: Mapping[Value, Place]) -> Call:
     source, indices = (node.inputs[i] for i in data)
     dtype = single.dtype_of(output)
     assert output.shape is not None
-    change = _Change(dtype, output.shape, indices, form.tuples)
+    change = Change(dtype, output.shape, indices, form.tuples)
     made = accumulate(change.rows, form.combine, _start(form.combine, dtype), form.drops_negative)
     buffers = (single.place(places, source), single.place(places, indices), Ref(output), Ref(Status()))
 
@@ -347,7 +383,7 @@ def _accumulation_call(node: Node, places: Mapping[Value, Place]) -> Call:
     return single.call(node, places, data, bind, raises=True)
 
 
-class _Change:
+class Change:
     """Rows of something that are combined with others.
 
     Args:
@@ -361,6 +397,7 @@ class _Change:
         assert depth is not None
         are_numbers = single.fixed_count(shape[depth:]) == 1
         self.rows = Rows(dtype, single.dtype_of(indices), depth, 1 if are_numbers else None)
+        """What is compiled in."""
         self._shape = shape
         self._indices = indices
         self._tuples = tuples
@@ -412,35 +449,48 @@ def _scatter_fits(node: Node) -> bool:
         return False
     if not shape or (dtype.is_bool and form.combine != "assign"):
         return False
-    indices, updates = (v.shape or () for v in node.inputs[1:])
+    if form.combine == "divide" and not dtype.is_floating:
+        return False  # the processor stops at a division by zero
+    indices, updates = (v.shape or () for v in node.inputs[1:3])
+    if _is_number(node):
+        return True
     wanted = (*(indices[:-1] if form.tuples else indices), *shape[depth:])
     return len(updates) == len(wanted) and all(map(sizes.surely_equal, updates, wanted))
+
+
+def _is_number(node: Node) -> bool:
+    """Whether all rows that a node combines are one and the same number."""
+    form = node.opdef.form
+    return isinstance(form, Scatter) and not form.tuples and node.inputs[2].shape == ()
 
 
 def _scatter_call(node: Node, places: Mapping[Value, Place]) -> Call:
     """Variables are changed in place, once all indices have been looked at."""
     form = _change_form(node)
-    target, indices, updates = node.inputs
+    target, indices, updates, *counts = node.inputs
     dtype, shape = _changed(node)
     assert shape is not None
-    change = _Change(dtype, shape, indices, form.tuples)
+    change = Change(dtype, shape, indices, form.tuples)
     in_place = isinstance(form, Scatter)
-    first = check(change.rows) if in_place else copy(dtype)
-    made = accumulate(change.rows, form.combine)
+    is_counted = bool(counts)
+    first = check(change.rows, is_counted) if in_place else copy(dtype)
+    made = accumulate(change.rows, form.combine, is_counted=is_counted, is_number=_is_number(node))
     named, changed = single.place(places, indices), Ref(target if in_place else node.outputs[0])
-    buffers = (single.place(places, updates), named, changed, Ref(Status()))
+    counted = tuple(single.place(places, v) for v in counts)
+    buffers = (single.place(places, updates), named, changed, Ref(Status()), *counted)
 
     def bind(known: Known) -> list[Bind]:
         count, dims, length = change.sizes(known)
         if in_place:
-            before = Bind(first, (named, Ref(Status())), single.bound((count, *dims), 1))
+            before = Bind(first, (named, Ref(Status()), *counted), single.bound((count, *dims), 1))
         else:
             total = math.prod(dims) * length
             tile, tiles = single.cut(total, dtype.size)
             before = Bind(first, (single.place(places, target), changed), single.bound((tile, total), tiles))
         return [before, Bind(made, buffers, change.bound(known))]
 
-    return single.call(node, places, (0, 1, 2), bind, raises=True, writes=(0,) if in_place else ())
+    writes = (0,) if in_place else ()
+    return single.call(node, places, range(len(node.inputs)), bind, raises=True, writes=writes)
 
 
-SCATTER = Single(_scatter_fits, lambda node: (0, 1, 2), _scatter_call)
+SCATTER = Single(_scatter_fits, lambda node: range(len(node.inputs)), _scatter_call)

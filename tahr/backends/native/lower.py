@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
-from tahr.backends.native import fuse, gemm, loops, roles, singles, windows
+from tahr.backends.native import fuse, gemm, loops, roles, singles, tracing, windows
 from tahr.backends.native.assembling import Seats
 from tahr.backends.native.calls import Bind, Call, Known, Partial, Place, Ref
 from tahr.backends.native.epilogue import COLUMN, FULL, SCALAR, Epilogue, Operand
@@ -408,7 +408,7 @@ def _nest_call(
 
 def _applied(node: Node, role: Role, operand: Callable[[int, DType], Scalar]) -> list[Scalar]:
     """The expressions of what a node computes; only operands that they use are asked for."""
-    found = roles.update_traced(node) if role is Role.UPDATE else roles.traced(node)
+    found = tracing.update_traced(node) if role is Role.UPDATE else tracing.traced(node)
     assert found is not None
     used = {e.value: e.dtype for e in scalar.ordered(found) if e.op == "leaf"}
     return scalar.substitute(found, {i: operand(i, dtype) for i, dtype in sorted(used.items())})
@@ -421,7 +421,7 @@ def _unique(names: Iterable[str]) -> list[str]:
 def _constant(value: Value, role: Role | None, dtype: DType) -> Scalar | None:
     """The expression of what is the same number everywhere."""
     if role is Role.UNIFORM:
-        found = roles.traced(value.node)
+        found = tracing.traced(value.node)
         assert found is not None
         return found[0]
     if value.node.opdef is Const and value.node.attrs["value"].size == 1:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tahr.backends.native import roles
+from tahr.backends.native import roles, tracing
 from tahr.backends.native.calls import Place
 from tahr.backends.native.fuse import Fusion, Group, product
 from tahr.backends.native.roles import Role
@@ -75,7 +75,7 @@ def _operations(
     operations: Mapping[Value, int],
 ) -> int | None:
     """How many operations make a node's output of what is stored anyway; None where they are not few and cheap."""
-    traced = roles.traced(node)
+    traced = tracing.traced(node)
     if traced is None or any(e.op not in _CHEAP for e in scalar.ordered(traced)):
         return None
     output = node.outputs[0]

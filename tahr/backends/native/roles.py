@@ -8,34 +8,32 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Any
 
 from tahr.backends.native import singles, windows
 from tahr.backends.native.single import is_plain
+from tahr.backends.native.tracing import traced, update_traced
 from tahr.core import scalar, shapes
 from tahr.core.convert import Const
-from tahr.core.dtypes import DType
 from tahr.core.opdef import (
     Contraction,
     Draw,
     Elementwise,
     Extent,
     Iota,
-    OpDef,
     Reduction,
+    RowUpdate,
     Scatter,
     Update,
     Window,
     known_ints,
     known_value,
 )
-from tahr.core.scalar import Scalar
 from tahr.core.shapes import Spec
 from tahr.core.sizes import Dim
 from tahr.core.views import Assembly
 from tahr.ops import state
-from tahr.program.node import Input, Node, Value, attrs_key
+from tahr.program.node import Input, Node, Value
 
 
 class Role(enum.Enum):
@@ -104,8 +102,9 @@ def _verdict(node: Node) -> Role | str:
         return obstacle(node.outputs) or Role.READ
     if isinstance(opdef.form, Update):
         return _complaint_about_update(node) or Role.UPDATE
-    if isinstance(opdef.form, Scatter):
-        is_native = node.inputs[0].node.opdef in _VARIABLES and singles.single(node) is not None
+    if isinstance(opdef.form, (RowUpdate, Scatter)):
+        are_variables = all(node.inputs[i].node.opdef in _VARIABLES for i in opdef.effects.writes)
+        is_native = are_variables and singles.single(node) is not None
         return Role.SINGLE if is_native else "no kernel for such rows of a variable"
     if not node.outputs or (node.has_effects and not isinstance(opdef.form, Draw)):
         return _effects(node)
@@ -238,51 +237,7 @@ def _dtypes(node: Node) -> str:
     )
 
 
-# ---------------------------------------------------------------- element-wise functions
-
-
-def traced(node: Node) -> tuple[Scalar, ...] | None:
-    """The function of a node's elements, in leaves that are its inputs; None where the scalar language has none."""
-    return _traced(node.opdef, tuple(v.dtype for v in node.inputs), _Attrs(node.attrs))  # pyright: ignore[reportArgumentType]
-
-
-class _Attrs:
-    """Attributes that can be hashed."""
-
-    def __init__(self, attrs: Any) -> None:
-        self.attrs = attrs
-        self.key = attrs_key(attrs)
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Attrs) and other.key == self.key
-
-
-@lru_cache(4096)
-def _traced(opdef: OpDef, types: tuple[DType, ...], attrs: _Attrs) -> tuple[Scalar, ...] | None:
-    form = opdef.form
-    assert isinstance(form, (Elementwise, Update)) and form.scalar is not None
-    try:
-        found = form.scalar(*(scalar.leaf(i, t) for i, t in enumerate(types)), **attrs.attrs)
-    except scalar.Unsupported:
-        return None
-    return found if isinstance(found, tuple) else (found,)
-
-
-def variable_types(node: Node) -> tuple[DType, ...]:
-    """The dtypes of an updating node's inputs, where those that stand for variables have the variables' dtypes."""
-    written = set(node.opdef.effects.writes)
-    return tuple(
-        v.node.attrs["dtype"] if i in written else v.dtype
-        for i, v in enumerate(node.inputs)  # pyright: ignore[reportReturnType]
-    )
-
-
-def update_traced(node: Node) -> tuple[Scalar, ...] | None:
-    """The new elements of the variables that a node updates, in leaves that are its inputs."""
-    return _traced(node.opdef, variable_types(node), _Attrs(node.attrs))
+# ---------------------------------------------------------------- updates
 
 
 def _complaint_about_update(node: Node) -> str:

@@ -266,7 +266,7 @@ class BoundSegment:
             if node.opdef.takes_context:
                 writes = node.opdef.effects.writes
                 given = [_CopyOfCell(a) if i in writes else a for i, a in enumerate(inputs)]
-                node.opdef.compute(None, *given, **node.attrs)
+                node.opdef.compute(_OnCopies(), *given, **node.attrs)
             else:
                 node.opdef.compute(*inputs, **node.attrs)
         except Exception as error:
@@ -356,11 +356,20 @@ class _CopyOfCell:
     """Stands for a variable where a NumPy kernel shall only say what is wrong."""
 
     def __init__(self, array: Array) -> None:
-        self._array = array
+        self.array = array
 
     def update(self, change: Callable[[Array], Array]) -> Array:
         """Changes the copy."""
-        return change(self._array)
+        return change(self.array)
+
+
+class _OnCopies:
+    """Stands for the context of a NumPy kernel that changes several variables, see `base.Context`."""
+
+    @staticmethod
+    def update(cells: Sequence[_CopyOfCell], change: Callable[..., None]) -> None:
+        """Changes the copies."""
+        change(*[cell.array for cell in cells])
 
 
 def _check(value: Value, array: Array) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tahr.backends.native import draws, lookups, rankings, rearrangements, scans
+from tahr.backends.native import distinct, draws, lookups, rankings, rearrangements, row_updates, scans
 from tahr.backends.native.single import Single
 from tahr.core import opdef
 from tahr.core.opdef import Form
@@ -21,6 +21,8 @@ SINGLES: dict[type[Form], Single] = {
     opdef.Scatter: lookups.SCATTER,
     opdef.Scattered: lookups.SCATTER,
     opdef.Accumulation: lookups.ACCUMULATION,
+    opdef.RowUpdate: row_updates.ROW_UPDATE,
+    opdef.Distinct: distinct.DISTINCT,
 }
 
 
