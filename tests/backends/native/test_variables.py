@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -80,3 +84,140 @@ def test_plans_say_which_variables_are_overwritten(session: tf.Session):
     session.run(tf.assign(v, ONES))
     (plan,) = [r.native for r in execute._records.values() if r.native is not None]
     assert [len(segment.overwritten) for segment in plan.segments] == [1]
+
+
+# ---------------------------------------------------------------- changes and reads in one nest
+
+START = np.arange(35, dtype=np.float32).reshape(5, 7) / 4
+
+
+def on_both(
+    build: Callable[[Any], Any], shape: tuple[int, ...] = START.shape, runs: int = 2
+) -> list[list[str]]:
+    """Compares what `build(variable)` fetches on both backends, and the variable; gives the native kernels' members."""
+    results: list[Any] = []
+    with tf.Graph().as_default():
+        v = tf.get_variable(
+            "v", initializer=START.ravel()[: math.prod(shape)].reshape(shape), use_resource=True
+        )
+        fetches = build(v)
+        for backend, tier in (("numpy", None), ("native", "compiled")):
+            with tf.Session(backend=backend, tier=tier) as session:
+                session.run(tf.global_variables_initializer())
+                found = [session.run(fetches) for _ in range(runs)]
+                results.append((found, session.run(v)))
+                explained = session.explain(fetches)
+    (found, after), (expected, wanted) = results
+    np.testing.assert_allclose(after, wanted, rtol=1e-5, atol=1e-5)
+    for a, b in zip(found, expected):
+        for x, y in zip(a, b):
+            np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5)
+    return [[n.opdef.name for n in step.nodes] for step in explained.steps]
+
+
+def unknown(shape: Sequence[int]) -> Any:
+    """A tensor of halves that nobody can compute before the run."""
+    half = tf.get_variable(f"half{len(tf.global_variables())}", initializer=np.full(shape, 0.5, np.float32))
+    return half.read_value()
+
+
+def test_a_variable_is_decayed_in_place():
+    kernels = on_both(lambda v: [v.assign(v.read_value() * 0.5)])
+    assert ["Mul", "AssignVariableOp"] in kernels
+
+
+def test_several_may_read_what_is_changed_behind_them():
+    def build(v):
+        old = v.read_value()
+        grown = old * 0.5 + tf.tanh(old)
+        with tf.control_dependencies([v.assign(grown)]):
+            return [grown * 2.0, tf.reduce_sum(old * old)]
+
+    assert any({"Tanh", "AssignVariableOp"} <= set(kernel) for kernel in on_both(build))
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (1,), ()])
+def test_what_was_changed_is_read_behind_it(shape):
+    """Not with what the change is fused into, though both read the same."""
+
+    def build(v):
+        x = tf.tanh(unknown(shape))
+        with tf.control_dependencies([v.assign_add(x)]):
+            return [v.read_value() * 10.0 + x]
+
+    on_both(build, shape)
+
+
+def test_what_a_product_changed_is_read_behind_it():
+    def build(v):
+        x = tf.matmul(unknown([5, 3]), unknown([3, 7]))
+        with tf.control_dependencies([v.assign_sub(x)]):
+            return [v.read_value() * 10.0 + x]
+
+    assert ["MatMul", "AssignSubVariableOp"] in on_both(build)
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        lambda old: tf.transpose(old),
+        lambda old: old[::-1],
+        lambda old: old[:1] + tf.zeros([5, 5]),
+        lambda old: tf.reshape(tf.reshape(old, [25])[::-1], [5, 5]),
+        lambda old: tf.nn.softmax(old),
+        lambda old: old / tf.reduce_sum(old, 1, keepdims=True),
+        lambda old: old / tf.reduce_sum(old, 0),
+        lambda old: old - tf.reduce_mean(old),
+    ],
+)
+def test_elements_that_are_read_elsewhere_are_read_before_any_is_changed(taken: Callable[[Any], Any]):
+    def build(v):
+        new = taken(v.read_value()) * 0.5 + 0.25
+        with tf.control_dependencies([v.assign(new)]):
+            return [tf.identity(new), tf.nn.softmax(new + 1.0)]
+
+    on_both(build, (5, 5))
+
+
+def test_two_changes_of_one_variable_keep_their_order():
+    def build(v):
+        x = tf.tanh(unknown([5, 7]))
+        with (
+            tf.control_dependencies([v.assign(v.read_value() * x)]),
+            tf.control_dependencies([v.assign_add(x)]),
+            tf.control_dependencies([v.assign(v.read_value() * v.read_value())]),
+        ):
+            return [v.read_value() + x]
+
+    on_both(build)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_random_orders_of_changes_and_reads(seed: int):
+    rng = np.random.default_rng(seed)
+
+    def build(v):
+        w = tf.get_variable("w", initializer=START.T[:5, :5] / 8, use_resource=True)
+        values, last = [tf.tanh(v.read_value() / 8)], tf.no_op()
+        for _ in range(10):
+            with tf.control_dependencies([last]):
+                cell = (v, w)[rng.integers(2)]
+                x, y = (values[rng.integers(len(values))] for _ in range(2))
+                kind = rng.integers(7)
+                if kind < 2:
+                    last = (cell.assign(x / 2 + y), cell.assign_add(x))[kind]
+                    last = getattr(last, "op", last)
+                elif kind == 2:
+                    values.append(cell.read_value() * 0.5 + x)
+                elif kind == 3:
+                    values.append(tf.transpose(cell.read_value()) - y)
+                elif kind == 4:
+                    values.append(tf.matmul(x, cell.read_value()) / 8)
+                elif kind == 5:
+                    values.append(x * tf.reduce_mean(cell.read_value() + y, 1, keepdims=True) / 4)
+                else:
+                    values.append(tf.sin(x + y))
+        with tf.control_dependencies([last]):
+            return [*values[-3:], w.read_value()]
+
+    on_both(build, (5, 5))
