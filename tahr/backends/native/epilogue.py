@@ -92,9 +92,12 @@ class Segment:
 
     def store(self, f: ir.Function, dtype: DType, value: str, address: str) -> None:
         """Writes computed elements to an address."""
+        self.write(f, dtype, to_memory(f, dtype, value, self.width), address)
+
+    def write(self, f: ir.Function, dtype: DType, value: str, address: str) -> None:
+        """Writes elements, as they are in memory, to an address."""
         element = ir.MEMORY[dtype]
         memory, align = self.type(element), dtype.size
-        value = to_memory(f, dtype, value, self.width)
         if self.mask is None:
             f.store(memory, value, address, align)
             return

@@ -11,14 +11,13 @@ column alone, or on neither. Reductions go
 
 A tile is a block of rows; where there are no rows, a stretch of the columns. The innermost loops are written for one
 element; LLVM's vectorizer turns them into vector code. They are marked free of dependencies between iterations, which
-holds by construction, so that no alias is checked at run time.
+holds by construction, so that no alias is checked at run time. (`vector_loops.py` writes vectors itself.)
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -26,7 +25,6 @@ from typing import Any
 
 from tahr.backends.native import ir, kernel, scalars
 from tahr.backends.native.kernel import Kernel
-from tahr.backends.native.target import Target, current
 from tahr.core import dtypes, scalar, sizes
 from tahr.core.dtypes import DType
 from tahr.core.scalar import Scalar
@@ -136,6 +134,11 @@ class Nest:
     inputs: tuple[Source, ...]
     reduces: tuple[Reduce, ...]
     stores: tuple[tuple[Scalar, Access], ...]
+
+    @property
+    def expressions(self) -> list[Scalar]:
+        """Everything that is computed."""
+        return [r.what for r in self.reduces] + [e for e, _ in self.stores]
 
     @property
     def leaving(self) -> list[int]:
@@ -265,13 +268,12 @@ class Loop:
         rows, columns = _count(self.nest.rows, known), _count(self.nest.columns, known)
         tile, tiles = _cut(rows, columns, bool(self.nest.rows), self.tile)
         table = (tile, *(sizes.evaluate(d, known) for d in self.entries))  # pyright: ignore[reportArgumentType]
-        return Bound(table, tiles, sum(_itemsize(e.dtype) for e in self.kept) * (columns + 16))
+        return Bound(table, tiles, sum(itemsize(e.dtype) for e in self.kept) * (columns + 16))
 
     @functools.cached_property
     def tile(self) -> int:
         """About how many elements a tile has: fewer, the more is computed of each."""
-        expressions = [r.what for r in self.nest.reduces] + [e for e, _ in self.nest.stores]
-        return max(LEAST, min(TILE, TILE * LIGHT // max(len(scalar.ordered(expressions)), 1)))
+        return max(LEAST, min(TILE, TILE * LIGHT // max(len(scalar.ordered(self.nest.expressions)), 1)))
 
     def width(self, known: Mapping[str, int]) -> int:
         """How many columns there are."""
@@ -307,9 +309,9 @@ def identity(combine: str, dtype: DType) -> Any:
     return dtype.min if lowest else dtype.max
 
 
-def combined(f: ir.Function, combine: str, dtype: DType, a: str, b: str) -> str:
+def combined(f: ir.Function, combine: str, dtype: DType, a: str, b: str, width: int | None = None) -> str:
     """a and b combined. Sums of floats may be reordered, so that they can be vectorized."""
-    kind = scalars.kind(dtype)
+    kind = scalars.kind(dtype, width)
     if combine in ("add", "multiply"):
         name = {"add": "add", "multiply": "mul"}[combine]
         return f.value(
@@ -318,45 +320,22 @@ def combined(f: ir.Function, combine: str, dtype: DType, a: str, b: str) -> str:
     if combine in ("and", "or"):
         return f.value(f"{combine} {kind} {a}, {b}")
     if dtype.is_floating:
-        return f.value(
-            f"call {kind} @llvm.{combine}.{'f64' if kind == ir.F64 else 'f32'}({kind} {a}, {kind} {b})"
-        )
-    sign = "u" if dtype.is_unsigned else "s"
-    return f.value(f"call {kind} @llvm.{sign}{combine[:3]}.{kind}({kind} {a}, {kind} {b})")
+        return scalars.intrinsic(f, combine, kind, a, b)
+    return scalars.intrinsic(f, f"{'u' if dtype.is_unsigned else 's'}{combine[:3]}", kind, a, b)
 
 
-def compiled(nest: Nest, title: str) -> Loop:
-    """The kernel of a nest. Its buffers: inputs in memory, stores, and partial results of reductions that leave."""
-    return _compiled(nest, title, current())
-
-
-@functools.lru_cache(maxsize=512)
-def _compiled(nest: Nest, title: str, _: Target) -> Loop:
-    """Equal layers have equal nests: each is written once."""
-    emitter = _NarrowEmitter if _is_narrow(nest) else _Emitter
-    return emitter(nest, title).emit()
-
-
-def _is_narrow(nest: Nest) -> bool:
-    """Whether there are so few columns that a loop over them is not worth having."""
-    columns = [d for d in nest.columns if isinstance(d, int)]
-    most = NARROW if nest.reduces else NARROW_WITHOUT_SUMS
-    if not nest.rows or len(columns) < len(nest.columns) or math.prod(columns) > most:
-        return False
-    expressions = [r.what for r in nest.reduces] + [e for e, _ in nest.stores]
-    return len(scalar.ordered(expressions)) * math.prod(columns) <= MOST_UNROLLED
-
-
-class _Emitter:
-    """Writes the kernel of one nest.
+class Emitter:
+    """Writes the kernel of one nest; what is computed at one column is written for one element.
 
     Attributes:
         literal_stride: strides up to this are compiled in.
+        is_narrow: whether the columns are written out.
+        heading: how the text begins.
     """
 
     literal_stride = 1
-
     is_narrow = False
+    heading = ""
 
     def __init__(self, nest: Nest, title: str) -> None:
         self.nest = nest
@@ -419,7 +398,7 @@ class _Emitter:
         self.column_count = self._product(nest.columns)
         self._plan_stashes()
         with f.loop("%begin", "%end", hint="tile") as number:
-            start = f.mul(number, tile)
+            start = self._settled(f.mul(number, tile))
             if nest.rows:
                 stop = f.minimum(f.add(start, tile), self.row_count)
                 self.column_range = ("0", None)
@@ -436,7 +415,7 @@ class _Emitter:
                 self._row(row, totals)
             self._store_totals(number, totals)
         text = "\n\n".join([f.finish(), "\n".join(f.metadata)]) + "\n"
-        made = Kernel(text, 0, self.title)
+        made = Kernel(self.heading + text, 0, self.title)
         return Loop(nest, made, tuple(self._entries), tuple(self._stashed), self.is_narrow)
 
     def _load_dims(self) -> None:
@@ -474,10 +453,16 @@ class _Emitter:
                 continue
             memory = ir.MEMORY[reduce.accumulator]
             nothing = ir.number(identity(reduce.combine, reduce.accumulator), memory)
-            totals[j] = self.f.at(memory, self.partials[j], self.f.mul(tile, self.column_count), "totals")
-            with self.f.loop(0, self.column_count, hint="clear") as c:
-                self.f.store(memory, nothing, self.f.at(memory, totals[j], c))
+            place = self._settled(self.f.mul(tile, self.column_count))
+            totals[j] = self.f.at(memory, self.partials[j], place, "totals")
+            self._clear(totals[j], reduce.accumulator, nothing)
         return totals
+
+    def _clear(self, row: str, dtype: DType, nothing: str) -> None:
+        """Sets a row of totals to nothing."""
+        memory = ir.MEMORY[dtype]
+        with self.f.loop(0, self.column_count, hint="clear") as c:
+            self.f.store(memory, nothing, self.f.at(memory, row, c))
 
     def _store_totals(self, tile: str, totals: Mapping[int, str]) -> None:
         for j in self.nest.leaving:
@@ -494,11 +479,9 @@ class _Emitter:
     def _row(self, row: str, totals: Mapping[int, str]) -> None:
         nest = self.nest
         self.row_indices = self._unravel(row)
-        self.bases = {id(a): self._base(a) for a in _accesses(nest)}
+        self.bases = self._bases()
         self.known: dict[Scalar, str] = {}  # values that are the same in the whole row
-        last = max(
-            [self.level(r.what) for r in nest.reduces] + [self.level(e) for e, _ in nest.stores], default=0
-        )
+        last = max(map(self.level, nest.expressions), default=0)
         for number in range(last + 1):
             self._pass(number, totals)
         # What follows from the last pass's reductions alone.
@@ -519,13 +502,7 @@ class _Emitter:
         """One pass over the columns of some rows, without reductions along the rows."""
         nest, f = self.nest, self.f
         roots = [r.what for r in nest.reduces]
-        rows: list[tuple[list[str], dict[int, str], dict[Scalar, str]]] = []
-        for n in range(ROWS):
-            self.row_indices = self._unravel(f.add(first, n))
-            self.bases = {id(a): self._base(a) for a in _accesses(nest)}
-            self.known = {}
-            self._row_values(roots)
-            rows.append((self.row_indices, self.bases, self.known))
+        rows = self._rows(first, roots)
         with ExitStack() as loops:
             indices, flat, group = self._column_loops(loops)
             sums: list[str] = []
@@ -537,6 +514,19 @@ class _Emitter:
             for j, value in enumerate(sums):
                 self._accumulate(j, value, totals, totals, flat, group)
 
+    def _rows(
+        self, first: str, roots: Sequence[Scalar]
+    ) -> list[tuple[list[str], dict[int, str], dict[Scalar, str]]]:
+        """Of rows that are worked on at once the indices, the places, and the values that are the same in a row."""
+        rows: list[tuple[list[str], dict[int, str], dict[Scalar, str]]] = []
+        for n in range(ROWS):
+            self.row_indices = self._unravel(self.f.add(first, n))
+            self.bases = self._bases()
+            self.known = {}
+            self._row_values(roots)
+            rows.append((self.row_indices, self.bases, self.known))
+        return rows
+
     def _unravel(self, row: str) -> list[str]:
         indices: list[str] = []
         for dim in reversed(self.nest.rows[1:]):
@@ -545,24 +535,37 @@ class _Emitter:
             row = self.f.div(row, size)
         return [row, *indices] if self.nest.rows else []
 
-    def _base(self, access: Access) -> str:
-        place = self._value(access.offset, self.literal_stride)
-        for index, stride in zip(self.row_indices, access.strides):
+    def _bases(self) -> dict[int, str]:
+        """The place of each access' first element in the row."""
+        places: dict[tuple[Dim, ...], str] = {}
+        bases: dict[int, str] = {}
+        for access in _accesses(self.nest):
+            key = (access.offset, *access.strides[: self.split])
+            if key not in places:
+                places[key] = self._base(access.offset, access.strides)
+            bases[id(access)] = places[key]
+        return bases
+
+    def _base(self, offset: Dim, strides: Sequence[Dim]) -> str:
+        place = self._value(offset, self.literal_stride)
+        for index, stride in zip(self.row_indices, strides):
             if stride != 0:
                 step = index if stride == 1 else self.f.mul(index, self._value(stride, self.literal_stride))
                 place = step if place == "0" else self.f.add(place, step)
+        return self._settled(place)
+
+    def _settled(self, place: str) -> str:
+        """A number that is the same in all of a row or a tile."""
         return place
 
     def _pass(self, number: int, totals: Mapping[int, str]) -> None:
         """One pass over the columns of a row."""
         nest, f = self.nest, self.f
-        reduces = [j for j, r in enumerate(nest.reduces) if self.level(r.what) == number]
-        stores = [i for i, (e, _) in enumerate(nest.stores) if self.level(e) == number and self._is_wide(i)]
-        stash = [e for e in self._stashed if self.level(e) == number]
+        reduces, stores, stash = self._work(number)
         self._row_stores([number])
-        if not (reduces or stores or stash):
-            return
         roots = [nest.reduces[j].what for j in reduces] + [nest.stores[i][0] for i in stores] + stash
+        if not roots:
+            return
         self._row_values(roots)
         accumulators: dict[int, str] = {}
         for j in reduces:
@@ -583,12 +586,19 @@ class _Emitter:
                 access = nest.stores[i][1]
                 self._write(access.dtype, value, self.targets[i], self._place(access, indices), group)
             for e, value in zip(stash, values[len(reduces) + len(stores) :]):
-                f.store(_stash_kind(e.dtype), self._stash_value(e, value), self._stash_place(e, flat))
+                f.store(stash_kind(e.dtype), self._stash_value(e, value), self._stash_place(e, flat))
         for j in accumulators:
             if nest.reduces[j].over == "row":
                 kind = scalars.kind(nest.reduces[j].accumulator)
                 leaf = scalar.leaf(len(nest.inputs) + j, nest.reduces[j].dtype)
                 self.known[leaf] = f.load(kind, accumulators[j])
+
+    def _work(self, number: int) -> tuple[list[int], list[int], list[Scalar]]:
+        """What a pass over the columns is for: reductions, stores, and expressions that are kept."""
+        nest = self.nest
+        reduces = [j for j, r in enumerate(nest.reduces) if self.level(r.what) == number]
+        stores = [i for i, (e, _) in enumerate(nest.stores) if self.level(e) == number and self._is_wide(i)]
+        return reduces, stores, [e for e in self._stashed if self.level(e) == number]
 
     def _is_wide(self, store: int) -> bool:
         """Whether a store goes to every column of a row."""
@@ -663,27 +673,40 @@ class _Emitter:
     ) -> list[str]:
         """The values of expressions at one column."""
         known = dict(self.known)
-        leaves: dict[Scalar, None] = {}
-        stack = list(roots)
-        seen: set[Scalar] = set()
-        while stack:
-            e = stack.pop()
-            if e in seen or e in known:
-                continue
-            seen.add(e)
-            if e in self._stashed and self.level(e) < number:
-                kept = self.f.load(_stash_kind(e.dtype), self._stash_place(e, flat))
-                known[e] = self.f.value(f"trunc i8 {kept} to i1") if e.dtype.is_bool else kept
-            elif e.op == "leaf":
-                leaves[e] = None
-            else:
-                stack += e.args
-        for e in sorted(leaves, key=lambda e: e.value):
+        _, kept, leaves = self._operands(roots, number)
+        for e in kept:
+            value = self.f.load(stash_kind(e.dtype), self._stash_place(e, flat))
+            known[e] = self.f.value(f"trunc i8 {value} to i1") if e.dtype.is_bool else value
+        for e in leaves:
             known[e] = self._input(self.nest.inputs[e.value], e.value, [*self.row_indices, *indices], group)
         missing = [e for e in dict.fromkeys(roots) if e not in known]
         for e, value in zip(missing, scalars.lower(self.f, missing, known=known)):
             known[e] = value
         return [known[e] for e in roots]
+
+    def _operands(
+        self, roots: Sequence[Scalar], number: int
+    ) -> tuple[list[Scalar], list[Scalar], list[Scalar]]:
+        """What expressions at one column are made of: what is the same in the whole row, what is kept, leaves."""
+        same: list[Scalar] = []
+        kept: list[Scalar] = []
+        leaves: list[Scalar] = []
+        stack = list(roots)
+        seen: set[Scalar] = set()
+        while stack:
+            e = stack.pop()
+            if e in seen:
+                continue
+            seen.add(e)
+            if e in self.known:
+                same.append(e)
+            elif e in self._stashed and self.level(e) < number:
+                kept.append(e)
+            elif e.op == "leaf":
+                leaves.append(e)
+            else:
+                stack += e.args
+        return same, kept, sorted(leaves, key=lambda e: e.value)
 
     def _accumulate(
         self,
@@ -742,8 +765,7 @@ class _Emitter:
 
     def _plan_stashes(self) -> None:
         """Finds the expressions of earlier passes that later ones need, and that are dear to compute again."""
-        roots = [r.what for r in self.nest.reduces] + [e for e, _ in self.nest.stores]
-        for root in roots:
+        for root in self.nest.expressions:
             stack = [root]
             seen: set[Scalar] = set()
             while stack:
@@ -761,22 +783,21 @@ class _Emitter:
 
     def _stash_place(self, e: Scalar, flat: str) -> str:
         """Stash i begins behind those before it, each as long as a row."""
-        before = sum(_itemsize(s.dtype) for s, i in self._stashed.items() if i < self._stashed[e])
+        before = sum(itemsize(s.dtype) for s, i in self._stashed.items() if i < self._stashed[e])
         start = self.f.at(ir.I8, "%scratch", self.f.mul(self.f.add(self.column_count, 16), before))
-        return self.f.at(_stash_kind(e.dtype), start, flat)
+        return self.f.at(stash_kind(e.dtype), start, flat)
 
     def _stash_value(self, e: Scalar, value: str) -> str:
         return self.f.value(f"zext i1 {value} to i8") if e.dtype.is_bool else value
 
 
-class _NarrowEmitter(_Emitter):
+class NarrowEmitter(Emitter):
     """Writes a nest of few columns: they are written out, and the loop over rows is the innermost.
 
     LLVM must know how far one row is from the next, or it only vectorizes for rows that lie side by side.
     """
 
     literal_stride = NARROW
-
     is_narrow = True
 
     def _takes_rows_together(self) -> bool:
@@ -862,11 +883,13 @@ class _NarrowEmitter(_Emitter):
         return [known[e] for known in self.by_column]
 
 
-def _stash_kind(dtype: DType) -> str:
+def stash_kind(dtype: DType) -> str:
+    """The LLVM type as which an expression is kept."""
     return ir.I8 if dtype.is_bool else scalars.kind(dtype)
 
 
-def _itemsize(dtype: DType) -> int:
+def itemsize(dtype: DType) -> int:
+    """How many bytes a value takes that is computed with."""
     return 4 if dtype in scalar.HALVES else dtype.size
 
 
@@ -896,32 +919,3 @@ def _leaves(roots: Iterable[Scalar]) -> list[Scalar]:
                 found.append(e)
             stack += e.args
     return sorted(found, key=lambda e: e.value)
-
-
-# ---------------------------------------------------------------- partial results
-
-
-def combiner(reduce: Reduce) -> Kernel:
-    """The kernel that combines the partial results of tiles, in their order.
-
-    Buffers: partial results [tiles, columns], result [columns]. Sizes: tiles, columns.
-    """
-    f = kernel.function()
-    tiles, columns = kernel.sizes(f, 2)
-    source, target = kernel.buffer(f, 0), kernel.buffer(f, 1)
-    dtype = reduce.accumulator
-    kind, memory = scalars.kind(dtype), ir.MEMORY[dtype]
-
-    def loaded(place: str) -> str:
-        return scalars.from_memory(f, dtype, f.load(memory, f.at(memory, source, place)))
-
-    total = f.variable(kind)
-    with f.loop(0, columns, hint="column") as column:
-        f.store(kind, loaded(column), total)
-        with f.loop(1, tiles, hint="tile") as tile:
-            value = loaded(f.add(f.mul(tile, columns), column))
-            f.store(kind, combined(f, reduce.combine, dtype, f.load(kind, total), value), total)
-        result = scalars.to_memory(f, reduce.dtype, f.load(kind, total))
-        out = ir.MEMORY[reduce.dtype]
-        f.store(out, result, f.at(out, target, column))
-    return Kernel(f.finish() + "\n", 0, f"combine {reduce.combine} {reduce.dtype.name}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
-from tahr.backends.native import fuse, gemm, loops, roles, singles, tracing, windows
+from tahr.backends.native import fuse, gemm, loops, nest_kernels, roles, singles, tracing, windows
 from tahr.backends.native.assembling import Seats
 from tahr.backends.native.calls import Bind, Call, Known, Partial, Place, Ref
 from tahr.backends.native.epilogue import COLUMN, FULL, SCALAR, Epilogue, Operand
@@ -56,6 +57,8 @@ class Lowering:
         self._wanted = wanted
         self._recomputed = recomputed
         self._seats = {} if seats is None else seats
+        # Equal layers have equal nests: each is written once.
+        self._compiled = functools.cache(nest_kernels.compiled)
 
     def calls(self, group: Group) -> list[Call]:
         """The calls of one group."""
@@ -63,7 +66,7 @@ class Lowering:
             return [
                 _NestBuilder(
                     self._roles, self._places, self._wanted, self._recomputed, self._seats, group
-                ).call()
+                ).call(self._compiled)
             ]
         role = self._roles[group.anchor]
         if role is Role.PRODUCT:
@@ -245,8 +248,8 @@ class _NestBuilder:
         self._leaving: list[tuple[int, Value]] = []
         self._updated: list[tuple[Value, Scalar, Node]] = []
 
-    def call(self) -> Call:
-        """The call."""
+    def call(self, compiled: Callable[[Nest, str], loops.Loop]) -> Call:
+        """The call; `compiled` makes its kernel."""
         group = self._group
         for node in group.nodes:
             self._add(node, self._roles[node])
@@ -276,7 +279,7 @@ class _NestBuilder:
             tuple((e, a) for e, (_, a) in zip(expressions, stores)),
         )
         title = " ".join(_unique(n.opdef.name for n in group.nodes))
-        return _nest_call(nest, self._sources, targets, self._leaving, tuple(group.nodes), title)
+        return _nest_call(nest, self._sources, targets, self._leaving, tuple(group.nodes), title, compiled)
 
     def _add(self, node: Node, role: Role) -> None:
         mapping = self._group.maps[node]
@@ -373,11 +376,12 @@ def _nest_call(
     leaving: Sequence[tuple[int, Value]],
     nodes: tuple[Node, ...],
     title: str,
+    compiled: Callable[[Nest, str], loops.Loop] = nest_kernels.compiled,
 ) -> Call:
-    loop = loops.compiled(loops.collapsed(nest), title)
+    loop = compiled(loops.collapsed(nest), title)
     reduces = loop.nest.reduces
     partials = [Partial(value, reduces[j].accumulator) for j, value in leaving]
-    combiners = [loops.combiner(reduces[j]) for j, _ in leaving]
+    combiners = [nest_kernels.combiner(reduces[j]) for j, _ in leaving]
     fixed = (*(Ref(s) for s in sources), *(Ref(t) for t in targets))
 
     def bind(known: Known) -> tuple[list[Bind], dict[Partial, int]]:

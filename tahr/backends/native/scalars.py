@@ -154,7 +154,7 @@ def _literal(value: float | int | bool, element: str, width: int | None) -> str:
     return text if width is None else ir.splat(width, element, text)
 
 
-def _intrinsic(f: ir.Function, name: str, result: str, *args: str) -> str:
+def intrinsic(f: ir.Function, name: str, result: str, *args: str) -> str:
     """A call of an overloaded intrinsic whose operands have its result's type."""
     suffix = _suffix(result)
     return f.value(f"call {result} @llvm.{name}.{suffix}({', '.join(f'{result} {a}' for a in args)})")
@@ -186,7 +186,7 @@ def _call(name: str) -> _Emitter:
     """The emitter of an intrinsic on floats."""
 
     def emit(f: ir.Function, node: Scalar, width: int | None, *args: str) -> str:
-        return _intrinsic(f, name, kind(node.dtype, width), *args)
+        return intrinsic(f, name, kind(node.dtype, width), *args)
 
     return emit
 
@@ -201,7 +201,7 @@ def _neg(f: ir.Function, node: Scalar, width: int | None, x: str) -> str:
 def _abs(f: ir.Function, node: Scalar, width: int | None, x: str) -> str:
     type_ = kind(node.dtype, width)
     if node.dtype.is_floating:
-        return _intrinsic(f, "fabs", type_, x)
+        return intrinsic(f, "fabs", type_, x)
     return f.value(f"call {type_} @llvm.abs.{_suffix(type_)}({type_} {x}, i1 false)")
 
 
@@ -223,7 +223,7 @@ def _extremum(of_floats: str, of_signed: str, of_unsigned: str) -> _Emitter:
     def emit(f: ir.Function, node: Scalar, width: int | None, x: str, y: str) -> str:
         type_, (first, second) = kind(node.dtype, width), node.args
         if not node.dtype.is_floating:
-            return _intrinsic(f, of_unsigned if node.dtype.is_unsigned else of_signed, type_, x, y)
+            return intrinsic(f, of_unsigned if node.dtype.is_unsigned else of_signed, type_, x, y)
         if scalar.is_constant(first):
             first, second, x, y = second, first, y, x
         better = f.value(f"fcmp {of_floats} {type_} {y}, {x}")
@@ -344,7 +344,7 @@ def _to_odd_float(f: ir.Function, x: str, width: int | None) -> str:
     integer = kind(dtypes.int32, width)
     nearest = f.value(f"fptrunc {double} {x} to {single}")
     back = f.value(f"fpext {single} {nearest} to {double}")
-    size, size_back = (_intrinsic(f, "fabs", double, v) for v in (x, back))
+    size, size_back = (intrinsic(f, "fabs", double, v) for v in (x, back))
     above = f.value(f"fcmp ogt {double} {size_back}, {size}")
     inexact = f.value(f"fcmp one {double} {size_back}, {size}")
     bits = f.value(f"bitcast {single} {nearest} to {integer}")

@@ -12,7 +12,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from tahr.backends.native import convolution, depthwise, filter_gradients, gemm, loops, pooling, single
+from tahr.backends.native import (
+    convolution,
+    depthwise,
+    filter_gradients,
+    gemm,
+    loops,
+    nest_kernels,
+    pooling,
+    single,
+)
 from tahr.backends.native.calls import Bind, Call, Known, Partial, Place, Ref
 from tahr.backends.native.epilogue import Epilogue
 from tahr.backends.native.kernel import Kernel
@@ -355,7 +364,7 @@ def _copy(
     """Copies images from one layout to another; strides of None are those of a dense array."""
     read, written = (Access(dtype, s or dense_strides(shape)) for s in (source_strides, target_strides))
     nest = Nest((), tuple(shape), (read,), (), ((scalar.leaf(0, dtype), written),))
-    loop = loops.compiled(loops.collapsed(nest), "images in another layout")
+    loop = nest_kernels.compiled(loops.collapsed(nest), "images in another layout")
     makes = {target.storage: _count(shape)} if isinstance(target.storage, Partial) else {}
     return _Step(loop.kernel, (source, target), lambda e: loop.bind(e.known), makes)
 

@@ -10,13 +10,19 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import execute, fuse, ir, loops, lower, scalars, segments, target
+from tahr.backends.native import execute, fuse, ir, loops, lower, scalars, segments, target, vector_loops
+from tahr.backends.native.epilogue import Segment
+from tahr.backends.native.vector_loops import VectorEmitter
 from tahr.core.dtypes import DType
 from tests.backends.native import test_ops, test_random_graphs
 from tests.backends.native.hostile import hostile
 from tests.backends.native.test_random_graphs import check
 
 pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
+
+IN_VECTORS = pytest.mark.skipif(
+    not target.is_available() or not vector_loops.masks(target.host()), reason="LLVM makes the vectors here"
+)
 
 ROWS = 2 * loops.TILE // 16 + 3
 
@@ -48,6 +54,16 @@ def compare(fetches: Any, feeds: dict[Any, np.ndarray]) -> None:
 def sums() -> None:
     x = tf.placeholder(tf.float64, [None, 16])
     compare([tf.reduce_sum(x), tf.reduce_sum(x, 0), tf.reduce_sum(x, 1)], {x: numbers(ROWS, 16)})
+
+
+def odd_rows() -> None:
+    x = tf.placeholder(tf.float64, [None, 13])
+    compare([tf.tanh(x), tf.reduce_sum(x, 1)], {x: numbers(50, 13)})
+
+
+def long_sums() -> None:
+    x = tf.placeholder(tf.float64, [None, None])
+    compare([tf.reduce_sum(x), tf.reduce_sum(x, 1)], {x: numbers(5, 100)})
 
 
 def extremes() -> None:
@@ -135,11 +151,11 @@ def broadcast_along_the_wrong_dimension(patch: pytest.MonkeyPatch) -> None:
 def missing_numbers_lost_in_reductions(patch: pytest.MonkeyPatch) -> None:
     right = loops.combined
 
-    def combined(f: ir.Function, combine: str, dtype: DType, a: str, b: str) -> str:
+    def combined(f: ir.Function, combine: str, dtype: DType, a: str, b: str, width: int | None = None) -> str:
         if combine in ("maximum", "minimum"):
             name = {"maximum": "maxnum", "minimum": "minnum"}[combine]
-            return f.value(f"call double @llvm.{name}.f64(double {a}, double {b})")
-        return right(f, combine, dtype, a, b)
+            return scalars.intrinsic(f, name, scalars.kind(dtype, width), a, b)
+        return right(f, combine, dtype, a, b, width)
 
     patch.setattr(loops, "combined", combined)
 
@@ -177,13 +193,18 @@ def buffers_overlap(patch: pytest.MonkeyPatch) -> None:
 
 
 def written_one_further(patch: pytest.MonkeyPatch) -> None:
-    right = loops._Emitter._write
+    right, right_of_vectors = loops.Emitter._write, Segment.write
 
     def write(self: Any, dtype: Any, value: str, target: str, place: str, group: int | None = None) -> None:
         right(self, dtype, value, target, place, group)
         right(self, dtype, value, target, self.f.add(place, 1), group)
 
-    patch.setattr(loops._Emitter, "_write", write)
+    def write_vector(self: Any, f: ir.Function, dtype: DType, value: str, address: str) -> None:
+        right_of_vectors(self, f, dtype, value, address)
+        right_of_vectors(self, f, dtype, value, f.at(ir.MEMORY[dtype], address, 1))
+
+    patch.setattr(loops.Emitter, "_write", write)
+    patch.setattr(Segment, "write", write_vector)
 
 
 def merged_without_looking(patch: pytest.MonkeyPatch) -> None:
@@ -198,6 +219,17 @@ def partial_sums_not_cleared(patch: pytest.MonkeyPatch) -> None:
         return right(f, 1 if hint == "clear" else start, *rest, hint=hint, **options)
 
     patch.setattr(ir.Function, "loop", loop)
+
+
+def mask_forgotten(patch: pytest.MonkeyPatch) -> None:
+    every = lambda f, width, count: ir.splat(width, ir.I1, "true")  # noqa: E731
+    patch.setattr(vector_loops, "mask", every)
+
+
+def only_one_vector_summed(patch: pytest.MonkeyPatch) -> None:
+    right = VectorEmitter._finish
+    first = lambda self, j, copies, totals: right(self, j, copies[:1], totals)  # noqa: E731
+    patch.setattr(VectorEmitter, "_finish", first)
 
 
 def updates_join_their_readers(patch: pytest.MonkeyPatch) -> None:
@@ -219,6 +251,8 @@ def updates_join_their_readers(patch: pytest.MonkeyPatch) -> None:
         (buffers_overlap, chains),
         (written_one_further, elements),
         (partial_sums_not_cleared, sums),
+        pytest.param(mask_forgotten, odd_rows, marks=IN_VECTORS),
+        pytest.param(only_one_vector_summed, long_sums, marks=IN_VECTORS),
         (merged_without_looking, orders),
         (updates_join_their_readers, updates),
     ],
