@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import engine, runtime, target as targets
+from tahr.backends.native import conversions, engine, ir, kernel, runtime, target as targets
 from tahr.backends.native.engine import Engine
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.target import AARCH64, BASELINE, Target
+from tests.backends.native.test_engine import call
 
 pytestmark = pytest.mark.skipif(not targets.is_available(), reason="needs llvmlite")
 
@@ -35,6 +36,7 @@ SOME = [
     "ConcatV2",
     "GatherV2",
     "Conv2D",
+    "Cumsum",
 ]
 
 
@@ -64,6 +66,30 @@ def test_some_ops_and_graphs_without_avx() -> None:
 @pytest.mark.parametrize("file", ["test_ops.py", "test_random_graphs.py", "test_threads.py", "test_feeds.py"])
 def test_everything_without_avx(file: str) -> None:
     on_baseline(f"{HERE}/{file}")
+
+
+@x86
+@pytest.mark.parametrize("name", conversions.NAMES)
+def test_what_llvm_calls_to_convert_halves(name: str) -> None:
+    source, target = conversions.NAMES[name]
+    f = kernel.function()
+    x, y, count = kernel.buffer(f, 0), kernel.buffer(f, 1), kernel.size(f, 0)
+    kinds = ir.MEMORY[source], ir.MEMORY[target]
+    with f.loop(0, count) as i:
+        given = f.load(kinds[0], f.at(kinds[0], x, i))
+        instruction = "fpext" if source.size < target.size else "fptrunc"
+        made = f.value(f"{instruction} {kinds[0]} {given} to {kinds[1]}")
+        f.store(kinds[1], made, f.at(kinds[1], y, i))
+    converting = Kernel(kernel.AS_WRITTEN + f.finish(), 0, name)
+    assert name in Engine(BASELINE).assembly_of(converting)
+    numbers = np.array([0.0, -0.0, 1.0, 1 + 2**-9, 1 + 2**-11, -65504.0, 1e6, 1e-6, np.inf, -np.inf, np.nan])
+    given = numbers.astype(source.numpy)
+    got = np.zeros(len(given), target.numpy)
+    with targets.using(BASELINE):
+        (address,) = engine.load([converting])
+        call(address, [given, got], [len(given)], 1)
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(got, given.astype(target.numpy))
 
 
 # ---------------------------------------------------------------- 64-bit Arm
