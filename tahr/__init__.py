@@ -6,22 +6,43 @@ such as `tf.nn.relu`, are listed likewise in `tahr/api`.
 
 # ruff: noqa: I001  # one line a name, in the order of the layers
 
-# parts
+import typing as _typing
+
+from tahr.core import boundary as _boundary
+from tahr.core import late as _late
+
+if _typing.TYPE_CHECKING:  # loaded when they are first used: see the end
+    # parts
+    from tahr.api import bitwise as bitwise
+    from tahr.api import debug as debug
+    from tahr.api import debugging as debugging
+    from tahr.api import dtypes as dtypes
+    from tahr.api import initializers as initializers
+    from tahr.api import linalg as linalg
+    from tahr.api import losses as losses
+    from tahr.api import manip as manip
+    from tahr.api import math as math
+    from tahr.api import nn as nn
+    from tahr.api import queue as queue
+    from tahr.api import random as random
+    from tahr.api import test as test
+    from tahr.api import train as train
+
+    # sessions and their settings
+    from tahr.api.session import ConfigProto as ConfigProto
+    from tahr.api.session import disable_eager_execution as disable_eager_execution
+    from tahr.api.session import disable_v2_behavior as disable_v2_behavior
+    from tahr.api.session import executing_eagerly as executing_eagerly
+    from tahr.api.session import GPUOptions as GPUOptions
+    from tahr.api.session import GraphOptions as GraphOptions
+    from tahr.api.session import InteractiveSession as InteractiveSession
+    from tahr.api.session import OptimizerOptions as OptimizerOptions
+    from tahr.api.session import RunMetadata as RunMetadata
+    from tahr.api.session import RunOptions as RunOptions
+    from tahr.api.session import Session as Session
+
+# errors
 from tahr import errors as errors
-from tahr.api import bitwise as bitwise
-from tahr.api import debug as debug
-from tahr.api import debugging as debugging
-from tahr.api import dtypes as dtypes
-from tahr.api import initializers as initializers
-from tahr.api import linalg as linalg
-from tahr.api import losses as losses
-from tahr.api import manip as manip
-from tahr.api import math as math
-from tahr.api import nn as nn
-from tahr.api import queue as queue
-from tahr.api import random as random
-from tahr.api import test as test
-from tahr.api import train as train
 from tahr.errors import OpError as OpError
 
 # types
@@ -480,24 +501,10 @@ from tahr.autodiff.override import custom_gradient as custom_gradient
 from tahr.autodiff.forward import hessians as hessians
 from tahr.autodiff.forward import jvp as jvp
 
-# sessions
-from tahr.session.session import get_default_session as get_default_session
-from tahr.session.session import InteractiveSession as InteractiveSession
-from tahr.session.session import Session as Session
-
-# settings
-from tahr.session.config import ConfigProto as ConfigProto
-from tahr.session.config import disable_eager_execution as disable_eager_execution
-from tahr.session.config import disable_v2_behavior as disable_v2_behavior
-from tahr.session.config import executing_eagerly as executing_eagerly
-from tahr.session.config import GPUOptions as GPUOptions
-from tahr.session.config import GraphOptions as GraphOptions
-from tahr.session.config import OptimizerOptions as OptimizerOptions
-from tahr.session.config import RunMetadata as RunMetadata
-from tahr.session.config import RunOptions as RunOptions
+# the default session
+from tahr.session.default import get_default_session as get_default_session
 
 # names that Python has taken, and second names
-from tahr.core import boundary as _boundary
 from tahr.core import dtypes as _dtypes
 from tahr.ops import shaping as _shaping
 from tahr.ops import structural as _structural
@@ -526,3 +533,14 @@ VERSION = __version__
 
 # errors that leave a public function show the user's lines
 _boundary.enclose(globals(), __name__)
+
+# What not every program needs is loaded when it is first used, so that `import tahr` is quick: the parts, and what runs
+# graphs. (For type checkers it is imported above.)
+_late.add_names(
+    __name__,
+    {
+        "tahr.api": "bitwise debug debugging dtypes initializers linalg losses manip math nn queue random test train",
+        "tahr.api.session": "ConfigProto disable_eager_execution disable_v2_behavior executing_eagerly "
+        "GPUOptions GraphOptions InteractiveSession OptimizerOptions RunMetadata RunOptions Session",
+    },
+)

@@ -32,7 +32,8 @@ ANNOTATIONS = ("__future__", "typing", "collections.abc")
 
 def public_names(namespace: ModuleType, prefix: str) -> Iterator[tuple[str, Any]]:
     """Every public name below a namespace, with what it stands for; tahr's own subpackages are not public."""
-    for name, value in vars(namespace).items():
+    for name in dir(namespace):
+        value = getattr(namespace, name)
         if isinstance(value, ModuleType):
             if value.__name__.startswith("tahr.api.") or value.__name__ == "tahr.errors":
                 yield from public_names(value, f"{prefix}.{name}")

@@ -72,7 +72,7 @@ class ImportFinder(ast.NodeVisitor):
     visit_AsyncFunctionDef = _visit_function
 
     def visit_If(self, node: ast.If) -> None:
-        guarded = ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+        guarded = ast.unparse(node.test) in ("TYPE_CHECKING", "_typing.TYPE_CHECKING")
         self.type_checking_depth += guarded
         for statement in node.body:
             self.visit(statement)

@@ -2,4 +2,7 @@
 
 # one line a name
 
+from tahr.core import boundary as _boundary
 from tahr.session.debug import ir as ir
+
+_boundary.enclose(globals(), __name__)

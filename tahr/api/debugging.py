@@ -2,6 +2,7 @@
 
 # ruff: noqa: I001  # one line a name
 
+from tahr.core import boundary as _boundary
 from tahr.ops import debug as _debug
 from tahr.ops.logic import is_finite as is_finite
 from tahr.ops.logic import is_inf as is_inf
@@ -31,3 +32,5 @@ from tahr.ops.debug import is_strictly_increasing as is_strictly_increasing
 
 # names that differ from those of tahr's own
 Assert = _debug.assert_
+
+_boundary.enclose(globals(), __name__)

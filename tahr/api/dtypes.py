@@ -2,6 +2,7 @@
 
 # ruff: noqa: I001  # one line a name
 
+from tahr.core import boundary as _boundary
 from tahr.core import dtypes as _dtypes
 from tahr.core.dtypes import as_dtype as as_dtype
 from tahr.core.dtypes import bfloat16 as bfloat16
@@ -30,3 +31,5 @@ from tahr.ops.elementwise import saturate_cast as saturate_cast
 
 # names that differ from those of tahr's own
 bool = _dtypes.bool_
+
+_boundary.enclose(globals(), __name__)

@@ -2,6 +2,7 @@
 
 # ruff: noqa: I001  # one line a name
 
+from tahr.core import boundary as _boundary
 from tahr.ops import initializers as _initializers
 from tahr import variables as _variables
 from tahr.ops.initializers import he_normal as he_normal
@@ -25,3 +26,5 @@ zeros = _initializers.Zeros
 global_variables = _variables.global_variables_initializer
 local_variables = _variables.local_variables_initializer
 variables = _variables.variables_initializer
+
+_boundary.enclose(globals(), __name__)

@@ -2,6 +2,7 @@
 
 # ruff: noqa: I001  # one line a name
 
+from tahr.core import boundary as _boundary
 from tahr.ops import shaping as _shaping
 from tahr.ops import diagonals as _diagonals
 from tahr.ops import linalg as _linalg
@@ -42,3 +43,5 @@ lstsq = _decompositions.matrix_solve_ls
 solve = _decompositions.matrix_solve
 sqrtm = _matrix_functions.matrix_square_root
 triangular_solve = _decompositions.matrix_triangular_solve
+
+_boundary.enclose(globals(), __name__)

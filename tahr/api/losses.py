@@ -2,6 +2,7 @@
 
 # ruff: noqa: I001  # one line a name
 
+from tahr.core import boundary as _boundary
 from tahr.ops.losses import absolute_difference as absolute_difference
 from tahr.ops.losses import add_loss as add_loss
 from tahr.ops.losses import compute_weighted_loss as compute_weighted_loss
@@ -19,3 +20,5 @@ from tahr.ops.losses import Reduction as Reduction
 from tahr.ops.losses import sigmoid_cross_entropy as sigmoid_cross_entropy
 from tahr.ops.losses import softmax_cross_entropy as softmax_cross_entropy
 from tahr.ops.losses import sparse_softmax_cross_entropy as sparse_softmax_cross_entropy
+
+_boundary.enclose(globals(), __name__)

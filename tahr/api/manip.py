@@ -2,6 +2,7 @@
 
 # ruff: noqa: I001  # one line a name
 
+from tahr.core import boundary as _boundary
 from tahr.ops.shaping import reshape as reshape
 from tahr.ops.shaping import reverse as reverse
 from tahr.ops.joining import tile as tile
@@ -10,3 +11,5 @@ from tahr.ops.blocks import space_to_batch_nd as space_to_batch_nd
 from tahr.ops.indexing import gather_nd as gather_nd
 from tahr.ops.indexing import scatter_nd as scatter_nd
 from tahr.ops.rearranging import roll as roll
+
+_boundary.enclose(globals(), __name__)

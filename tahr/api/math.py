@@ -2,6 +2,7 @@
 
 # ruff: noqa: I001  # one line a name
 
+from tahr.core import boundary as _boundary
 from tahr.ops import elementwise as _elementwise
 from tahr.ops.shaping import invert_permutation as invert_permutation
 from tahr.ops.structural import add_n as add_n
@@ -121,3 +122,5 @@ from tahr.ops.debug import is_strictly_increasing as is_strictly_increasing
 
 # names that differ from those of tahr's own
 divide_no_nan = _elementwise.div_no_nan
+
+_boundary.enclose(globals(), __name__)

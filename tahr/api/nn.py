@@ -2,6 +2,7 @@
 
 # ruff: noqa: I001  # one line a name
 
+from tahr.core import boundary as _boundary
 from tahr.api import rnn_cell as rnn_cell
 from tahr.ops import convolution as _convolution
 from tahr.ops.blocks import depth_to_space as depth_to_space
@@ -97,3 +98,5 @@ from tahr.layers.rnn import static_rnn as static_rnn
 # names that differ from those of tahr's own
 depthwise_conv2d_backprop_filter = _convolution.depthwise_conv2d_native_backprop_filter
 depthwise_conv2d_backprop_input = _convolution.depthwise_conv2d_native_backprop_input
+
+_boundary.enclose(globals(), __name__)

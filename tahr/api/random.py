@@ -2,6 +2,7 @@
 
 # ruff: noqa: I001  # one line a name
 
+from tahr.core import boundary as _boundary
 from tahr.ops import random as _random
 from tahr.core.scopes import set_random_seed as set_random_seed
 from tahr.ops.random import categorical as categorical
@@ -17,3 +18,5 @@ normal = _random.random_normal
 poisson = _random.random_poisson
 shuffle = _random.random_shuffle
 uniform = _random.random_uniform
+
+_boundary.enclose(globals(), __name__)

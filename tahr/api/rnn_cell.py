@@ -1,5 +1,6 @@
 """tf.nn.rnn_cell: the cells of recurrent networks."""
 
+from tahr.core import boundary as _boundary
 from tahr.layers.rnn_cell import (
     BasicLSTMCell as BasicLSTMCell,
     BasicRNNCell as BasicRNNCell,
@@ -12,3 +13,5 @@ from tahr.layers.rnn_cell import (
     ResidualWrapper as ResidualWrapper,
     RNNCell as RNNCell,
 )
+
+_boundary.enclose(globals(), __name__)

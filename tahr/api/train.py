@@ -2,6 +2,7 @@
 
 # ruff: noqa: I001  # one line a name
 
+from tahr.core import boundary as _boundary
 from tahr.training.optimizer import Optimizer as Optimizer
 from tahr.training.optimizers import AdadeltaOptimizer as AdadeltaOptimizer
 from tahr.training.optimizers import AdagradDAOptimizer as AdagradDAOptimizer
@@ -34,3 +35,5 @@ from tahr.training.coordinator import LooperThread as LooperThread
 from tahr.training.queue_runner import add_queue_runner as add_queue_runner
 from tahr.training.queue_runner import QueueRunner as QueueRunner
 from tahr.training.queue_runner import start_queue_runners as start_queue_runners
+
+_boundary.enclose(globals(), __name__)

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterator
-from types import FunctionType, ModuleType, TracebackType
+from types import FunctionType, TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -101,16 +101,13 @@ def enclose(namespace: dict[str, Any], name: str) -> None:
     users are decorated where they are written.
 
     Args:
-        namespace: the dictionary of the module; modules of `tahr.api` in it are namespaces too.
+        namespace: the dictionary of the module.
         name: the module's name, under which its functions are pickled.
     """
     for key, value in list(namespace.items()):
-        if isinstance(value, ModuleType):
-            if value.__name__.startswith("tahr.api."):
-                enclose(vars(value), value.__name__)
-        elif key.startswith("_") or not getattr(value, "__module__", "").startswith("tahr."):
+        if key.startswith("_") or not getattr(value, "__module__", "").startswith("tahr."):
             continue
-        elif isinstance(value, FunctionType):
+        if isinstance(value, FunctionType):
             function = boundary(value)
             if function.__module__ == value.__module__:  # the first of its names
                 function.__module__, function.__qualname__ = name, key

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -457,7 +456,7 @@ def _convert_list(
 
 def _element(arg: Arg, index: int, value: Any) -> Arg:
     """The argument that one element of a list is: a constant made from it is named `values_1`."""
-    return arg if isinstance(value, Tensor) else replace(arg, name=f"{arg.name}_{index}")
+    return arg if isinstance(value, Tensor) else arg._replace(name=f"{arg.name}_{index}")
 
 
 def dtype_of(value: Any) -> DType | None:

@@ -19,9 +19,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -45,13 +44,29 @@ REQUIRED = _Required()
 
 # ---------------------------------------------------------------- forms: what backends know instead of ops
 
+FormType = TypeVar("FormType", bound="Form")
 
-@dataclass(frozen=True)
+
 class Form:
-    """What kind of computation an op is."""
+    """What kind of computation an op is. Forms of one kind are equal where their attributes are; nobody changes those.
+
+    They are no dataclasses, whose generated methods would take half a millisecond of `import tahr` for each of them.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and vars(other) == vars(self)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).values()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
+
+    def replaced(self: FormType, **changes: Any) -> FormType:
+        """The same form but for some attributes."""
+        return type(self)(**{**vars(self), **changes})
 
 
-@dataclass(frozen=True)
 class Elementwise(Form):
     """Each output element depends on the broadcast inputs' elements at the same place.
 
@@ -62,11 +77,11 @@ class Elementwise(Form):
             none. It raises `scalar.Unsupported` for dtypes and attributes that it does not cover.
     """
 
-    ufunc: np.ufunc | None = None
-    scalar: Callable[..., Scalar] | None = None
+    def __init__(self, ufunc: np.ufunc | None = None, scalar: Callable[..., Scalar] | None = None) -> None:
+        self.ufunc = ufunc
+        self.scalar = scalar
 
 
-@dataclass(frozen=True)
 class Update(Form):
     """A write that changes the inputs in `effects.writes` element by element; other inputs of rank 0 broadcast.
 
@@ -75,10 +90,10 @@ class Update(Form):
             `effects.writes`. It raises `scalar.Unsupported` for dtypes and attributes that it does not cover.
     """
 
-    scalar: Callable[..., tuple[Scalar, ...]]
+    def __init__(self, scalar: Callable[..., tuple[Scalar, ...]]) -> None:
+        self.scalar = scalar
 
 
-@dataclass(frozen=True)
 class Reduction(Form):
     """Elements along some axes are combined into one.
 
@@ -87,26 +102,23 @@ class Reduction(Form):
         identity: what an empty reduction gives.
     """
 
-    combine: str
-    identity: Any
+    def __init__(self, combine: str, identity: Any) -> None:
+        self.combine = combine
+        self.identity = identity
 
 
-@dataclass(frozen=True)
 class Movement(Form):
     """Every output element is a copy of some input element, or a constant: no arithmetic."""
 
 
-@dataclass(frozen=True)
 class Iota(Form):
     """Element i of the vector is start + i * delta: the first and the last input."""
 
 
-@dataclass(frozen=True)
 class Contraction(Form):
     """Sums of products: matrix products and their kin."""
 
 
-@dataclass(frozen=True)
 class Window(Form):
     """A function of windows that slide over images: convolution and pooling, and their adjoints.
 
@@ -117,12 +129,12 @@ class Window(Form):
         sizes: the index of an input that only says the shape of the output, or None.
     """
 
-    kind: str = ""
-    adjoint: str = ""
-    sizes: int | None = None
+    def __init__(self, kind: str = "", adjoint: str = "", sizes: int | None = None) -> None:
+        self.kind = kind
+        self.adjoint = adjoint
+        self.sizes = sizes
 
 
-@dataclass(frozen=True)
 class Extent(Form):
     """A scalar that is a number of elements.
 
@@ -130,10 +142,10 @@ class Extent(Form):
         rule: `rule(*specs, **attrs)` gives it as a dimension.
     """
 
-    rule: Callable[..., Dim]
+    def __init__(self, rule: Callable[..., Dim]) -> None:
+        self.rule = rule
 
 
-@dataclass(frozen=True)
 class Band(Form):
     """Matrices with zeros outside of a band: inputs 1 and 2 say how many diagonals are kept below and above the main.
 
@@ -141,12 +153,10 @@ class Band(Form):
     """
 
 
-@dataclass(frozen=True)
 class WithDiagonal(Form):
     """The matrices of input 0 with input 1 as their main diagonals."""
 
 
-@dataclass(frozen=True)
 class Reversal(Form):
     """Sequences of different lengths (input 1), each reversed up to its length.
 
@@ -154,11 +164,11 @@ class Reversal(Form):
         batch, steps: the attributes that say which dimension counts the sequences, and which runs along them.
     """
 
-    batch: str
-    steps: str
+    def __init__(self, batch: str, steps: str) -> None:
+        self.batch = batch
+        self.steps = steps
 
 
-@dataclass(frozen=True)
 class Largest(Form):
     """The largest elements along the last axis and their places, as many as input 1 says.
 
@@ -166,7 +176,6 @@ class Largest(Form):
     """
 
 
-@dataclass(frozen=True)
 class AmongLargest(Form):
     """Whether the class that input 1 says is among those with the largest elements of each row of input 0.
 
@@ -176,10 +185,10 @@ class AmongLargest(Form):
         count: `count(*specs, **attrs)` is how many count as largest; None where it is not known.
     """
 
-    count: Callable[..., int | None]
+    def __init__(self, count: Callable[..., int | None]) -> None:
+        self.count = count
 
 
-@dataclass(frozen=True)
 class Lookup(Form):
     """Slices of the first input, at the places that the second holds.
 
@@ -189,10 +198,10 @@ class Lookup(Form):
             second input's rows are tuples of indices along the first dimensions.
     """
 
-    axes: Callable[..., tuple[int, int] | None] | None = None
+    def __init__(self, axes: Callable[..., tuple[int, int] | None] | None = None) -> None:
+        self.axes = axes
 
 
-@dataclass(frozen=True)
 class Accumulation(Form):
     """Slices combined at places of the output; with sums the adjoint of a `Lookup` along the first dimensions.
 
@@ -206,14 +215,21 @@ class Accumulation(Form):
         combine: "add", "multiply", "maximum" or "minimum".
     """
 
-    rows: int
-    indices: int
-    tuples: bool = False
-    drops_negative: bool = False
-    combine: str = "add"
+    def __init__(
+        self,
+        rows: int,
+        indices: int,
+        tuples: bool = False,
+        drops_negative: bool = False,
+        combine: str = "add",
+    ) -> None:
+        self.rows = rows
+        self.indices = indices
+        self.tuples = tuples
+        self.drops_negative = drops_negative
+        self.combine = combine
 
 
-@dataclass(frozen=True)
 class Scatter(Form):
     """A write that changes rows of the variable that input 0 stands for: input 1 says which, input 2 holds operands.
 
@@ -224,12 +240,12 @@ class Scatter(Form):
         count: which input says how many of the rows count, from the first on; None where all do.
     """
 
-    combine: str
-    tuples: bool = False
-    count: int | None = None
+    def __init__(self, combine: str, tuples: bool = False, count: int | None = None) -> None:
+        self.combine = combine
+        self.tuples = tuples
+        self.count = count
 
 
-@dataclass(frozen=True)
 class RowUpdate(Form):
     """A write that changes rows of the variables in `effects.writes`, element by element and one after the other.
 
@@ -240,13 +256,15 @@ class RowUpdate(Form):
         count: as in `Scatter`.
     """
 
-    scalar: Callable[..., tuple[Scalar, ...]]
-    rows: int
-    indices: int
-    count: int | None = None
+    def __init__(
+        self, scalar: Callable[..., tuple[Scalar, ...]], rows: int, indices: int, count: int | None = None
+    ) -> None:
+        self.scalar = scalar
+        self.rows = rows
+        self.indices = indices
+        self.count = count
 
 
-@dataclass(frozen=True)
 class Distinct(Form):
     """The different elements of a vector in the order of their first occurrence, for each element its place among them.
 
@@ -255,15 +273,14 @@ class Distinct(Form):
     """
 
 
-@dataclass(frozen=True)
 class Scattered(Form):
     """A copy of input 0 with rows changed; everything else as in `Scatter`."""
 
-    combine: str
-    tuples: bool = True
+    def __init__(self, combine: str, tuples: bool = True) -> None:
+        self.combine = combine
+        self.tuples = tuples
 
 
-@dataclass(frozen=True)
 class Draw(Form):
     """Numbers from the random stream of the operation, which has the attributes `seed` and `seed2`.
 
@@ -272,10 +289,10 @@ class Draw(Form):
             the bounds.
     """
 
-    distribution: str
+    def __init__(self, distribution: str) -> None:
+        self.distribution = distribution
 
 
-@dataclass(frozen=True)
 class Scan(Form):
     """Each element is combined with those before it along the axis that input 1 says.
 
@@ -285,10 +302,10 @@ class Scan(Form):
         combine: "add" or "multiply".
     """
 
-    combine: str
+    def __init__(self, combine: str) -> None:
+        self.combine = combine
 
 
-@dataclass(frozen=True)
 class ArgExtreme(Form):
     """The first place of an extreme along the axis that input 1 says. NaN is no extreme; all NaN gives 0.
 
@@ -296,10 +313,10 @@ class ArgExtreme(Form):
         largest: whether it is the largest element, or the smallest.
     """
 
-    largest: bool
+    def __init__(self, largest: bool) -> None:
+        self.largest = largest
 
 
-@dataclass(frozen=True)
 class Host(Form):
     """Anything else; computed by the NumPy kernel, whatever the backend."""
 
@@ -313,8 +330,7 @@ HOST = Host()
 # ---------------------------------------------------------------- effects
 
 
-@dataclass(frozen=True)
-class Effects:
+class Effects(NamedTuple):
     """What an op does beside computing its outputs.
 
     Attributes:
@@ -353,28 +369,27 @@ CHECKS = Effects(raises=True)
 # ---------------------------------------------------------------- signatures
 
 
-@dataclass(frozen=True)
-class Arg:
+class Arg(NamedTuple):
     """One argument or result of a signature.
 
     Attributes:
         name: TensorFlow's name of it.
         type: a dtype's name or a type variable.
         is_ref: whether it stands for a variable itself rather than its value (`&T`).
-        count: None for one tensor; the name of the attribute that counts a list of one type (`N*T`).
+        number: None for one tensor; the name of the attribute that counts a list of one type (`N*T`).
         is_hetero: whether it is a list whose types the attribute `type` lists (`[Tout]`).
     """
 
     name: str
     type: str
     is_ref: bool = False
-    count: str | None = None
+    number: str | None = None
     is_hetero: bool = False
 
     @property
     def is_list(self) -> bool:
         """Whether it takes a list of tensors."""
-        return self.count is not None or self.is_hetero
+        return self.number is not None or self.is_hetero
 
 
 _ARG = re.compile(r"^(\w+): *(&)?(?:(\w+) *\* *)?(\[)?(\w+)\]?$")
@@ -406,7 +421,6 @@ def set_apply(function: Callable[..., Any]) -> None:
     _apply = function
 
 
-@dataclass(eq=False)
 class OpDef:
     """One kind of operation.
 
@@ -428,21 +442,28 @@ class OpDef:
         register: whether the op belongs to the table `OPS`, whose entries the tests check one by one.
     """
 
-    name: str
-    signature: str
-    attrs: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    types: Mapping[str, frozenset[DType]] = field(default_factory=dict[str, frozenset[DType]])
-    form: Form = HOST
-    effects: Effects = PURE
-    aliases: tuple[int, ...] = ()
-    scratch: int | None = None
-    shape_math: bool = False
-    register: bool = True
-
-    def __post_init__(self) -> None:
-        left, _, right = self.signature.partition("->")
-        self.inputs = _parse_args(left)
-        self.outputs = _parse_args(right)
+    def __init__(
+        self,
+        name: str,
+        signature: str,
+        attrs: Mapping[str, Any] | None = None,
+        types: Mapping[str, frozenset[DType]] | None = None,
+        form: Form = HOST,
+        effects: Effects = PURE,
+        aliases: tuple[int, ...] = (),
+        scratch: int | None = None,
+        shape_math: bool = False,
+        register: bool = True,
+    ) -> None:
+        self.name = name
+        self.signature = signature
+        self.attrs: Mapping[str, Any] = attrs or {}
+        self.types: Mapping[str, frozenset[DType]] = types or {}
+        self.form = form
+        self.effects = effects
+        self.aliases = aliases
+        self.scratch = scratch
+        self.shape_math = shape_math
         self.shape_rule: Callable[..., Any] | None = None
         self.value_rule: Callable[..., Any] | None = None
         self.items_rule: Callable[..., Any] | None = None
@@ -457,16 +478,32 @@ class OpDef:
         self.gradient_takes_driver = False
         self.gradient_takes_slices = False
         self.is_differentiable = True
-        self._input_types = _signature_types(self.inputs)
-        if isinstance(self.form, Elementwise):
+        if isinstance(form, Elementwise):
             self.shape_rule = _broadcast_rule
-            if self.form.ufunc is not None:
-                ufunc = self.form.ufunc
+            if form.ufunc is not None:
+                ufunc = form.ufunc
                 self.compute = lambda *arrays, **_: ufunc(*arrays)
-        if self.register:
-            if self.name in OPS:
-                raise ValueError(f"op {self.name} is defined twice")
-            OPS[self.name] = self
+        if register:
+            if name in OPS:
+                raise ValueError(f"op {name} is defined twice")
+            OPS[name] = self
+
+    # A signature is parsed when it is first asked for: a program uses a few of the four hundred ops.
+
+    @cached_property
+    def inputs(self) -> tuple[Arg, ...]:
+        """The arguments of the signature."""
+        return _parse_args(self.signature.partition("->")[0])
+
+    @cached_property
+    def outputs(self) -> tuple[Arg, ...]:
+        """The results of the signature."""
+        return _parse_args(self.signature.partition("->")[2])
+
+    @cached_property
+    def _input_types(self) -> tuple[str, ...] | None:
+        """The type of each flat input where the signature has no lists, so that binding needs no search."""
+        return None if any(a.is_list for a in self.inputs) else tuple(a.type for a in self.inputs)
 
     def __repr__(self) -> str:
         return f"<OpDef {self.name}>"
@@ -580,8 +617,8 @@ class OpDef:
                 continue
             if len(lists) == 1:
                 length = count - (len(args) - 1)
-            elif arg.count is not None:
-                length = attrs[arg.count]
+            elif arg.number is not None:
+                length = attrs[arg.number]
             else:
                 length = len(attrs[arg.type])
             for _ in range(length):
@@ -591,8 +628,8 @@ class OpDef:
         """The result that each flat output tensor belongs to."""
         flat: list[Arg] = []
         for arg in self.outputs:
-            if arg.count is not None:
-                flat += [arg] * attrs[arg.count]
+            if arg.number is not None:
+                flat += [arg] * attrs[arg.number]
             elif arg.is_hetero:
                 flat += [arg] * len(attrs[arg.type])
             else:
@@ -725,11 +762,6 @@ def _worth_knowing(value: Array) -> Array | None:
     if value.size > shapes.MAX_VALUE_SIZE:
         return None
     return value if any(not isinstance(d, Unknown) for d in value.flat) or value.size == 0 else None
-
-
-def _signature_types(args: Sequence[Arg]) -> tuple[str, ...] | None:
-    """The type of each flat input where the signature has no lists, so that binding needs no search."""
-    return None if any(a.is_list for a in args) else tuple(a.type for a in args)
 
 
 def _broadcast_rule(*specs: Spec, **_: Any) -> Shape:

@@ -328,7 +328,7 @@ class Operation(Operators):
         if name in types:
             return types[name]
         for arg in (*self.opdef.inputs, *self.opdef.outputs):
-            if arg.count == name:
+            if arg.number == name:
                 return len(self._inputs) - (len(self.opdef.inputs) - 1)
             if arg.is_hetero and arg.type == name:
                 return [

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from tahr.core import sizes
@@ -28,8 +27,7 @@ def dense_strides(shape: Sequence[Dim]) -> Dims:
     return tuple(reversed(strides))
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """An affine map from indices to places in a storage.
 
     Attributes:
@@ -173,8 +171,7 @@ def _product(dims: Sequence[Dim]) -> Dim:
 # ---------------------------------------------------------------- tensors put together from parts
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A part of a tensor that is put together.
 
     Attributes:
@@ -199,8 +196,7 @@ class Part:
         )
 
 
-@dataclass(frozen=True)
-class Assembly:
+class Assembly(NamedTuple):
     """A tensor put together from parts that do not overlap.
 
     Attributes:

@@ -5,7 +5,6 @@ They stand in Programs for operations whose number of rows depends on data, but 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -77,7 +76,7 @@ def counted(opdef: OpDef) -> OpDef:
         f"{inputs}, count: int32 ->{outputs}",
         attrs=opdef.attrs,
         types=opdef.types,
-        form=replace(opdef.form, count=len(opdef.inputs)),
+        form=opdef.form.replaced(count=len(opdef.inputs)),
         effects=opdef.effects,
         register=False,
     ).not_differentiable()

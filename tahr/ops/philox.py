@@ -19,19 +19,20 @@ Sources:
 from __future__ import annotations
 
 import math
-import secrets
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-Words = npt.NDArray[np.uint32]
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Array = np.ndarray[Any, Any]
+Words = np.ndarray[Any, np.dtype[np.uint32]]
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+Doubles = np.ndarray[Any, np.dtype[np.float64]]
+Indices = np.ndarray[Any, np.dtype[np.int64]]
 
 _MASK64 = 2**64 - 1
 _MASK128 = 2**128 - 1
@@ -91,8 +92,7 @@ BLOCKS_PER_OUTPUT = 256
 _CHUNK = 8192
 
 
-@dataclass(frozen=True)
-class Philox:
+class Philox(NamedTuple):
     """A position in the sequence of random blocks that belongs to a key.
 
     Attributes:
@@ -606,7 +606,7 @@ class Stream:
 
     def __init__(self, seed: int = 0, seed2: int = 0) -> None:
         if seed == 0 and seed2 == 0:
-            seed, seed2 = secrets.randbits(64), secrets.randbits(64)
+            seed, seed2 = (int.from_bytes(os.urandom(8), "little") for _ in range(2))
         self._generator = Philox.from_seeds(seed, seed2)
 
     @property

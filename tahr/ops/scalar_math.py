@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tahr.core import dtypes, scalar
 from tahr.core.dtypes import DType
@@ -21,8 +21,7 @@ from tahr.ops import scalars_arithmetic
 Function = Callable[..., Scalar]
 
 
-@dataclass(frozen=True)
-class _Format:
+class _Format(NamedTuple):
     """A binary floating-point format, and the constants of functions in it.
 
     Attributes:

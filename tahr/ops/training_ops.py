@@ -9,9 +9,8 @@ do, a comment says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,8 +35,7 @@ Rule = Callable[..., None]
 _GRADIENTS = ("grad", "delta")
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """The op types that share one rule.
 
     Attributes:

@@ -23,13 +23,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Array = np.ndarray[Any, Any]
 Padding = str | Sequence[tuple[int, int]]
 
 # Elements in a block of patches: 2 MiB of float32, about a core's L2 cache. On the shapes of LeNet and of

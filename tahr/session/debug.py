@@ -17,8 +17,9 @@ from tahr.plan.stages import classify
 from tahr.program import show
 from tahr.program.extract import extract
 from tahr.program.passes import pipeline
+from tahr.session.default import get_default_session
 from tahr.session.explain import function_of
-from tahr.session.session import BaseSession, Session, get_default_session
+from tahr.session.session import BaseSession, Session
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,9 +15,10 @@ from tahr.backends.base import Form, Run, Shortcut
 from tahr.core import scopes
 from tahr.core.boundary import hide_frames, is_boundary
 from tahr.core.convert import IndexedSlices
-from tahr.core.graph import Graph, Operation, Tensor, hooks
+from tahr.core.graph import Graph, Tensor
 from tahr.program.function import Function
 from tahr.session import denormals, explain as explaining
+from tahr.session.default import stack
 from tahr.session.explain import Explanation
 from tahr.session.fetches import Fetches, feed_tensors, feed_value, fetched, missing_feeds
 from tahr.session.partial import PartialRun
@@ -32,26 +32,12 @@ _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
 # The numbers of partial runs, for their handles.
 _handles = itertools.count()
 
-
-class _Stack(threading.local):
-    """The default sessions of one thread, innermost last."""
-
-    def __init__(self) -> None:
-        self.sessions: list[BaseSession] = []
-
-
-_stack = _Stack()
 _shared_stores: dict[str, Store] = {}
 
 
 def shared_store(target: str) -> Store:
     """The state of a server: sessions on one target share their variables."""
     return _shared_stores.setdefault(target, Store())
-
-
-def get_default_session() -> Any:
-    """The innermost default session of this thread, or None."""
-    return _stack.sessions[-1] if _stack.sessions else None
 
 
 class _Routine:
@@ -514,15 +500,15 @@ class InteractiveSession(BaseSession):
         self._graph_manager = graph.as_default() if graph is not None else None
         if self._graph_manager is not None:
             self._graph_manager.__enter__()
-        _stack.sessions.append(self)
+        stack.sessions.append(self)
 
     def close(self) -> None:
         """Ends the session; it is the default one no longer."""
         super().close()
         if self._is_default:
             self._is_default = False
-            if self in _stack.sessions:
-                _stack.sessions.remove(self)
+            if self in stack.sessions:
+                stack.sessions.remove(self)
             if self._graph_manager is not None:
                 self._graph_manager.__exit__(None, None, None)
 
@@ -532,13 +518,13 @@ class _AsDefault:
         self._session = session
 
     def __enter__(self) -> BaseSession:
-        _stack.sessions.append(self._session)
+        stack.sessions.append(self._session)
         return self._session
 
     def __exit__(self, *exc: object) -> None:
-        if not _stack.sessions or _stack.sessions[-1] is not self._session:
+        if not stack.sessions or stack.sessions[-1] is not self._session:
             raise AssertionError(f"Nesting violated for default stack of {type(self._session)} objects")
-        _stack.sessions.pop()
+        stack.sessions.pop()
 
 
 def _with_fetches(routine: _Routine, fetches: Fetches) -> _Routine:
@@ -563,29 +549,4 @@ def _flatten_like(key: Any, value: Any) -> list[Any]:
     return [part for k, v in zip(key, value) for part in _flatten_like(k, v)]
 
 
-def _run_in_default(fetch: Any, feed_dict: Mapping[Any, Any] | None, session: Any) -> Any:
-    """What `Tensor.eval` and `Operation.run` do."""
-    is_operation = type(fetch) is Operation
-    what, method = ("operation", "run") if is_operation else ("tensor", "eval")
-    doing = f"{'execute' if is_operation else 'evaluate'} {what}"
-    given = session is not None
-    if session is None:
-        session = get_default_session()
-    if session is None:
-        raise ValueError(
-            f"Cannot {doing} using `{method}()`: No default session is registered. Use `with sess.as_default()` "
-            f"or pass an explicit session to `{method}(session=sess)`"
-        )
-    if session.graph is not fetch.graph:
-        advice = "" if given else f" Pass an explicit session to `{method}(session=sess)`."
-        text = (
-            f"Cannot use the {'given' if given else 'default'} session to {doing}: the {what}'s graph is different "
-            f"from the session's graph.{advice}"
-        )
-        raise ValueError(errors.describe("", text, [getattr(fetch, "op", fetch).describe()]))
-    return session.run(fetch, feed_dict)
-
-
-hooks.run = _run_in_default
-
-__all__ = ["BaseSession", "InteractiveSession", "Session", "errors", "get_default_session", "shared_store"]
+__all__ = ["BaseSession", "InteractiveSession", "Session", "errors", "shared_store"]

@@ -19,7 +19,8 @@ from tahr.core import nest, scopes
 from tahr.core.graph import Graph, Tensor
 from tahr.core.opdef import Array
 from tahr.ops.philox import DEFAULT_GRAPH_SEED
-from tahr.session.session import Session, get_default_session
+from tahr.session.default import get_default_session
+from tahr.session.session import Session
 
 # Tolerances for the 16-bit types, by the bits of their significands.
 _HALF_TOLERANCE = {"float16": 1e-3, "bfloat16": 1e-2}

@@ -12,7 +12,7 @@ from tahr import errors
 from tahr.core import scopes
 from tahr.core.scopes import GraphKeys
 from tahr.ops.queues import QueueBase
-from tahr.session.session import get_default_session
+from tahr.session.default import get_default_session
 from tahr.training.coordinator import Coordinator
 
 

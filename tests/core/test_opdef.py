@@ -22,7 +22,7 @@ def test_signatures():
     op = _op("x: float32, many: N*T, any: [Tin], ref: &T -> y: T, z: [Tout]")
     assert op.inputs == (
         Arg("x", "float32"),
-        Arg("many", "T", count="N"),
+        Arg("many", "T", number="N"),
         Arg("any", "Tin", is_hetero=True),
         Arg("ref", "T", is_ref=True),
     )
@@ -33,8 +33,18 @@ def test_signatures():
 
 @pytest.mark.parametrize("signature", ["x T -> y: T", "x: -> y: T", "x: T -> y"])
 def test_a_bad_signature(signature):
+    op = _op(signature)  # parsed when it is first asked for
     with pytest.raises(ValueError, match="bad signature"):
-        _op(signature)
+        _ = op.inputs, op.outputs
+
+
+@pytest.mark.parametrize("name", sorted(opdef.OPS))
+def test_the_signature_of_every_op(name):
+    op = opdef.OPS[name]
+    said = {*op.attrs, *(t.name for t in dtypes.ALL), *(arg.type for arg in op.inputs)}
+    for arg in op.outputs:
+        assert arg.type in said or op.dtype_rule
+        assert arg.number is None or arg.number in op.attrs
 
 
 def test_an_op_is_defined_once():
