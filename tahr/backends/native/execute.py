@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from tahr.backends import numpy as reference, report as reports
 from tahr.backends.base import Check, Executor, Form, Run, Shortcut, runtime_error
 from tahr.backends.native import engine, inspection, plan as plans, roles, tracing
 from tahr.backends.native.calls import Place
+from tahr.backends.native.compiler import CompileError
 from tahr.backends.native.plan import HostStep, NativePlan, Segment, Unplannable
 from tahr.backends.native.roles import Role, extent
 from tahr.backends.native.segments import BoundSegment, Unexpected, dense_array, dtype_of, exact
@@ -311,6 +313,10 @@ class Backend:
                     record.bindings[exact] = Binding(native, bound)
                 except Unexpected:  # these sizes are NumPy's
                     record.bindings[exact] = None
+                except CompileError as error:
+                    record.reason = f"LLVM cannot compile it: {error}"
+                    warnings.warn(f"NumPy runs a plan, since {record.reason}", RuntimeWarning, stacklevel=2)
+                    return None
             return record.bindings[exact]
 
 

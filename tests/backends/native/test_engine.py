@@ -13,6 +13,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import tahr as tf
 from tahr.backends.native import engine, ir, kernel, runtime, target as targets
 from tahr.backends.native.cache import Cache
 from tahr.backends.native.engine import CompileError, Engine
@@ -267,3 +268,19 @@ def test_what_llvm_calls_to_round_doubles_to_halves(name: str, dtype: type) -> N
     call(address, [values, results], [], len(values))
     with np.errstate(over="ignore"):
         np.testing.assert_array_equal(results.astype(float), values.astype(dtype).astype(float))
+
+
+def test_a_plan_that_cannot_be_compiled_is_run_by_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise CompileError("no such instruction")
+
+    x = tf.placeholder(tf.float32, [None])
+    y = tf.exp(x) * 3.0 - tf.reduce_sum(tf.sin(x))
+    numbers = np.array([0.0, 1.0, -2.0], np.float32)
+    monkeypatch.setattr(Engine, "load", refuse)
+    with tf.Session(backend="native", tier="compiled") as session:
+        with pytest.warns(RuntimeWarning, match="NumPy runs a plan, since LLVM cannot compile it: no such"):
+            found = session.run(y, {x: numbers})
+        np.testing.assert_allclose(found, np.exp(numbers) * 3 - np.sin(numbers).sum(), rtol=1e-6)
+        assert np.array_equal(session.run(y, {x: numbers[:2]}), session.run(y, {x: numbers[:2]}))
+        assert "no such instruction" in str(session.explain(y, {x: numbers}))
