@@ -24,10 +24,10 @@ from tahr.backends.native.segments import BoundSegment, Unexpected, dense_array,
 from tahr.backends.native.shortcuts import is_repeatable, make_shortcut
 from tahr.backends.report import Report
 from tahr.core import sizes
-from tahr.core.opdef import Array
+from tahr.core.opdef import Array, Contraction, Elementwise
 from tahr.core.shapes import Spec
 from tahr.plan.plan import Plan
-from tahr.program.node import Value
+from tahr.program.node import Node, Value
 from tahr.program.passes import pipeline
 
 # For how many exact sizes a plan keeps what it has worked out; past that it starts afresh.
@@ -172,13 +172,41 @@ def _check_shapes(plan: NativePlan, bound: Mapping[str, int]) -> None:
     """
     if not bound:
         return  # what the graph knows was checked when it was built
-    for segment in plan.segments:
-        for node in dict.fromkeys(n for call in segment.calls for n in call.nodes):
-            specs = [_exact_spec(v, bound) for v in node.inputs]
-            try:
-                node.opdef.infer(specs, node.attrs)
-            except (ValueError, errors.Complaint) as error:
-                raise Unexpected from error
+    called = dict.fromkeys(n for segment in plan.segments for call in segment.calls for n in call.nodes)
+    if any(_is_negative(node, bound) for node in (*plan.program.nodes(), *called)):
+        raise Unexpected
+    for node in called:
+        specs = [_exact_spec(v, bound) for v in node.inputs]
+        try:
+            node.opdef.infer(specs, node.attrs)
+        except (ValueError, errors.Complaint) as error:
+            raise Unexpected from error
+        if _is_repeated(node, bound):
+            raise Unexpected
+
+
+def _is_negative(node: Node, bound: Mapping[str, int]) -> bool:
+    """Whether a size of an output would be below 0, as where a window that strides is larger than its image."""
+    dims = {d for v in node.outputs for d in v.shape or () if not isinstance(d, sizes.Unknown)}
+    return any(sizes.evaluate(d, bound) < 0 for d in dims)
+
+
+def _is_repeated(node: Node, bound: Mapping[str, int]) -> bool:
+    """Whether an operand is broadcast along a dimension that happens to be 1.
+
+    What the plan knows to be 1 has a stride of 0. `x[1:]` has none in general, and here only one element.
+    """
+    form = node.opdef.form
+    if not isinstance(form, (Elementwise, Contraction)):
+        return False
+    end = -2 if isinstance(form, Contraction) else None
+    wide = exact(node.outputs[0], bound)[:end]
+    for value in node.inputs:
+        dims = (value.shape or ())[:end]
+        exact = exact(value, bound)[:end]
+        if any(e == 1 != w and d != 1 for d, e, w in zip(dims[::-1], exact[::-1], wide[::-1])):
+            return True
+    return False
 
 
 def _exact_spec(value: Value, bound: Mapping[str, int]) -> Spec:

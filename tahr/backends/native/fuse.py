@@ -341,18 +341,25 @@ class Fusion:
             return role is not Role.REDUCE and self._fits_epilogue(group, node, role)
         if role is Role.UPDATE and group.has_rows:
             return False
-        mapping = self._mapping(group, node, role)
-        if mapping is None:
+        found = self._mapping(group, node, role)
+        if found is None:
             return False
+        mapping, more = found
         if role is Role.UPDATE and not self._reads_before(group, node, mapping):
             return False
-        if role is Role.REDUCE:
-            return self._join_reduce(group, node, mapping)
-        if not _covers_rows(group, mapping):
+        if more and not _may_grow(group, more):
             return False
-        group.maps[node] = tuple(mapping)
-        for value in _results(node, role):
-            group.maps[value] = tuple(mapping)
+        group.space += more
+        joins = (
+            self._join_reduce(group, node, mapping) if role is Role.REDUCE else _joins(group, role, mapping)
+        )
+        if not joins:
+            del group.space[len(group.space) - len(more) :]
+            return False
+        if role is not Role.REDUCE:
+            group.maps[node] = tuple(mapping)
+            for value in _results(node, role):
+                group.maps[value] = tuple(mapping)
         return True
 
     def _reads_before(self, group: Group, node: Node, mapping: Sequence[Axes]) -> bool:
@@ -373,8 +380,8 @@ class Fusion:
                     return False
         return True
 
-    def _mapping(self, group: Group, node: Node, role: Role) -> list[Axes] | None:
-        """The dimensions of the space that those of a node lie along, or None."""
+    def _mapping(self, group: Group, node: Node, role: Role) -> tuple[list[Axes], list[Dim]] | None:
+        """The dimensions of the space that those of a node lie along, and by what the space grows; or None."""
         shape = iteration_shape(node, role)
         mapping: list[Axes | None] = [() if d == 1 else None for d in shape]
         for value in self._needs[node]:
@@ -514,6 +521,23 @@ def _identity(shape: Sequence[Dim]) -> Map:
     return tuple(result)
 
 
+def _may_grow(group: Group, more: Sequence[Dim]) -> bool:
+    """Whether members may be computed again for each element along further dimensions.
+
+    Not where there may be none, since members are stored, nor where they change variables.
+    """
+    if group.leaving or group.has_rows or group.split is not None or group.changes:
+        return False
+    return all(sizes.surely_at_most(1, d) for d in more)
+
+
+def _joins(group: Group, role: Role, mapping: Sequence[Axes]) -> bool:
+    """Whether what an element-wise node computes is computed as often as it may be: an update only once."""
+    if role is Role.UPDATE:
+        return _covers(mapping, len(group.space)) or not group.space
+    return _covers_rows(group, mapping)
+
+
 def _covers_rows(group: Group, mapping: Sequence[Axes]) -> bool:
     """Whether something is computed at most once for each row: it may not be repeated for every row."""
     if group.split is not None:
@@ -630,12 +654,15 @@ def _cut(view: View, first: int, size: Dim, stride: Dim) -> list[Dim] | None:
     return None
 
 
-def _completed(group: Group, shape: Sequence[Dim], mapping: Sequence[Axes | None]) -> list[Axes] | None:
+def _completed(
+    group: Group, shape: Sequence[Dim], mapping: Sequence[Axes | None]
+) -> tuple[list[Axes], list[Dim]] | None:
     """A mapping with places found for dimensions that no member decides: between its neighbours, by size.
 
     Behind all others the space may grow by them.
     """
     result = list(mapping)
+    more: list[Dim] = []
     low = 0
     for i, found in enumerate(result):
         if found is not None:
@@ -652,9 +679,9 @@ def _completed(group: Group, shape: Sequence[Dim], mapping: Sequence[Axes | None
                 low = axis + 1
                 break
         else:
-            if following or group.leaving or group.has_rows or group.split is not None:
+            if following:
                 return None
-            group.space.append(shape[i])
-            result[i] = (len(group.space) - 1,)
-            low = len(group.space)
-    return [axes or () for axes in result]
+            result[i] = (len(group.space) + len(more),)
+            more.append(shape[i])
+            low = len(group.space) + len(more)
+    return [axes or () for axes in result], more

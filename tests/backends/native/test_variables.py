@@ -86,6 +86,23 @@ def test_plans_say_which_variables_are_overwritten(session: tf.Session):
     assert [len(segment.overwritten) for segment in plan.segments] == [1]
 
 
+@pytest.mark.parametrize("shape", [(), (5,), (5, 1)])
+def test_an_update_is_made_once_beside_more_elements(session: tf.Session, shape: tuple[int, ...]):
+    """Who reads what is added along more dimensions, by more than a tile, does not add it again."""
+    x, s = tf.placeholder(tf.float32, [5, None, 3]), tf.placeholder(tf.float32, shape)
+    v = tf.Variable(np.ones(shape, np.float32))
+    change = tf.tanh(s)
+    reader = tf.exp(tf.reshape(change, [-1, 1, 1]) + x)
+    added = tf.assign_add(v, change)
+    with tf.control_dependencies([reader]):
+        later = tf.assign_add(v, 2.0 * change)
+    session.run(v.initializer)
+    feeds = {x: np.zeros((5, 20_000, 3), np.float32), s: np.full(shape, 0.5, np.float32)}
+    session.run([added.op, reader], feeds)
+    session.run([reader, later.op], feeds)
+    np.testing.assert_allclose(session.run(v), np.full(shape, 1 + 3 * np.tanh(0.5)), rtol=1e-6)
+
+
 # ---------------------------------------------------------------- changes and reads in one nest
 
 START = np.arange(35, dtype=np.float32).reshape(5, 7) / 4
