@@ -434,7 +434,7 @@ def _gather_nd_kernel(params: Array, indices: Array) -> Array:
     outer, inner = params.shape[:depth], params.shape[depth:]
     rows = flat_rows(indices, outer, f"param shape {shapes.show(params.shape)}")
     flat = params.reshape(int(np.prod(outer, dtype=np.int64)), *inner)
-    return flat.take(rows, axis=0).reshape(*indices.shape[:-1], *inner)
+    return flat.take(rows, axis=0).reshape((*indices.shape[:-1], *inner))
 
 
 @GatherNd.gradient

@@ -720,7 +720,7 @@ class Stream:
         generator = self.reserve(samples * alpha.size * BLOCKS_PER_OUTPUT)
         # All the samples of one alpha come before those of the next.
         values = _gamma(generator, np.repeat(alpha.astype(np.float64).reshape(-1), samples))
-        result = values.reshape(alpha.size, samples).T.reshape(*shape, *alpha.shape)
+        result = values.reshape(alpha.size, samples).T.reshape((*shape, *alpha.shape))
         subnormal = np.abs(result) < (2.0**-126 if dtype.itemsize < 8 else 2.0**-1022)
         return np.where(subnormal, 0.0, result).astype(dtype)
 
@@ -758,7 +758,7 @@ class Stream:
         samples = _size(shape)
         generator = self.reserve(samples * rate.size * BLOCKS_PER_OUTPUT)
         values = _poisson(generator, np.repeat(rate.reshape(-1), samples), highest)
-        return values.reshape(rate.size, samples).T.reshape(*shape, *rate.shape).astype(dtype)
+        return values.reshape(rate.size, samples).T.reshape((*shape, *rate.shape)).astype(dtype)
 
     def multinomial(self, logits: npt.ArrayLike, num_samples: int, dtype: npt.DTypeLike = np.int64) -> Array:
         """Returns class numbers, class j of row i with probability softmax(logits[i])[j] (`Multinomial`).

@@ -11,6 +11,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import tahr as tf
 from tahr.autodiff.gradients import gradients
 from tahr.core import dtypes
 from tahr.core.convert import constant
@@ -166,6 +167,12 @@ def test_functions_return_tensorflows_values_run_by_run():
             ):
                 for found, wanted in zip(session.run([uniform, crop, poisson]), expected, strict=True):
                     np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+def test_one_number_of_one_distribution():
+    for draw in (tf.random_gamma([], 1.0), tf.random_poisson(3.0, [])):
+        with tf.Session() as session:
+            assert session.run(draw).shape == ()
 
 
 def test_the_gradient_of_gamma_numbers():

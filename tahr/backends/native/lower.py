@@ -321,9 +321,16 @@ class _NestBuilder:
         start = self._operand(node.inputs[0], None, mapping, _shape(node.outputs[0]))
         delta = self._operand(node.inputs[-1], None, mapping, _shape(node.outputs[0]))
         index: Scalar = scalar.constant(0, dtype)
-        if mapping[0]:
-            index = self._leaf(("position", mapping[0], dtype), dtype, Position(dtype, mapping[0][0]))
+        for axis in mapping[0]:  # several, where a reader goes through it in another shape
+            position = self._leaf(("position", axis, dtype), dtype, Position(dtype, axis))
+            index = index * self._extent(self._group.space[axis], dtype) + position
         return start + index * delta
+
+    def _extent(self, count: Dim, dtype: DType) -> Scalar:
+        """The expression of a size."""
+        if isinstance(count, int):
+            return scalar.constant(count, dtype)
+        return self._leaf(("extent", count, dtype), dtype, Extent(dtype, count))
 
     def _operand(self, value: Value, dtype: DType | None, mapping: fuse.Map, shape: Sequence[Dim]) -> Scalar:
         """The expression for an element of a value that a node reads."""
@@ -342,7 +349,7 @@ class _NestBuilder:
             return constant
         count = _count(value, self._roles.get(value.node))
         if count is not None:
-            return self._leaf(("extent", count, dtype), dtype, Extent(dtype, count))
+            return self._extent(count, dtype)
         strides = self._strides(place.view, mapping, shape)
         key = (place.root, strides, place.view.offset)
         if key not in self._leaves:

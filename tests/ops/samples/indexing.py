@@ -178,6 +178,7 @@ GATHER = [
     Sample(
         "GatherNd", "rows", (ROWS, [[[2]], [[2]]]), expected=[[[5.0, 6.0]], [[5.0, 6.0]]], dtypes=("float32",)
     ),
+    Sample("GatherNd", "one number", (ROWS, [2, 0]), expected=5.0, dtypes=SOME),
     Sample(
         "GatherNd",
         "everything twice",
