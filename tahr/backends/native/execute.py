@@ -202,9 +202,8 @@ def _is_repeated(node: Node, bound: Mapping[str, int]) -> bool:
     end = -2 if isinstance(form, Contraction) else None
     wide = exact(node.outputs[0], bound)[:end]
     for value in node.inputs:
-        dims = (value.shape or ())[:end]
-        exact = exact(value, bound)[:end]
-        if any(e == 1 != w and d != 1 for d, e, w in zip(dims[::-1], exact[::-1], wide[::-1])):
+        dims, found = (value.shape or ())[:end], exact(value, bound)[:end]
+        if any(f == 1 != w and d != 1 for d, f, w in zip(dims[::-1], found[::-1], wide[::-1])):
             return True
     return False
 
