@@ -29,6 +29,7 @@ class Step:
         reads, writes: bytes; None where they follow from data. What is in a loop counts once.
         flops: arithmetic operations, likewise; None where nobody knows.
         ms: the median of the measured times, in milliseconds; None where nothing was measured.
+        depth: in how many loops and branches of its segment it is.
     """
 
     segment: int | None
@@ -39,6 +40,7 @@ class Step:
     writes: int | None
     flops: int | None
     ms: float | None = None
+    depth: int = 0
 
     @property
     def lines(self) -> list[str]:
@@ -238,7 +240,8 @@ def table(report: Report, width: int = 44) -> str:
                 rows.append((_end(ends[previous]),))
             rows.append(("NumPy" if step.segment is None else f"segment {step.segment}",))
             previous = step.segment
-        title = step.title if len(step.title) <= width else step.title[: width - 3] + "..."
+        title = "  " * step.depth + step.title
+        title = title if len(title) <= width else title[: width - 3] + "..."
         time_ = "" if step.ms is None else f"{step.ms:.4f}"
         where = f"{step.places}   {step.reason}".strip() if step.reason else step.places
         rows.append(

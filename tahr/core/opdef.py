@@ -542,7 +542,10 @@ class OpDef:
         return rule
 
     def items(self, rule: Callable[..., Any]) -> Callable[..., Any]:
-        """Registers what is known of the items of the first output, a list: `rule(*specs, **attrs)`, Items or None."""
+        """Registers what is known of the items of outputs that are lists.
+
+        `rule(*specs, **attrs)` gives Items or None for the first output, or a list of these for several.
+        """
         self.items_rule = rule
         return rule
 
@@ -687,11 +690,10 @@ class OpDef:
         found = self.shape_rule(*specs, **attrs)
         if len(types) == 1:
             shape: Shape = found[0] if isinstance(found, list) else found
-            items = self._infer_items(specs, attrs, types)
+            (items,) = self._infer_items(specs, attrs, types)
             return (Spec(types[0], shape, self._infer_value(specs, attrs, types[0], shape), items),)
         values = self._infer_values(specs, attrs, types)
-        first, *others = (Spec(t, s, v) for t, s, v in zip(types, found, values))
-        return (first._replace(items=self._infer_items(specs, attrs, types)), *others)
+        return tuple(map(Spec, types, found, values, self._infer_items(specs, attrs, types)))
 
     def views(
         self, specs: Sequence[Spec], outs: Sequence[Spec], attrs: Mapping[str, Any], x: View | None = None
@@ -727,10 +729,11 @@ class OpDef:
 
     def _infer_items(
         self, specs: Sequence[Spec], attrs: Mapping[str, Any], types: Sequence[DType | None]
-    ) -> shapes.Items | None:
+    ) -> Sequence[shapes.Items | None]:
         if self.items_rule is None or types[0] is not dtypes.variant:
-            return None
-        return self.items_rule(*specs, **attrs)
+            return [None] * len(types)
+        found: shapes.Items | list[shapes.Items | None] | None = self.items_rule(*specs, **attrs)
+        return found if isinstance(found, list) else [found, *[None] * (len(types) - 1)]
 
     def _infer_values(
         self, specs: Sequence[Spec], attrs: Mapping[str, Any], types: Sequence[DType | None]

@@ -29,10 +29,12 @@ class Items(NamedTuple):
     Attributes:
         dtype: their dtype; None where there are no items yet, and whatever comes decides.
         shape: their shape.
+        items: where they are lists themselves, what holds of those lists' items.
     """
 
     dtype: DType | None = None
     shape: Shape = None
+    items: Items | None = None
 
 
 class Spec(NamedTuple):
@@ -173,7 +175,9 @@ def join_items(a: Items | None, b: Items | None) -> Items | None:
         return None
     if a.dtype is None or b.dtype is None:
         return b if a.dtype is None else a
-    return Items(a.dtype, join(a.shape, b.shape)) if a.dtype is b.dtype else None
+    return (
+        Items(a.dtype, join(a.shape, b.shape), join_items(a.items, b.items)) if a.dtype is b.dtype else None
+    )
 
 
 def compatible(a: Shape, b: Shape) -> bool:

@@ -160,8 +160,12 @@ def _same_items(items: Spec, *_: Any, **__: Any) -> Items | None:
     return items.items
 
 
+def _popped_items(items: Spec, *_: Any, **__: Any) -> list[Items | None]:
+    return [items.items, None if items.items is None else items.items.items]
+
+
 def _item(spec: Spec) -> Items | None:
-    return None if spec.dtype is None else Items(spec.dtype, spec.shape)
+    return None if spec.dtype is None else Items(spec.dtype, spec.shape, spec.items)
 
 
 def _rows_of(spec: Spec) -> Items | None:
@@ -371,7 +375,7 @@ TensorListPopBack = OpDef(
     aliases=(0,),
 )
 TensorListPopBack.shape(_pop_shapes)
-TensorListPopBack.items(_same_items)
+TensorListPopBack.items(_popped_items)
 
 
 @TensorListPopBack.kernel
@@ -399,7 +403,7 @@ def _pop_like_shape(items: Spec, like: Spec) -> list[Shape]:
     return [(), like.shape]
 
 
-TensorListPopBackLike.items(_same_items)
+TensorListPopBackLike.items(_popped_items)
 
 
 @TensorListPopBackLike.kernel

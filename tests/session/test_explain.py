@@ -314,3 +314,21 @@ def test_a_native_loop_is_part_of_its_segment(time: bool) -> None:
     assert len(found.reports) == 1
     assert {s.segment for s in found.steps} == {1}
     assert {"Less", "AddV2", "Exp"} <= set(titles(found.steps))
+
+
+@needs_llvm
+def test_loops_and_branches_are_indented() -> None:
+    x = tf.placeholder(tf.float32, [2])
+
+    def body(i: Any, a: Any) -> Any:
+        return i + 1, tf.cond(i < 2, lambda: tf.exp(a), lambda: tf.sin(a))
+
+    _, y = tf.while_loop(lambda i, a: i < 3, body, [0, x])
+    with tf.Session(backend="native") as session:
+        found = session.explain(y, {x: np.ones(2, np.float32)})
+    depths = {s.title: s.depth for s in found.steps}
+    assert [depths[t] for t in ("loop", "while", "if", "Exp", "else", "Sin")] == [0, 0, 1, 2, 1, 2]
+    lines = str(found).splitlines()
+    assert any(line.startswith("    if ") for line in lines) and any(
+        line.startswith("      Exp ") for line in lines
+    )

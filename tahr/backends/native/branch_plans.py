@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tahr.backends.native import lower, regions
-from tahr.backends.native.calls import Call, Jump, Mark, Place, Ref
-from tahr.backends.native.region_plans import Planner, control, is_whole, merge, with_storage
+from tahr.backends.native.calls import Call, Jump, Mark, Place, Ref, deeper
+from tahr.backends.native.region_plans import Planner, control, is_whole, merge, settled, with_storage
+from tahr.core import dtypes
 from tahr.core.views import View
+from tahr.program.effects import SlotKey
 from tahr.program.node import Node, Value
 
 
@@ -25,19 +27,50 @@ class BranchPlans:
     def __init__(self, planner: Planner, found: regions.Found) -> None:
         self._planner = planner
         self._found = found
+        # For each conditional what its branches take, where that is a value; and what lies where its results are.
+        self._given: dict[Node, tuple[list[Value | None], list[Value | None]]] = {}
+        self._results: dict[Node, list[Value]] = {}
 
     def place(self, node: Node) -> None:
         """Places what a conditional gives."""
-        planner = self._planner
-        for output in node.outputs:
-            assert output.shape is not None
-            planner.places[output] = Place(output, View.dense(output.shape))
-        planner.needs[node] = list(node.inputs)
-        planner.nodes.append(node)
+        results = self._results[node] = [self._result(output) for output in node.outputs]
+        self._planner.regions.owned[node] = [v for v in results if v not in node.outputs]
+        taken, other = (
+            [self._taken(node.inputs[p], regions.writes(node, name)) for p in region.places]
+            for name, region in zip(("then_branch", "else_branch"), self._found.branches[node])
+        )
+        self._given[node] = taken, other
+        needs = dict.fromkeys(v for v in (node.inputs[0], *taken, *other) if v is not None)
+        for value in dict.fromkeys(v for v in node.inputs if self._is_list(v)):
+            needs.update(dict.fromkeys(self._planner.regions.read(node, value)))
+        self._planner.needs[node] = list(needs)
+        self._planner.nodes.append(node)
+
+    def _result(self, output: Value) -> Value:
+        """What lies where a result is: itself, or of a list of at most one item that item."""
+        result = output
+        if output.dtype is dtypes.variant:
+            result = Value(output.node, output.index, self._found.optional[output])
+            self._planner.regions.items[output] = result
+        assert result.shape is not None
+        self._planner.places[result] = Place(result, View.dense(result.shape))
+        return result
+
+    def _taken(self, value: Value, changed: frozenset[SlotKey]) -> Value | None:
+        """What a branch that changes some variables takes; None for a list with buffers."""
+        if self._is_list(value):
+            return None
+        return settled(self._planner, self._planner.regions.items.get(value, value), changed)
+
+    def _is_list(self, value: Value) -> bool:
+        return value in self._planner.regions.storage
 
     def calls(self, node: Node) -> list[Call]:
         """The calls of a conditional."""
-        taken, other = (self._branch_calls(node, region) for region in self._found.branches[node])
+        taken, other = (
+            deeper(self._branch_calls(node, region, given))
+            for region, given in zip(self._found.branches[node], self._given[node])
+        )
         predicate = self._planner.places[node.inputs[0]]
         holds = Ref(predicate.root, predicate.view.offset)
         otherwise, end = Mark(), Mark()
@@ -49,24 +82,43 @@ class BranchPlans:
             control("end of the branches", [end]),
         ]
 
-    def _branch_calls(self, node: Node, region: regions.Region) -> list[Call]:
+    def _branch_calls(self, node: Node, region: regions.Region, given: Sequence[Value | None]) -> list[Call]:
         """The calls of one branch; its results lie where the conditional's do."""
+        inner = self._inner(node, region, given)
+        inner.prepare()
+        items = inner.regions.items
+        results = {
+            output: settled(inner, items.get(value, value))
+            for value, output in zip(region.results, self._results[node])
+            if value.dtype is not dtypes.variant or value in items
+        }
+        calls = inner.finished({inner.places[v].root for v in results.values()})
+        own = inner.regions.computed()
+        moved: dict[Value, Value] = {}
+        for output, value in results.items():
+            place = inner.places[value]
+            root = place.root
+            if root in own and root not in moved and is_whole(place) and _is_made(calls, root):
+                calls = with_storage(calls, root, output)
+                moved[root] = output
+            else:
+                calls.append(lower.copy_call(Place(moved.get(root, root), place.view), value, output))
+        merge(inner, self._planner)
+        return calls
+
+    def _inner(self, node: Node, region: regions.Region, given: Sequence[Value | None]) -> Planner:
+        """The planner of a branch, which takes what the conditional captures where that lies."""
         planner = self._planner
         inner = planner.inner(region.program, region.found)
-        for value, place in zip(region.program.inputs, region.places):
-            inner.places[value] = planner.places[node.inputs[place]]
-        inner.prepare()
-        roots = [inner.places[result].root for result in region.results]
-        calls = inner.finished(set(roots))
-        own = inner.regions.computed()
-        for result, root, output in zip(region.results, roots, node.outputs):
-            place = inner.places[result]
-            if root in own and roots.count(root) == 1 and is_whole(place) and _is_made(calls, root):
-                calls = with_storage(calls, root, output)
+        for value, taken, place in zip(region.program.inputs, given, region.places):
+            if taken is None:
+                inner.regions.give(value, planner.regions.storage[node.inputs[place]], planner.places)
+            elif value.dtype is dtypes.variant:
+                inner.regions.items[value] = taken
+                inner.places[taken] = planner.places[taken]
             else:
-                calls.append(lower.copy_call(place, result, output))
-        merge(inner, planner)
-        return calls
+                inner.places[value] = planner.places[taken]
+        return inner
 
 
 def _is_made(calls: Sequence[Call], root: Value) -> bool:

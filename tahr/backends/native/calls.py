@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.loops import Bound, Loop
@@ -57,6 +57,17 @@ class Reserved:
 
 
 @dataclass(frozen=True)
+class Running:
+    """Where an operation's random stream is, in the same form: kernels in loops and branches advance it as they draw.
+
+    Attributes:
+        node: what draws.
+    """
+
+    node: Node
+
+
+@dataclass(frozen=True)
 class Ref:
     """A buffer that a kernel is given.
 
@@ -65,7 +76,7 @@ class Ref:
         offset: how many elements behind its start.
     """
 
-    storage: Value | Partial | Status | Reserved
+    storage: Value | Partial | Status | Reserved | Running
     offset: Dim = 0
 
 
@@ -132,6 +143,7 @@ class Call:
         operands: where kernels may report that an input is not valid, the inputs by their number that were data: the
             NumPy kernel of the (only) node raises the error for them. None if they report nothing.
         loop: the loop nest that it is, for people; None for other kernels.
+        depth: in how many loops and branches it is.
     """
 
     title: str
@@ -142,3 +154,9 @@ class Call:
     bind: Callable[[Known], tuple[Sequence[Bind | Mark | Jump | Seat], dict[Partial, int]]]
     operands: Mapping[int, Ref] | None = None
     loop: Loop | None = None
+    depth: int = 0
+
+
+def deeper(calls: Iterable[Call]) -> list[Call]:
+    """Calls as they are in a loop or a branch."""
+    return [replace(call, depth=call.depth + 1) for call in calls]

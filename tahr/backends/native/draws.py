@@ -10,11 +10,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tahr.backends.native import ir, kernel, scalars, single
-from tahr.backends.native.calls import Bind, Call, Known, Place, Ref, Reserved
+from tahr.backends.native import flow, ir, kernel, scalars, single
+from tahr.backends.native.calls import (
+    Bind,
+    Call,
+    Jump,
+    Known,
+    Mark,
+    Partial,
+    Place,
+    Ref,
+    Reserved,
+    Running,
+    Seat,
+)
 from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.loops import Bound
 from tahr.backends.native.single import Single
 from tahr.core import dtypes, scalar
 from tahr.core.dtypes import DType
@@ -465,6 +478,42 @@ def _call(node: Node, places: Mapping[Value, Place]) -> Call:
         return [Bind(made, (Ref(output), position), single.bound((VECTORS, count, lowest, length), tiles))]
 
     return single.call(node, places, (), bind)
+
+
+# ---------------------------------------------------------------- in loops and branches
+
+
+def advance() -> Kernel:
+    """Passes over blocks of a stream. Buffers: position. Sizes: how many."""
+    f = kernel.function()
+    (blocks,) = kernel.sizes(f, 1)
+    low, high = (f.at(ir.I64, kernel.buffer(f, 0), i) for i in (1, 2))
+    before = f.load(ir.I64, low)
+    after = f.add(before, blocks)
+    f.store(ir.I64, after, low)
+    carry = f.value(f"zext i1 {f.value(f'icmp ult i64 {after}, {before}')} to i64")
+    f.store(ir.I64, f.add(f.load(ir.I64, high), carry), high)
+    return Kernel(f.finish(), 0, "on in a random stream")
+
+
+def as_often_as_run(call: Call) -> Call:
+    """A call that draws, if it does, where nobody knows how often it is run: each time it advances its stream."""
+
+    def bind(known: Known) -> tuple[Sequence[Bind | Mark | Jump | Seat], dict[Partial, int]]:
+        made, partials = call.bind(known)
+        return [step for each in made for step in _advancing(each)], partials
+
+    return replace(call, bind=bind)
+
+
+def _advancing(step: Bind | Mark | Jump | Seat) -> list[Bind | Mark | Jump | Seat]:
+    drawn = [] if isinstance(step, Mark) else [r.storage for r in flow.buffers(step)]
+    reserved = next((storage for storage in drawn if isinstance(storage, Reserved)), None)
+    if reserved is None:
+        return [step]
+    position = Ref(Running(reserved.node))
+    drawing = flow.renamed(step, lambda ref: position if ref.storage is reserved else ref)
+    return [drawing, Bind(advance(), (position,), Bound((reserved.blocks,), 1))]
 
 
 DRAW = Single(_fits, lambda node: (), _call)

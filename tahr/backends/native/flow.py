@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from tahr.backends.native.calls import Bind, Call, Jump, Known, Mark, Partial, Ref, Reserved, Seat, Status
+from tahr.backends.native.calls import (
+    Bind,
+    Call,
+    Jump,
+    Known,
+    Mark,
+    Partial,
+    Ref,
+    Reserved,
+    Running,
+    Seat,
+    Status,
+)
 from tahr.program.node import Value
 
 Step = Bind | Jump | Seat
-Storage = Value | Partial | Reserved
+Storage = Value | Partial | Reserved | Running
 
 
 @dataclass(frozen=True)
@@ -55,9 +67,10 @@ class Flow:
                 for other in seated[storage]:
                     use(other, i)
                 return
-            # A position in a random stream is there before the first step.
-            first = 0 if isinstance(storage, Reserved) else i
-            found[storage] = found.get(storage, (first, i))[0], i
+            # A position in a random stream is there before the first step; one that runs is read behind the last.
+            first = 0 if isinstance(storage, (Reserved, Running)) else i
+            last = len(self.steps) if isinstance(storage, Running) else i
+            found[storage] = found.get(storage, (first, i))[0], last
 
         for i, step in enumerate(self.steps):
             for ref in buffers(step):

@@ -64,11 +64,10 @@ def _kernel_step(number: int, call: Call, plan: NativePlan, known: Mapping[str, 
         writes = sum(_bytes(a, nest, known) for _, a in nest.stores)
         leaving = call.writes[len(nest.stores) :]
         writes += sum(_root_bytes(v, known) or 0 for v in leaving)
-        return Step(number, call.title, call.nodes, "", reads, writes, flops)
-    reads = _sum(_read(node, i, call, plan, known) for node, i in _inputs(call, plan))
-    return Step(
-        number, call.title, call.nodes, "", reads, _sum(_root_bytes(v, known) for v in call.writes), flops
-    )
+    else:
+        reads = _sum(_read(node, i, call, plan, known) for node, i in _inputs(call, plan))
+        writes = _sum(_root_bytes(v, known) for v in call.writes)
+    return Step(number, call.title, call.nodes, "", reads, writes, flops, depth=call.depth)
 
 
 def _bytes(access: Access, nest: Nest, known: Mapping[str, int]) -> int:

@@ -24,12 +24,14 @@ class Shape:
         row: the items' shape.
         capacity: how many items there may be.
         length: how many there are; None where that is known only when it runs.
+        is_optional: whether the items are lists themselves, of at most one item: the row is that item's.
     """
 
     dtype: DType | None
     row: tuple[Dim, ...]
     capacity: Dim
     length: Dim | None
+    is_optional: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from typing import Any
 
 import numpy as np
 
-from tahr.backends.native import assembling, lower, recompute, regions, roles
+from tahr.backends.native import assembling, draws, lower, recompute, regions, roles
 from tahr.backends.native.branch_plans import BranchPlans
 from tahr.backends.native.calls import Call, Place
 from tahr.backends.native.fuse import Fusion, Group
 from tahr.backends.native.lower import Lowering
-from tahr.backends.native.region_plans import Copy, RegionPlans
+from tahr.backends.native.region_plans import Copy, RegionPlans, with_storage
 from tahr.backends.native.roles import COMPUTED, REGION_ROLES, Role
 from tahr.core import sizes
 from tahr.core.opdef import known_value
@@ -124,8 +125,11 @@ def make_plan(program: Program) -> NativePlan:
 class _Planner:
     """The planner of a program, or of a region."""
 
-    def __init__(self, program: Program, found: regions.Found) -> None:
+    def __init__(
+        self, program: Program, found: regions.Found, cells: dict[SlotKey, Value] | None = None
+    ) -> None:
         self.program = program
+        self._cells = {} if cells is None else cells  # one value for each variable, wherever it is used
         self.regions = RegionPlans(self, found)
         self.branches = BranchPlans(self, found)
         self.order = regions.ordered(schedule.order(program), found)
@@ -133,6 +137,7 @@ class _Planner:
         self.places: dict[Value, Place] = {}
         self.needs: dict[Node, list[Value]] = {}
         self.copies: dict[Value, Value] = {}
+        self._stands_for: dict[Node, Node] = {}  # for reads that are copied, which they are
         self.nodes: list[Node] = []  # what computes, in topological order
 
     def plan(self) -> NativePlan:
@@ -159,9 +164,12 @@ class _Planner:
         """Finds out what is needed and where it lies; gives the variables that native nodes change."""
         for node in self.order:
             self.roles[node] = regions.role_of(node, self.regions.found)
+        for cell in self._own_cells():
+            self._cells.setdefault(_slot(cell), cell)
         needed = self._needed()
         written = self._written(needed)
         self.touched = self._touched(needed)
+        self.late = self._read_late(needed)
         for node in self.order:
             if node in needed:
                 self._place(node, written)
@@ -179,13 +187,16 @@ class _Planner:
 
     def inner(self, program: Program, found: regions.Found) -> _Planner:
         """The planner of a region."""
-        return _Planner(program, found)
+        return _Planner(program, found, self._cells)
 
     def finished(self, leaves: set[Value]) -> list[Call]:
         """The calls of a region's nodes; those roots are read behind them."""
         before = self._before(set())
         self._stages(before)
-        return self._calls(_topological(self.nodes, before), before, leaves)
+        calls = self._calls(_topological(self.nodes, before), before, leaves)
+        for own in self._own_cells():
+            calls = with_storage(calls, own, self._cells[_slot(own)])
+        return [draws.as_often_as_run(call) for call in calls]
 
     # ------------------------------------------------------------ what is needed
 
@@ -204,24 +215,50 @@ class _Planner:
 
     def _written(self, needed: set[Node]) -> set[Value]:
         """The variables that native nodes change in place."""
-        return {
+        written = {
             node.inputs[i]
             for node in needed
             if self.roles[node] in (Role.UPDATE, Role.SINGLE)
             for i in node.opdef.effects.writes
         }
+        return written | self._written_inside(
+            n for n in needed if self.roles[n] in (Role.LOOP, Role.BRANCHING)
+        )
+
+    def _written_inside(self, nodes: Iterable[Node]) -> set[Value]:
+        """The variables that regions of some nodes change."""
+        slots = frozenset[SlotKey]().union(*(regions.writes(node) for node in nodes))
+        return {cell for cell in self._own_cells() if _slot(cell) in slots}
+
+    def _own_cells(self) -> list[Value]:
+        """The values that stand for variables in this program or region."""
+        return [node.outputs[0] for node in self.order if self.roles[node] is Role.VARIABLE]
 
     # ------------------------------------------------------------ where values lie
 
     def _touched(self, needed: set[Node]) -> set[Value]:
         """The variables that host steps get at. Their reads hold the array, which is then not changed in place."""
-        return {
-            value
-            for node in needed
-            if self.roles[node] is Role.HOST and node.opdef is not state.ReadCell
-            for value in node.inputs
-            if self.roles[value.node] is Role.VARIABLE
-        }
+        hosts = [n for n in needed if self.roles[n] is Role.HOST and n.opdef is not state.ReadCell]
+        given = {v for node in hosts for v in node.inputs if self.roles[v.node] is Role.VARIABLE}
+        return given | self._written_inside(n for n in hosts if regions.has_regions(n))
+
+    def _read_late(self, needed: set[Node]) -> set[Node]:
+        """The reads of variables which somebody looks at who needs what comes behind a write: they are copies.
+
+        Others are looked at where the variable lies, before it is changed there.
+        """
+        writes = [n for n in self.order if n in needed and any(t.opdef is state.ReadCell for t in n.tokens)]
+        bits = {node: 1 << i for i, node in enumerate(writes)}
+        behind: dict[Node, int] = {}  # for each node the writes that it needs
+        looked_at: dict[Node, int] = {}  # for each read the writes that those need who look at it
+        for node in self.order if writes else ():
+            sources = {*(v.node for v in node.inputs), *node.tokens}
+            behind[node] = reduce(or_, (behind.get(s, 0) | bits.get(s, 0) for s in sources), 0)
+            for value in node.inputs:
+                read = self._origin(value)
+                looked_at[read] = looked_at.get(read, 0) | behind[node]
+        reads = ((write, t) for write in writes for t in write.tokens if t.opdef is state.ReadCell)
+        return {read for write, read in reads if looked_at.get(read, 0) & bits[write]}
 
     def _place(self, node: Node, written: set[Value]) -> None:
         role = self.roles[node]
@@ -232,6 +269,8 @@ class _Planner:
             role = self.roles[node] = Role.HOST
         if role is Role.READ:
             self.places[node.outputs[0]] = Place(node.inputs[0], View.dense(_shape(node.outputs[0])))
+            if node in self.late:
+                self._place_late(node)
         elif role is Role.VIEW:
             self._place_view(node)
         elif role is Role.VARIABLE:
@@ -244,6 +283,15 @@ class _Planner:
                 self._place_computed(node, role)
             elif role is Role.HOST:
                 self._place_host(node, written)
+
+    def _place_late(self, read: Node) -> None:
+        """Gives a read an array of its own: the copy of another read."""
+        specs = [v.spec for v in read.outputs]
+        other = self.program.builder.add(read.opdef, read.inputs, read.attrs, specs, read.op, read.tokens)
+        self.roles[other] = Role.READ
+        self._stands_for[other] = read
+        self.places[other.outputs[0]] = self.places[read.outputs[0]]
+        self.places[read.outputs[0]] = self.places[self._copy(other.outputs[0])]
 
     def _place_dense(self, node: Node) -> None:
         for value in node.outputs:
@@ -350,9 +398,11 @@ class _Planner:
         return value.node if place is None else place.root.node
 
     def _read(self, value: Value) -> Node | None:
-        """The read of a variable that a value is a view of."""
+        """The read of a variable that a value is a view of, where it is looked at where the variable lies."""
         node = self._origin(value)
-        return node if node.opdef is state.ReadCell else None
+        if node.opdef is not state.ReadCell or (node in self.late and self.roles[node] is Role.READ):
+            return None
+        return self._stands_for.get(node, node)
 
     def _stages(self, before: Mapping[Node, Sequence[Node]]) -> dict[Node, int]:
         """Even stages are native, odd ones are the host's; each node is as early as it can be."""
@@ -484,13 +534,18 @@ class _Planner:
         variables: list[tuple[Value, SlotKey, Any]] = []
         for node, role in self.roles.items():
             if role is Role.VARIABLE:
-                assert node.op is not None
-                variables.append((node.outputs[0], slot_of(node.op), node.op))
+                variables.append((node.outputs[0], _slot(node.outputs[0]), node.op))
         return variables
 
     def _uncertain(self) -> list[Value]:
-        reads = (n for n, role in self.roles.items() if role is Role.READ and n.attrs["lenient"])
-        return list(dict.fromkeys(n.inputs[0] for n in reads))
+        found = [n.inputs[0] for n, role in self.roles.items() if role is Role.READ and n.attrs["lenient"]]
+        own = set(self._own_cells())
+        found += [
+            n.outputs[0]
+            for n, role in self.roles.items()
+            if role is Role.VARIABLE and n.outputs[0] not in own
+        ]
+        return list(dict.fromkeys(found))
 
 
 def _overwritten(calls: Sequence[Call], cells: Sequence[Value]) -> frozenset[Value]:
@@ -498,7 +553,8 @@ def _overwritten(calls: Sequence[Call], cells: Sequence[Value]) -> frozenset[Val
     touched: set[Value] = set()
     found: set[Value] = set()
     for call in calls:
-        found.update(v for v in call.writes if v in cells and v not in touched and v not in call.reads)
+        if not call.depth:  # in a loop or a branch it may not run at all
+            found.update(v for v in call.writes if v in cells and v not in touched and v not in call.reads)
         touched.update(call.reads, call.writes)
     return frozenset(found)
 
@@ -515,6 +571,12 @@ def _topological(nodes: Sequence[Node], before: Mapping[Node, Sequence[Node]]) -
             else:
                 order[stack.pop()] = None
     return list(order)
+
+
+def _slot(cell: Value) -> SlotKey:
+    """The key of the variable that a value stands for."""
+    assert cell.node.op is not None
+    return slot_of(cell.node.op)
 
 
 def _shape(value: Value) -> tuple[Dim, ...]:

@@ -12,8 +12,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from tahr.backends.native import flow, gemm, list_buffers, lower, regions
-from tahr.backends.native.calls import Bind, Call, Jump, Known, Mark, Partial, Place, Ref, Seat, Status
+from tahr.backends.native import flow, gemm, list_buffers, lower, regions, roles
+from tahr.backends.native.calls import (
+    Bind,
+    Call,
+    Jump,
+    Known,
+    Mark,
+    Partial,
+    Place,
+    Ref,
+    Seat,
+    Status,
+    deeper,
+)
 from tahr.backends.native.epilogue import FULL, Epilogue, Operand
 from tahr.backends.native.list_buffers import Access, Storage
 from tahr.backends.native.loops import Bound
@@ -25,6 +37,7 @@ from tahr.core.shapes import Spec
 from tahr.core.sizes import Dim
 from tahr.core.views import View
 from tahr.ops import elementwise, lists, structural
+from tahr.program.effects import SlotKey, slot_of
 from tahr.program.node import Node, Program, Value
 
 Rows = OpDef("_Rows", "-> y: T", register=False)
@@ -77,6 +90,7 @@ class RegionPlans:
         orders: for a node those that must run before it, beside those whose results it needs.
         owned: for a node the storage that it makes for lists.
         kept: values that must be stored in any case.
+        items: for lists of at most one item the item, wherever there is one.
     """
 
     def __init__(self, planner: Planner, found: regions.Found) -> None:
@@ -86,6 +100,7 @@ class RegionPlans:
         self.orders: dict[Node, list[Node]] = {}
         self.owned: dict[Node, list[Value]] = {}
         self.kept: set[Value] = set()
+        self.items: dict[Value, Value] = {}
         # For each version of a list the nodes that made it, those that read it, and the one that changes it.
         self._made: dict[Value, list[Node]] = {}
         self._readers: dict[Value, list[Node]] = {}
@@ -113,8 +128,29 @@ class RegionPlans:
             self._place_filled(node)
         elif opdef in regions.STACKS:
             self._place_stack(node)
+        elif regions.is_optional(node):
+            self.items[node.outputs[0]] = settled(self._planner, self._item(node.inputs[1]))
+        elif node.inputs and node.inputs[0] in self.found.optional:
+            self._give_item(node.outputs[1], self.items[node.inputs[0]])
         elif opdef in regions.WRITES or opdef in regions.POPS or opdef in regions.GETS:
             self._place_access(node)
+
+    def read(self, node: Node, value: Value) -> list[Value]:
+        """Notes that a node reads a list; gives the storage that it needs."""
+        self._order(node, self._made.get(value, ()))
+        self._readers.setdefault(value, []).append(node)
+        return [self.storage[value].items, self.storage[value].meta]
+
+    def _item(self, value: Value) -> Value:
+        """What is kept for an item of a list."""
+        return self.items.get(value, value)
+
+    def _give_item(self, value: Value, item: Value) -> None:
+        """Says where an item lies that was taken from a list."""
+        if value.dtype is dtypes.variant:
+            self.items[value] = item
+        else:
+            self._planner.places[value] = self._planner.places[item]
 
     def computed(self) -> set[Value]:
         """The values that kernels put into storage of their own, for the time of one run of the region."""
@@ -182,8 +218,9 @@ class RegionPlans:
         index = None if index is None else self._planner.dense(index)
         seated: list[Value] = []
         if opdef in regions.POPS:
-            seated = [node.outputs[1]]
+            seated = [Value(node, 1, spec) if found.is_optional else node.outputs[1]]
             self._planner.places[seated[0]] = Place(seated[0], View.dense(found.row))
+            self._give_item(node.outputs[1], seated[0])
         elif opdef in regions.GETS and regions.start(items) not in self.found.written:
             seated = [node.outputs[0]]
             self._planner.places[seated[0]] = Place(seated[0], View.dense(found.row))
@@ -198,7 +235,7 @@ class RegionPlans:
         elif opdef is lists.TensorListClearItem:
             written = self._computed(structural.ZerosLike, [seated[0]], spec, node)
         elif opdef in regions.WRITES:
-            item = node.inputs[1 if opdef is lists.TensorListPushBack else 2]
+            item = self._item(node.inputs[1 if opdef is lists.TensorListPushBack else 2])
             written = self._computed(Copy, [item], spec, node)
         elif opdef in regions.GETS and seated[0] is not node.outputs[0]:
             copied = self._computed(Copy, [seated[0]], spec, node)
@@ -224,7 +261,7 @@ class RegionPlans:
         needs: list[Value] = []
         for value in loop.inputs:
             if value.dtype is not dtypes.variant:
-                inputs.append(planner.dense(value))
+                inputs.append(planner.dense(settled(planner, value, regions.writes(node))))
                 needs.append(inputs[-1])  # pyright: ignore[reportArgumentType]
                 continue
             inputs.append(None)
@@ -342,12 +379,12 @@ class RegionPlans:
         calls.append(control("loop", [top]))
         test = self._inner(node, loop.test)
         test.prepare()
-        condition = test.places[loop.test.results[0]]
-        calls += test.finished({condition.root})
+        condition = test.places[settled(test, loop.test.results[0])]
+        calls += deeper(test.finished({condition.root}))
         merge(test, self._planner)
         holds = Ref(condition.root, condition.view.offset)
         calls.append(control("while", [Jump(end, holds)], [condition.root]))
-        calls += self._body_calls(node, loop.body)
+        calls += deeper(self._body_calls(node, loop.body))
         calls.append(control("end of the loop", [Jump(top), end]))
         for summed, a, b in self._factors[node]:
             calls += [_clear_rest(a), _clear_rest(b), _sum_call(summed, a, b, node.outputs[summed.place])]
@@ -403,24 +440,36 @@ class RegionPlans:
         }
         made: dict[int, Value] = {}
         for output, i in states.items():
-            result = region.results[i]
-            root = inner.places[result].root
-            if root is output and inner.places[result].view.is_dense:
+            new = settled(inner, region.results[i])
+            root = inner.places[new].root
+            if root is output and inner.places[new].view.is_dense:
                 continue
             # What lies in a variable would change while the variables change.
-            made[i] = inner.copy(result) if root in states else result
+            made[i] = inner.copy(new) if root in states else new
         calls = inner.finished({inner.places[v].root for v in made.values()})
         back: list[Call] = []
-        for i, result in made.items():
-            place, output = inner.places[result], node.outputs[i]
+        for i, new in made.items():
+            place, output = inner.places[new], node.outputs[i]
             shared = sum(inner.places[v].root is place.root for v in made.values()) > 1
             renamed = None if shared else _in_place(calls, place, output, inner)
             if renamed is None:
-                back.append(lower.copy_call(place, result, output))
+                back.append(lower.copy_call(place, new, output))
             else:
                 calls = renamed
         merge(inner, self._planner)
         return [*calls, *back]
+
+
+def settled(planner: Planner, value: Value, changed: frozenset[SlotKey] | None = None) -> Value:
+    """What a region is given for a value; a copy where that lies in a session's variable that the region changes.
+
+    Args:
+        changed: those variables; None for any of them.
+    """
+    root = planner.places[value].root.node
+    if not roles.is_variable(root) or root.op is None:
+        return value
+    return planner.copy(value) if changed is None or slot_of(root.op) in changed else value
 
 
 def merge(inner: Planner, planner: Planner) -> None:

@@ -19,6 +19,7 @@ from tahr.core.opdef import Iota, known_int, known_value
 from tahr.core.shapes import Items, Spec
 from tahr.core.sizes import Dim
 from tahr.ops import control_flow, elementwise, linalg, lists, logic
+from tahr.program.effects import SlotKey
 from tahr.program.extract import extract, result_key
 from tahr.program.function import Function
 from tahr.program.node import Input, Node, Program, Value
@@ -107,6 +108,9 @@ class Found:
         trips: for each loop its greatest number of iterations, and the variables that count them from 0.
         written: the lists by which whole families of versions begin, of which rows are read as copies: a row of
             some version is changed, or what is read may be handed to Python.
+        optional: for lists of at most one item what that is. A branch gives them to what is behind it, for its
+            gradient, where a branch of the same predicate takes the item out. They have no buffers: the item lies
+            by itself.
         unread: those lists among a region's inputs whose items nobody reads, here or elsewhere: they are not kept.
     """
 
@@ -119,11 +123,15 @@ class Found:
         default_factory=dict[Node, "tuple[Dim | None, list[int]]"]
     )
     written: set[Value] = field(default_factory=set[Value])
+    optional: dict[Value, Spec] = field(default_factory=dict[Value, Spec])
     unread: set[Value] = field(default_factory=set[Value])
 
 
 def find(
-    program: Program, given: Mapping[Value, list_buffers.Shape] | None = None, variables: int = 0
+    program: Program,
+    given: Mapping[Value, list_buffers.Shape] | None = None,
+    variables: int = 0,
+    optional: Mapping[Value, Spec] | None = None,
 ) -> Found:
     """What of a program is native, beside what `roles` knows.
 
@@ -131,8 +139,9 @@ def find(
         program: a run's, or a region's.
         given: what is known of the lists among a region's inputs; None for a run's program.
         variables: how many of its inputs are a loop's variables; other lists must not be changed.
+        optional: what is known of those among its inputs that have at most one item.
     """
-    return _Search(program, given, variables).found()
+    return _Search(program, given, variables, optional or {}).found()
 
 
 def start(value: Value) -> Value:
@@ -147,7 +156,7 @@ def start(value: Value) -> Value:
 def previous(value: Value) -> Value | None:
     """The version of a list that a change made this one of; None where it begins here."""
     node = value.node
-    if node.opdef in WRITES or node.opdef in POPS:
+    if value.index == 0 and (node.opdef in WRITES or node.opdef in POPS):
         return node.inputs[0]
     if node.opdef is control_flow.While and value.dtype is dtypes.variant:
         return node.inputs[value.index]
@@ -162,13 +171,17 @@ def added(node: Node) -> Node | None:
 
 class _Search:
     def __init__(
-        self, program: Program, given: Mapping[Value, list_buffers.Shape] | None, variables: int
+        self,
+        program: Program,
+        given: Mapping[Value, list_buffers.Shape] | None,
+        variables: int,
+        optional: Mapping[Value, Spec],
     ) -> None:
         self._program = program
         self._is_region = given is not None
         given = given or {}
         self._nodes = program.nodes()
-        self._result = Found(lists=dict(given))
+        self._result = Found(lists=dict(given), optional=dict(optional))
         self._fixed = {v for v in program.inputs[variables:] if v in given}
         self._users: dict[Value, list[Node]] = {}
         for node in self._nodes:
@@ -250,10 +263,32 @@ class _Search:
             self._list(node.inputs[0])
         elif opdef in STACKS:
             self._stack(node)
+        elif is_optional(node):
+            self._result.optional[node.outputs[0]] = self._item_spec(node.inputs[1])
+        elif node.inputs[0] in self._result.optional:
+            self._unpacked(node)
         elif opdef in WRITES or opdef in POPS or opdef in GETS:
             self._access(node)
         else:
             raise Unfit("no list buffers for it")
+
+    def _item_spec(self, value: Value) -> Spec:
+        """What is known of a value as an item of a list."""
+        spec = self._result.optional.get(value, value.spec)
+        if not is_plain(spec):
+            raise Unfit("an item has no native form")
+        return spec
+
+    def _unpacked(self, node: Node) -> None:
+        """Takes out the item of a list of at most one."""
+        spec = self._result.optional[node.inputs[0]]
+        rest, item = node.outputs if node.opdef in POPS else (None, None)
+        if rest is None or item is None or rest in self._users or rest in self._program.outputs:
+            raise Unfit("a list of at most one item is only looked into")
+        if item.dtype is dtypes.variant:
+            self._result.optional[item] = spec
+        elif not _is(Items(spec.dtype, spec.shape), item.spec):
+            raise Unfit("items of other shapes")
 
     def _list(self, value: Value) -> list_buffers.Shape:
         found = self._result.lists.get(value)
@@ -311,7 +346,12 @@ class _Search:
     def _stack(self, node: Node) -> None:
         found = self._stored(node.inputs[0])
         shape = node.outputs[0].shape
-        if found.length is None or self._changes(node.inputs[0]) or not is_plain(node.outputs[0].spec):
+        if (
+            found.is_optional
+            or found.length is None
+            or self._changes(node.inputs[0])
+            or not is_plain(node.outputs[0].spec)
+        ):
             raise Unfit("the list's length is data, or it is changed later")
         if not shapes.surely_equal(shape, (found.length, *found.row)):
             raise Unfit("not the whole list")
@@ -342,9 +382,16 @@ class _Search:
             index = node.inputs[1]
         if index is not None and (not is_plain(index.spec) or index.shape != ()):
             raise Unfit("an index of no known dtype")
-        row = Items(found.dtype, found.row)
         item = _item(node)
-        if found.dtype is None or (item is not None and not _is(row, item.spec)):
+        if found.is_optional:
+            if node.opdef not in (lists.TensorListPushBack, *POPS) or item is None:
+                raise Unfit("a list of lists is only pushed to and popped")
+            if item.dtype is not dtypes.variant:
+                raise Unfit("items of other dtypes")
+            if node.opdef in POPS:
+                self._result.optional[item] = Spec(found.dtype, found.row)
+        row = Items(found.dtype, found.row)
+        if found.dtype is None or (item is not None and not _is(row, self._item_spec(item))):
             raise Unfit("items of other shapes")
         changed = node.outputs[0]
         if node.opdef not in GETS:
@@ -363,8 +410,6 @@ class _Search:
     # ------------------------------------------------------------ loops
 
     def _loop(self, node: Node) -> None:
-        if node.has_effects or node.tokens:
-            raise Unfit("it has effects")
         test = _program(node, "cond")
         body = _program(node, "body")
         if test.results[0].shape != () or test.results[0].dtype is not dtypes.bool_:
@@ -471,26 +516,36 @@ class _Search:
         return found
 
     def _branching(self, node: Node) -> None:
-        if node.has_effects or node.tokens:
-            raise Unfit("it has effects")
-        values = [*node.inputs, *node.outputs]
-        if any(v.dtype is dtypes.variant for v in values):
-            raise Unfit("it takes or gives a list")
-        if complaint := roles.obstacle(values):
+        dense = [v for v in (*node.inputs, *node.outputs) if v.dtype is not dtypes.variant]
+        if complaint := roles.obstacle(dense):
             raise Unfit(complaint)
         if node.inputs[0].shape != () or node.inputs[0].dtype is not dtypes.bool_:
             raise Unfit("its predicate is no scalar")
-        branches: list[Region] = []
-        for name in ("then_branch", "else_branch"):
-            region = _program(node, name)
-            for result, output in zip(region.results, node.outputs):
+        branches = [self._branch(node, name) for name in _REGIONS[node.opdef.name]]
+        for output, *results in zip(node.outputs, *(branch.results for branch in branches)):
+            if output.dtype is dtypes.variant:
+                self._result.optional[output] = _optional_result(branches, results)
+                continue
+            for result in results:
                 same = result.dtype is output.dtype and shapes.surely_equal(result.shape, output.shape)
                 if not same or not is_plain(result.spec):
                     raise Unfit("the results of its branches have different shapes")
-            inner = find(region.program, {})
-            _require_native(region.program, inner)
-            branches.append(replace(region, found=inner))
         self._result.branches[node] = branches[0], branches[1]
+
+    def _branch(self, node: Node, name: str) -> Region:
+        """A branch, of which everything is native."""
+        region = _program(node, name)
+        given: dict[Value, list_buffers.Shape] = {}
+        optional: dict[Value, Spec] = {}
+        for inner, place in zip(region.program.inputs, region.places):
+            outer = node.inputs[place]
+            if outer in self._result.optional:
+                optional[inner] = self._result.optional[outer]
+            elif outer.dtype is dtypes.variant:
+                given[inner] = self._stored(outer)
+        found = find(region.program, given, optional=optional)
+        _require_native(region.program, found)
+        return replace(region, found=found)
 
     def _trips(self, node: Node, test: Region, body: Region) -> Dim | None:
         """The greatest number of iterations, where it follows from sizes: a counter's limit."""
@@ -531,6 +586,9 @@ class _Search:
     def _variable_list(self, node: Node, index: int, result: Value, trips: Dim | None) -> list_buffers.Shape:
         """What is known of a list that is a loop's variable."""
         first, items = self._list(node.inputs[index]), node.outputs[index].spec.items
+        holds_lists = items is not None and items.dtype is dtypes.variant
+        if holds_lists:
+            items = Items(first.dtype, first.row) if first.is_optional else _items_of_item(result)
         if items is None or not is_plain(Spec(items.dtype, items.shape)) or items.shape is None:
             raise Unfit("the shapes of a list's items are data")
         pushes = pops = 0
@@ -545,8 +603,40 @@ class _Search:
                 raise Unfit("how long a list grows is data")
             capacity = capacity + pushes * trips
         return list_buffers.Shape(
-            items.dtype, items.shape, capacity, first.length if not pushes and not pops else None
+            items.dtype,
+            items.shape,
+            capacity,
+            first.length if not pushes and not pops else None,
+            holds_lists,
         )
+
+
+def is_optional(node: Node) -> bool:
+    """Whether a node makes a list of one item."""
+    return node.opdef is lists.TensorListPushBack and node.inputs[0].node.opdef is lists.EmptyTensorList
+
+
+def _optional_result(branches: Sequence[Region], results: Sequence[Value]) -> Spec:
+    """What is known of the item of a list that branches give, where it has at most one."""
+    specs: list[Spec] = []
+    for branch, result in zip(branches, results):
+        if result in branch.found.optional:
+            specs.append(branch.found.optional[result])
+        elif result.node.opdef is not lists.EmptyTensorList:
+            raise Unfit("it gives a list of several items")
+    if not specs or any(not _is(Items(specs[0].dtype, specs[0].shape), spec) for spec in specs):
+        raise Unfit("it gives lists of different items")
+    return specs[0]
+
+
+def _items_of_item(value: Value) -> Items | None:
+    """What is known of the items of the lists that a version of a list was pushed."""
+    while value.node.opdef is not lists.TensorListPushBack:
+        before = previous(value)
+        if before is None:
+            return None
+        value = before
+    return value.node.inputs[1].spec.items
 
 
 def _kept_in(value: Value) -> Value:
@@ -618,7 +708,7 @@ def _require_native(program: Program, found: Found) -> None:
         if node.opdef is Input and all(v.dtype is dtypes.variant for v in node.outputs):
             continue
         role = role_of(node, found)
-        if role in (Role.HOST, Role.VARIABLE, Role.READ, Role.UPDATE):
+        if role is Role.HOST:
             raise Unfit(f"{node.opdef.name}: {found.reasons.get(node) or roles.reason(node) or role.value}")
         stack += [v.node for v in data(node, role, found)]
 
@@ -683,6 +773,20 @@ def _program(node: Node, name: str) -> Region:
     found = dict(zip(stage.outputs, program.outputs))
     results = [found[result_key(function, i)] for i in range(len(function.outputs))]
     return Region(program, results, places, Found())
+
+
+def has_regions(node: Node) -> bool:
+    """Whether a node is a loop or a conditional."""
+    return node.opdef.name in _REGIONS
+
+
+def writes(node: Node, *names: str) -> frozenset[SlotKey]:
+    """The variables that a loop or conditional may change, or some of its regions."""
+    functions: list[Function] = [node.attrs[name][0] for name in names or _REGIONS[node.opdef.name]]
+    return frozenset[SlotKey]().union(*(function.writes for function in functions))
+
+
+_REGIONS = {control_flow.While.name: ("cond", "body"), control_flow.If.name: ("then_branch", "else_branch")}
 
 
 def _counts(body: Region, place: int, by: int = 1) -> bool:

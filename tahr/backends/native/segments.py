@@ -17,7 +17,7 @@ import numpy as np
 from tahr import errors
 from tahr.backends.base import Run, runtime_error
 from tahr.backends.native import plan as plans, regions, roles, runtime
-from tahr.backends.native.calls import Bind, Call, Jump, Partial, Ref, Reserved, Seat, Status
+from tahr.backends.native.calls import Bind, Call, Jump, Partial, Ref, Reserved, Running, Seat, Status
 from tahr.backends.native.entry import Buffer, Variable
 from tahr.backends.native.flow import buffers, flow
 from tahr.backends.native.plan import Segment
@@ -40,17 +40,17 @@ ALIGNMENT = 64
 class _Layout:
     """Where temporary storages lie in an arena, in bytes, and how large it is."""
 
-    offsets: dict[Value | Partial | Reserved, int]
+    offsets: dict[Value | Partial | Reserved | Running, int]
     size: int
 
 
-def _laid_out(spans: Mapping[Value | Partial | Reserved, tuple[int, int, int]]) -> _Layout:
+def _laid_out(spans: Mapping[Value | Partial | Reserved | Running, tuple[int, int, int]]) -> _Layout:
     """Places storages so that those in use at the same time do not overlap, the largest first.
 
     Args:
         spans: for each its size in bytes, and the first and last step that uses it.
     """
-    offsets: dict[Value | Partial | Reserved, int] = {}
+    offsets: dict[Value | Partial | Reserved | Running, int] = {}
     placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
     total = 0
     for storage, (size, first, last) in sorted(spans.items(), key=lambda item: -item[1][0]):
@@ -103,6 +103,9 @@ class BoundSegment:
         )
         self.steps = runtime.Steps([self._step(step) for step in self._flow.steps])
         self.reserved = [(r.storage, s) for r, s in self._slots.items() if isinstance(r.storage, Reserved)]
+        running = [(r.storage, s) for r, s in self._slots.items() if isinstance(r.storage, Running)]
+        # One order for all threads, so that none waits for another.
+        self.running = sorted(running, key=lambda item: id(item[0].node.op))
         self.shapes = {v: exact(v, bound) for v in segment.outputs}
         self._expected = {v: exact(v, bound) for v in segment.inputs}
         self._frames: list[tuple[runtime.Frame, Array]] = []
@@ -136,10 +139,10 @@ class BoundSegment:
 
     @staticmethod
     def _bytes(
-        storage: Value | Partial | Reserved, counts: Mapping[Partial, int], bound: Mapping[str, int]
+        storage: Value | Partial | Reserved | Running, counts: Mapping[Partial, int], bound: Mapping[str, int]
     ) -> int:
-        if isinstance(storage, Reserved):
-            return POSITION.size
+        if isinstance(storage, (Reserved, Running)):
+            return _itemsize(storage)
         if isinstance(storage, Partial):
             return counts[storage] * storage.dtype.size
         return math.prod(exact(storage, bound)) * _itemsize(storage)
@@ -160,8 +163,8 @@ class BoundSegment:
             found = self.layout.offsets.get(ref.storage)  # pyright: ignore[reportArgumentType, reportCallIssue]
             if found is not None:
                 assert isinstance(ref.offset, int)
-                step = 0 if isinstance(ref.storage, Reserved) else ref.offset * _itemsize(ref.storage)  # pyright: ignore[reportArgumentType]
-                frame.buffers[slot] = arena.ctypes.data + found + step
+                assert not isinstance(ref.storage, Status)
+                frame.buffers[slot] = arena.ctypes.data + found + ref.offset * _itemsize(ref.storage)
         return frame, arena
 
     # ------------------------------------------------------------ for shortcuts
@@ -231,6 +234,10 @@ class BoundSegment:
                 self._give(frame, value, array, held)
             self._take_cells(frame, cells, stack, held)
             self._reserve(frame, run.store)
+            for running, slot in self.running:
+                stream = stack.enter_context(stream_of(run.store, running))
+                self._put(frame, slot, stream)
+                stack.callback(self._advance, frame, slot, stream)
             stamps = None
             if times is not None:
                 stamps = np.zeros(len(self.steps) + 1, np.int64)
@@ -311,9 +318,21 @@ class BoundSegment:
         """Advances the random streams that the run draws from, and tells kernels where they were."""
         for reserved, slot in self.reserved:
             with stream_of(store, reserved) as stream:
-                start = stream.reserve(reserved.blocks)
-            packed = POSITION.pack(*position(start.key, start.counter))
-            ctypes.memmove(int(frame.buffers[slot]), packed, POSITION.size)
+                self._put(frame, slot, stream)
+                stream.reserve(reserved.blocks)
+
+    @staticmethod
+    def _put(frame: runtime.Frame, slot: int, stream: Any) -> None:
+        """Tells kernels where a random stream is."""
+        packed = POSITION.pack(*position(*stream.state))
+        ctypes.memmove(int(frame.buffers[slot]), packed, POSITION.size)
+
+    @staticmethod
+    def _advance(frame: runtime.Frame, slot: int, stream: Any) -> None:
+        """Puts a random stream where kernels have left it."""
+        _, low, high = POSITION.unpack(ctypes.string_at(int(frame.buffers[slot]), POSITION.size))
+        _, counter = stream.state
+        stream.reserve((low + (high << 64) - counter) % 2**128)
 
     def _take_cells(
         self, frame: runtime.Frame, cells: Mapping[Value, Any], stack: ExitStack, held: list[Any]
@@ -413,7 +432,9 @@ def dtype_of(value: Value) -> DType:
     return dtype
 
 
-def _itemsize(storage: Value | Partial) -> int:
+def _itemsize(storage: Value | Partial | Reserved | Running) -> int:
+    if isinstance(storage, (Reserved, Running)):
+        return POSITION.size
     return storage.dtype.size if isinstance(storage, Partial) else dtype_of(storage).size
 
 
@@ -422,10 +443,10 @@ def _at(ref: Ref, bound: Mapping[str, int]) -> Ref:
     return replace(ref, offset=sizes.evaluate(ref.offset, bound))  # pyright: ignore[reportArgumentType]
 
 
-def stream_of(store: Any, reserved: Reserved) -> Any:
+def stream_of(store: Any, drawn: Reserved | Running) -> Any:
     """The random stream of a drawing node, locked while the context manager is open."""
-    attrs = reserved.node.attrs
-    return store.stream(reserved.node.op, attrs["seed"], attrs["seed2"])
+    attrs = drawn.node.attrs
+    return store.stream(drawn.node.op, attrs["seed"], attrs["seed2"])
 
 
 def position(key: int, counter: int) -> tuple[int, int, int]:

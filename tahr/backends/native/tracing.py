@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Any
 
 from tahr.core import scalar
 from tahr.core.dtypes import DType
-from tahr.core.opdef import Elementwise, OpDef, RowUpdate, Update
+from tahr.core.opdef import Elementwise, OpDef, RowUpdate, Update, known_int
 from tahr.core.scalar import Scalar
 from tahr.program.node import Node, attrs_key
 
 
 def traced(node: Node) -> tuple[Scalar, ...] | None:
-    """The function of a node's elements, in leaves that are its inputs; None where the scalar language has none."""
-    return _traced(node.opdef, tuple(v.dtype for v in node.inputs), _Attrs(node.attrs))  # pyright: ignore[reportArgumentType]
+    """The function of a node's elements, in leaves that are its inputs; None where the scalar language has none.
+
+    A quotient of integers has one where the divisor is known, as nothing is said of a division by zero.
+    """
+    types: tuple[Any, ...] = tuple(v.dtype for v in node.inputs)
+    found = _traced(node.opdef, types, _Attrs(node.attrs))
+    known = tuple(known_int(v.spec) if v.shape == () else None for v in node.inputs)
+    if found is None and any(k is not None for k in known):
+        return _traced(node.opdef, types, _Attrs(node.attrs), known)
+    return found
 
 
 def update_traced(node: Node, inputs: Sequence[int] | None = None) -> tuple[Scalar, ...] | None:
@@ -54,11 +63,15 @@ class _Attrs:
 
 
 @lru_cache(4096)
-def _traced(opdef: OpDef, types: tuple[DType, ...], attrs: _Attrs) -> tuple[Scalar, ...] | None:
+def _traced(
+    opdef: OpDef, types: tuple[DType, ...], attrs: _Attrs, known: tuple[int | None, ...] = ()
+) -> tuple[Scalar, ...] | None:
     form = opdef.form
     assert isinstance(form, (Elementwise, Update, RowUpdate)) and form.scalar is not None
     try:
-        found = form.scalar(*(scalar.leaf(i, t) for i, t in enumerate(types)), **attrs.attrs)
+        leaves = [scalar.leaf(i, t) for i, t in enumerate(types)]
+        operands = [a if k is None else scalar.constant(k, a.dtype) for a, k in zip_longest(leaves, known)]
+        found = form.scalar(*operands, **attrs.attrs)
     except scalar.Unsupported:
         return None
     return found if isinstance(found, tuple) else (found,)

@@ -18,12 +18,12 @@ def _same_as_numpy(fetches, feeds) -> list:
     with tf.Session(backend="numpy") as session:
         expected = session.run(fetches, feeds)
     found = []
-    for threads in (1, 2, 4):
-        got, left = natively.run(fetches, feeds, threads=threads, runs=3)
+    for threads in (1, 4):
+        got, left = natively.run(fetches, feeds, threads=threads, runs=2)
         assert left == []
         found.append(got)
-    for g, other, third, e in zip(*found, expected):
-        assert natively.same(g, other) and natively.same(g, third)
+    for g, other, e in zip(*found, expected):
+        assert natively.same(g, other)
         assert g.dtype == e.dtype and g.shape == e.shape
         np.testing.assert_allclose(g.astype(np.float64), e.astype(np.float64), rtol=2e-5, atol=2e-5)
     return found[0]
@@ -148,3 +148,90 @@ def test_threads_of_python_share_a_conditional():
 
         found = list(pool.map(run, range(200)))
     assert found == [1.0, -1.0] * 100
+
+
+def test_every_third_iteration():
+    x = tf.placeholder(tf.float32, [3])
+
+    def body(i, a):
+        return i + 1, tf.cond(
+            tf.equal(i % 3, 0), lambda: a * 2.0, lambda: a + x * tf.cast(i // 2, tf.float32)
+        )
+
+    _same_as_numpy(tf.while_loop(lambda i, _: i < 7, body, [0, x]), {x: [1.0, 2.0, 3.0]})
+
+
+# ---------------------------------------------------------------- gradients
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_gradients_of_a_conditional(rows):
+    x, w = tf.placeholder(tf.float64, [None, 4]), tf.placeholder(tf.float64, [4, 4])
+    p = tf.placeholder(tf.bool, [])
+
+    def then():
+        a = tf.tanh(tf.matmul(x, w))
+        return a * tf.sin(a), tf.reduce_sum(a)
+
+    y, z = tf.cond(p, then, lambda: (x * 2.0, tf.reduce_max(tf.abs(w))))
+    gradients = tf.gradients(tf.reduce_sum(y * y) * z, [x, w])
+    for is_true in (True, False):
+        _same_as_numpy([y, *gradients], {x: RNG.randn(rows, 4), w: RNG.randn(4, 4), p: is_true})
+
+
+def test_gradients_of_nested_conditionals():
+    x, i = tf.placeholder(tf.float64, [3]), tf.placeholder(tf.int32, [])
+
+    def inner():
+        a = tf.exp(x)
+        return tf.cond(i < 1, lambda: a * tf.sin(a * x), lambda: a * a)
+
+    y = tf.cond(i < 2, inner, lambda: tf.sqrt(x))
+    gradients = tf.gradients(y, x)
+    for k in range(3):
+        _same_as_numpy([y, *gradients], {x: [0.3, 1.0, 2.0], i: k})
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_gradients_of_a_conditional_in_a_loop(count):
+    x, n = tf.placeholder(tf.float64, [None, 3]), tf.placeholder(tf.int32, [])
+    last = tf.minimum(n, 6)
+
+    def body(i, a):
+        b = tf.sin(a)
+        smaller = tf.cond(i < 1, lambda: b * b * x, lambda: tf.exp(-b))
+        return i + 1, tf.cond(tf.reduce_sum(a) > 0.0, lambda: tf.tanh(smaller * a) + x, lambda: a * b - x)
+
+    _, y = tf.while_loop(lambda i, _: i < last, body, [0, x])
+    gradients = tf.gradients(tf.reduce_sum(y * y), x)
+    _same_as_numpy([y, *gradients], {x: RNG.randn(2, 3), n: count})
+
+
+def test_the_gradient_of_a_gradient():
+    x, p = tf.placeholder(tf.float64, [3]), tf.placeholder(tf.bool, [])
+    y = tf.cond(p, lambda: tf.sin(x) * x * x, lambda: tf.exp(x))
+    (first,) = tf.gradients(y, x)
+    (second,) = tf.gradients(first, x)
+    for is_true in (True, False):
+        feeds = {x: [0.3, -1.0, 2.0], p: is_true}
+        with tf.Session(backend="numpy") as session:
+            expected = session.run([first, second], feeds)
+        got, _ = natively.run([first, second], feeds, runs=2)
+        np.testing.assert_allclose(got, expected, rtol=1e-9)
+
+
+def test_the_gradient_of_a_variable_that_a_branch_reads():
+    p, x = tf.placeholder(tf.bool, []), tf.placeholder(tf.float32, [None, 3])
+    with tf.variable_scope("net", initializer=tf.constant_initializer(0.2)):
+        v, w = tf.get_variable("v", [3, 2]), tf.get_variable("w", [3, 2])
+    y = tf.cond(p, lambda: tf.matmul(x, v), lambda: tf.tanh(tf.matmul(x, w)))
+    train = tf.train.GradientDescentOptimizer(0.1).minimize(tf.reduce_sum(y * y))
+    found = []
+    for backend in ("numpy", "native"):
+        natively.execute._records.clear()
+        with tf.Session(backend=backend, tier="compiled") as session:
+            session.run(tf.global_variables_initializer())
+            for k in (True, False, False, True, True):
+                session.run(train, {p: k, x: np.arange(6.0).reshape(2, 3) / 6})
+            found.append(session.run([v, w]))
+    np.testing.assert_allclose(*found, rtol=1e-5)
