@@ -299,10 +299,13 @@ class Backend:
         record = _records.setdefault(plan, _Record())
         binding = self._binding(record, plan, values)
         if binding is None:
-            found = reports.reference_report(
-                plan, values, lambda n: roles.reason(n) or "its plan is not compiled"
-            )
-            return replace(found, reason=record.reason)
+            hosts = [] if record.native is None else record.native.items
+            reasons = {item.node.op: item.reason for item in hosts if isinstance(item, HostStep)}
+
+            def reason(node: Node) -> str:
+                return reasons.get(node.op) or roles.reason(node) or "its plan is not compiled"
+
+            return replace(reports.reference_report(plan, values, reason), reason=record.reason)
         return binding.report()
 
     def timed(

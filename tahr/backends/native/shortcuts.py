@@ -21,10 +21,10 @@ from tahr.program.node import Value
 def is_repeatable(plan: NativePlan, segment: BoundSegment) -> bool:
     """Whether a run of a plan is nothing but the steps of its segment, on arrays that lie each in one place."""
     drawing = [reserved.node.op for reserved, _ in segment.reserved]
-    if segment.running or len(set(drawing)) < len(drawing):
-        return (
-            False  # how often a stream is drawn from is known afterwards; or it feeds several nodes, in order
-        )
+    if len(set(drawing)) < len(drawing):
+        return False  # one stream feeds several nodes, in order
+    if segment.running:
+        return False  # how far streams move is known only afterwards
     program = plan.program
     unread = {v for v in program.inputs if segment.is_unread(v)}
     if any(program.inputs[i] in unread for _, i, _ in plan.symbols):
