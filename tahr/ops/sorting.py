@@ -64,6 +64,8 @@ def _largest(x: Array, count: int) -> Array:
 
     NaN counts as largest.
     """
+    if x.dtype == dtypes.bfloat16.numpy:
+        x = x.astype(np.float32)  # NumPy takes the NaN of a dtype that is not its own for a number
     if count == 1:
         return x.argmax(-1)[..., None]
     if x.size and 0 < 8 * count <= x.shape[-1] and x.dtype.kind in "iuf" and not np.isnan(x.max()):

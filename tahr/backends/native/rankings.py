@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from tahr.backends.native import ir, kernel, scalars, single
 from tahr.backends.native.calls import Bind, Call, Known, Place, Ref
@@ -11,11 +11,15 @@ from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.single import Single
 from tahr.core import dtypes
 from tahr.core.dtypes import DType
-from tahr.core.opdef import AmongLargest, known_int
+from tahr.core.opdef import AmongLargest, known_value
+from tahr.core.sizes import Dim
 from tahr.program.node import Node, Value
 
-# More than so many of a row are sorted by NumPy: each new one is put in its place among the others here.
-MOST = 64
+# Up to so many of a row are kept in order while the others go by; for more, the whole row is sorted.
+MOST_KEPT = 64
+
+# A row is sorted by so many values of a digit at a time: a byte.
+_DIGITS = 256
 
 
 def largest(dtype: DType) -> Kernel:
@@ -68,6 +72,132 @@ def largest(dtype: DType) -> Kernel:
     return Kernel(f.finish() + "\n", 0, f"largest {dtype.name}")
 
 
+def sorted_rows(dtype: DType) -> Kernel:
+    """As `largest`, for any count: each row is sorted digit by digit, from the last one on.
+
+    Buffers and sizes as in `largest`. Scratch: `sorting_scratch`.
+
+    Source: radix sort by counting; Knuth, volume 3, section 5.2.5, algorithm R.
+    """
+    f = kernel.function()
+    source, values, places = (kernel.buffer(f, i) for i in range(3))
+    tile, total, length, count = kernel.sizes(f, 4)
+    key_kind, memory = f"i{8 * dtype.size}", ir.MEMORY[dtype]
+    counters = "%scratch"
+    start_of_keys = f.at(ir.I32, counters, _DIGITS * dtype.size)
+    keys = [start_of_keys, f.at(key_kind, start_of_keys, length)]
+    # Keys may be of one byte: then what follows them is not aligned.
+    start_of_numbers = f.at(key_kind, start_of_keys, f.mul(length, 2))
+    numbers = [start_of_numbers, f.at(ir.I32, start_of_numbers, length)]
+    with f.loop("%begin", "%end", hint="tile") as number:
+        start = f.mul(number, tile)
+        with f.loop(start, f.minimum(f.add(start, tile), total), hint="row") as row:
+            base, first = f.mul(row, length), f.mul(row, count)
+            f.do(
+                f"call void @llvm.memset.p0.i64(ptr {counters}, i8 0, i64 {4 * _DIGITS * dtype.size}, i1 false)"
+            )
+            with f.loop(0, length, hint="element") as j:
+                key = _descending_key(
+                    f, dtype, f.load(key_kind, f.at(key_kind, source, f.add(base, j)), dtype.size)
+                )
+                f.store(key_kind, key, f.at(key_kind, keys[0], j), dtype.size)
+                f.store(ir.I32, f.value(f"trunc i64 {j} to i32"), f.at(ir.I32, numbers[0], j), 1)
+                for digit in range(dtype.size):
+                    _count_up(f, _counter(f, counters, key_kind, key, digit))
+            for digit in range(dtype.size):
+                _sort_by_digit(f, key_kind, digit, length, counters, keys, numbers)
+                keys.reverse()
+                numbers.reverse()
+            with f.loop(0, count, hint="result") as j:
+                found = f.load(ir.I32, f.at(ir.I32, numbers[0], j), 1)
+                place = f.add(base, f.value(f"sext i32 {found} to i64"))
+                into = f.add(first, j)
+                f.store(ir.I32, found, f.at(ir.I32, places, into))
+                value = f.load(memory, f.at(memory, source, place), dtype.size)
+                f.store(memory, value, f.at(memory, values, into), dtype.size)
+            if dtype.size % 2:  # the next row starts with the first of two arrays again
+                keys.reverse()
+                numbers.reverse()
+    return Kernel(f.finish() + "\n", 0, f"sorted {dtype.name}")
+
+
+def sorting_scratch(dtype: DType, length: int) -> int:
+    """How many bytes of scratch `sorted_rows` needs."""
+    return 4 * _DIGITS * dtype.size + 2 * length * (dtype.size + 4)
+
+
+def _sort_by_digit(
+    f: ir.Function,
+    kind: str,
+    digit: int,
+    length: str,
+    counters: str,
+    keys: Sequence[str],
+    numbers: Sequence[str],
+) -> None:
+    """Moves keys and their numbers from the first of two arrays to the second, in the order of one digit."""
+    before = f.variable(ir.I32, "0", "before")
+    with f.loop(0, _DIGITS, hint="value") as v:
+        counter = f.at(ir.I32, counters, f.add(v, digit * _DIGITS))
+        have = f.load(ir.I32, counter)
+        f.store(ir.I32, f.load(ir.I32, before), counter)
+        f.store(ir.I32, f.value(f"add i32 {f.load(ir.I32, before)}, {have}"), before)
+    with f.loop(0, length, hint="key") as j:
+        key = f.load(kind, f.at(kind, keys[0], j), 1)
+        place = f.value(f"zext i32 {_count_up(f, _counter(f, counters, kind, key, digit))} to i64")
+        f.store(kind, key, f.at(kind, keys[1], place), 1)
+        f.store(ir.I32, f.load(ir.I32, f.at(ir.I32, numbers[0], j), 1), f.at(ir.I32, numbers[1], place), 1)
+
+
+def _counter(f: ir.Function, counters: str, kind: str, key: str, digit: int) -> str:
+    """The counter of the value that a key's digit has."""
+    shifted = f.value(f"lshr {kind} {key}, {8 * digit}")
+    byte = shifted if kind == ir.I8 else f.value(f"trunc {kind} {shifted} to i8")
+    return f.at(ir.I32, counters, f.add(f.value(f"zext i8 {byte} to i64"), digit * _DIGITS))
+
+
+def _count_up(f: ir.Function, counter: str) -> str:
+    """Adds one to a counter, and gives what it was."""
+    before = f.load(ir.I32, counter)
+    f.store(ir.I32, f.value(f"add i32 {before}, 1"), counter)
+    return before
+
+
+def _descending_key(f: ir.Function, dtype: DType, bits: str) -> str:
+    """An unsigned number that is smaller for a larger element; equal ones have equal numbers, and NaN has 0."""
+    kind = f"i{8 * dtype.size}"
+    if dtype.is_unsigned or dtype.is_bool:
+        return f.value(f"xor {kind} {bits}, -1")
+    sign = 1 << (8 * dtype.size - 1)
+    if not dtype.is_floating:
+        return f.value(f"xor {kind} {bits}, {sign - 1}")
+    size = f.value(f"and {kind} {bits}, {sign - 1}")
+    is_negative = f.value(f"icmp slt {kind} {bits}, 0")
+    key = f.value(
+        f"select i1 {is_negative}, {kind} {bits}, {kind} {f.value(f'xor {kind} {size}, {sign - 1}')}"
+    )
+    is_zero = f.value(f"icmp ult {kind} {size}, {_SMALLEST[dtype]}")
+    key = f.value(f"select i1 {is_zero}, {kind} {sign - 1}, {kind} {key}")
+    is_nan = f.value(f"icmp ugt {kind} {size}, {_INFINITIES[dtype]}")
+    return f.value(f"select i1 {is_nan}, {kind} 0, {kind} {key}")
+
+
+# The bits of the smallest number that is not zero: denormals are, but for those of float16, which are converted.
+_SMALLEST = {
+    dtypes.float16: 1,
+    dtypes.bfloat16: 0x0080,
+    dtypes.float32: 0x00800000,
+    dtypes.float64: 0x0010000000000000,
+}
+# The bits of infinity.
+_INFINITIES = {
+    dtypes.float16: 0x7C00,
+    dtypes.bfloat16: 0x7F80,
+    dtypes.float32: 0x7F800000,
+    dtypes.float64: 0x7FF0000000000000,
+}
+
+
 def _search(f: ir.Function, low: str, high: str, holds: Callable[[str], str]) -> None:
     """Sets `low` to the first number from it up to `high` for which something holds that holds for all behind it."""
     test, halve, done = (f.label(name) for name in ("test", "halve", "done"))
@@ -93,23 +223,30 @@ def _is_greater(f: ir.Function, dtype: DType, a: str, b: str) -> str:
     return f.value(f"and i1 {greater}, {f.value(f'fcmp ord {kind} {b}, {b}')}")
 
 
+def _wanted(node: Node) -> Dim | None:
+    """How many elements of a row are wanted; None where that is data."""
+    found = known_value(node.inputs[1].spec)
+    return None if found is None else found[0]
+
+
 def _largest_fits(node: Node) -> bool:
-    count = known_int(node.inputs[1].spec)
-    return single.are_plain(node, (0,)) and count is not None and count <= MOST
+    return single.are_plain(node, (0,)) and _wanted(node) is not None
 
 
 def _largest_call(node: Node, places: Mapping[Value, Place]) -> Call:
-    x, count = node.inputs[0], known_int(node.inputs[1].spec)
-    assert count is not None
+    x, wanted = node.inputs[0], _wanted(node)
     dtype = single.dtype_of(x)
-    made = largest(dtype)
+    are_few = isinstance(wanted, int) and wanted <= MOST_KEPT
+    made = largest(dtype) if are_few else sorted_rows(dtype)
     buffers = (single.place(places, x), *(Ref(v) for v in node.outputs))
 
     def bind(known: Known) -> list[Bind]:
         *outer, length = single.exact(x, known)
+        count = single.exact(node.outputs[0], known)[-1]
         rows = math.prod(outer) if count else 0
         tile, tiles = single.cut(rows, length * dtype.size)
-        return [Bind(made, buffers, single.bound((tile, rows, length, count), tiles))]
+        scratch = 0 if are_few else sorting_scratch(dtype, length)
+        return [Bind(made, buffers, single.bound((tile, rows, length, count), tiles, scratch))]
 
     return single.call(node, places, (0,), bind)
 

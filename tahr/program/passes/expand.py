@@ -43,7 +43,13 @@ def expansion(node: Node, builder: Builder, keeps: Keeps) -> Sequence[Value] | N
     """The values of a composite's expansion, or None for any other node."""
     if not is_composite(node.opdef, keeps):
         return None
-    return _traced(node.opdef, [v.spec for v in node.inputs], node.attrs).inlined(node, builder)
+    assert node.opdef.expand is not None
+    return inline(node.opdef.expand, node, builder)
+
+
+def inline(function: Callable[..., Any], node: Node, builder: Builder) -> Sequence[Value]:
+    """The values of what `function(*tensors, **attrs)` makes of a node's inputs, in pure ops."""
+    return _traced(function, [v.spec for v in node.inputs], node.attrs).inlined(node, builder)
 
 
 # ---------------------------------------------------------------- tracing
@@ -94,11 +100,11 @@ _traces: dict[Any, _Trace] = {}
 _lock = threading.Lock()
 
 
-def _traced(opdef: OpDef, specs: Sequence[Spec], attrs: Mapping[str, Any]) -> _Trace:
-    key = (opdef.name, tuple(s.key for s in specs), attrs_key(attrs))
+def _traced(function: Callable[..., Any], specs: Sequence[Spec], attrs: Mapping[str, Any]) -> _Trace:
+    key = (function, tuple(s.key for s in specs), attrs_key(attrs))
     found = _traces.get(key)
     if found is None:
-        found = _trace(opdef, specs, attrs)
+        found = _trace(function, specs, attrs)
         with _lock:
             if len(_traces) >= MAX_TRACES:
                 _traces.clear()
@@ -106,16 +112,17 @@ def _traced(opdef: OpDef, specs: Sequence[Spec], attrs: Mapping[str, Any]) -> _T
     return found
 
 
-def _trace(opdef: OpDef, specs: Sequence[Spec], attrs: Mapping[str, Any]) -> _Trace:
-    assert opdef.expand is not None
+def _trace(function: Callable[..., Any], specs: Sequence[Spec], attrs: Mapping[str, Any]) -> _Trace:
     with Graph().as_default():
         arguments = [_Argument(dtype=s.dtype, shape=s.shape, value=s.value) for s in specs]
-        made = opdef.expand(*arguments, **attrs)
+        made = function(*arguments, **attrs)
     outputs = tuple(made) if isinstance(made, (list, tuple)) else (made,)
     needed = _needed(outputs)
     for op in needed:
         if op.opdef.effects.any or any(isinstance(v, Region) for v in op.attrs.values()):
-            raise TypeError(f"the expansion of {opdef.name} must be made of pure ops, but holds {op.type}")
+            raise TypeError(
+                f"the expansion {function.__name__} must be made of pure ops, but holds {op.type}"
+            )
     inputs = tuple(a.op for a in arguments)
     return _Trace(inputs, tuple(op for op in needed if op.opdef is not _Argument), outputs)
 

@@ -9,7 +9,7 @@ from functools import partial
 from tahr.core.opdef import Elementwise, OpDef
 from tahr.program import check
 from tahr.program.node import Program
-from tahr.program.passes import canonicalize, expand, fold, simplify, stabilize
+from tahr.program.passes import canonicalize, convolutions, expand, fold, simplify, stabilize
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _has_form(opdef: OpDef) -> bool:
     return isinstance(form, Elementwise) and form.scalar is not None
 
 
-NATIVE = passes(keeps=_has_form)
+NATIVE = (Pass("convolutions", convolutions.run), *passes(keeps=_has_form))
 """The native backend's, behind the reference backend's."""
 
 

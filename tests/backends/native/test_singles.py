@@ -424,6 +424,48 @@ def test_nan_is_largest() -> None:
         check(output, feeds)
 
 
+SPECIAL = [np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 1.5]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("count", [70, 200, 300])
+def test_nan_is_largest_where_rows_are_sorted(dtype: str, count: int) -> None:
+    values = np.random.default_rng(0).choice(SPECIAL, [50, 300]).astype(tf.as_dtype(dtype).as_numpy_dtype)
+    x = tf.placeholder(dtype, [None, 300])
+    for output in tf.nn.top_k(x, count):
+        check(output, {x: values})
+
+
+ORDERED = ["float16", "bfloat16", "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "int64"]
+
+
+@pytest.mark.parametrize("dtype", ORDERED)
+@pytest.mark.parametrize("direction", ["ASCENDING", "DESCENDING"])
+@pytest.mark.parametrize("shape", [(1, 1), (0, 5), (7, 0), (300, 70), (2, 70_000)])
+def test_rows_are_sorted(dtype: str, direction: str, shape: tuple[int, int]) -> None:
+    """Their length is not known before the run."""
+    x = tf.placeholder(dtype, [None, None])
+    feeds = {x: numbers(shape, dtype)}
+    check(tf.sort(x, direction=direction), feeds)
+    check(tf.argsort(x, direction=direction), feeds)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint32", "uint64", "int32", "int64", "float16", "bfloat16", "float32", "float64"]
+)
+def test_extremes_are_sorted(dtype: str) -> None:
+    numpy = tf.as_dtype(dtype).as_numpy_dtype
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 256, [9, 500 * np.dtype(numpy).itemsize]).astype(np.uint8).view(numpy)
+    x = tf.placeholder(dtype, [9, 500])
+    check(tf.nn.top_k(x, 500)[1], {x: values})
+
+
+def test_columns_are_sorted() -> None:
+    x = tf.placeholder(tf.float32, [90, None])
+    check(tf.sort(x, axis=0), {x: numbers((90, 33), "float32")})
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (0, 5), (7, 0), (3, 5), (50, 1_000), (3000, 10)])
 @pytest.mark.parametrize("dtype", ["int32", "int64"])
 def test_in_top_k(shape: tuple[int, int], dtype: str) -> None:
