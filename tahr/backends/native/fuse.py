@@ -139,7 +139,7 @@ class Fusion:
         role = self._roles[node]
         if role in (Role.ELEMENTWISE, Role.UPDATE, Role.REDUCE):
             for group in self._candidates(node):
-                if not self._is_circular(group, needed) and self._join(group, node, role):
+                if not self._is_circular(group, needed) and self._joins(group, node, role):
                     self._enter(group, node, needed)
                     self._merge_others(group, node)
                     return
@@ -332,6 +332,15 @@ class Fusion:
         mapping = [(order.index(i),) if i in order else () for i in range(len(shape))]
         joined = self._join_reduce(group, node, mapping)
         assert joined
+
+    def _joins(self, group: Group, node: Node, role: Role) -> bool:
+        """Whether a node may join a group; if so, it is mapped, and if not, the group is as it was."""
+        space, maps, split = list(group.space), group.maps, group.split
+        if self._join(group, node, role):
+            return True
+        # Looking for a place may have cut dimensions, or added some.
+        group.space, group.maps, group.split = space, maps, split
+        return False
 
     def _join(self, group: Group, node: Node, role: Role) -> bool:
         used = self._variables_read(node) | self._variables_changed(node)
