@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tahr.backends.native.kernel import Kernel
-from tahr.backends.native.loops import Bound, Loop
+from tahr.backends.native.loops import Loop
+from tahr.backends.native.nests import Bound
 from tahr.core.dtypes import DType
 from tahr.core.sizes import Dim
 from tahr.core.views import View

@@ -30,6 +30,7 @@ from tahr.backends.native.correlation import (
 from tahr.backends.native.epilogue import Epilogue
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.sliding import volume
+from tahr.backends.native.turning import turned
 from tahr.core.dtypes import DType
 
 
@@ -177,30 +178,10 @@ def _transpose(f: ir.Function, dtype: DType, source: str, to: str, rows: int, co
         corner = f.at(element, source, f.add(f.mul(i, columns), j))
         block = [f.load(kind, f.at(element, corner, n * columns), dtype.size) for n in range(size)]
         corner = f.at(element, to, f.add(f.mul(j, rows), i))
-        for n, row in enumerate(_turned(f, kind, block)):
+        for n, row in enumerate(turned(f, kind, block)):
             f.store(kind, row, f.at(element, corner, n * rows), dtype.size)
     copy_one_by_one(whole_rows, rows, 0, columns)
     copy_one_by_one(0, whole_rows, whole_columns, columns)
-
-
-def _turned(f: ir.Function, kind: str, block: list[str]) -> list[str]:
-    """The columns of a square block of vectors: in each step, pairs of smaller and smaller squares change places."""
-    size = len(block)
-    step = size // 2
-    while step:
-        for i in (i for i in range(size) if not i & step):
-            a, b = block[i], block[i + step]
-            low = [n if not n & step else size + n - step for n in range(size)]
-            high = [n + step if not n & step else size + n for n in range(size)]
-            block[i], block[i + step] = (_shuffled(f, kind, a, b, order) for order in (low, high))
-        step //= 2
-    return block
-
-
-def _shuffled(f: ir.Function, kind: str, a: str, b: str, order: Sequence[int]) -> str:
-    """Elements of two vectors, numbered through both."""
-    numbers = ", ".join(f"i32 {n}" for n in order)
-    return f.value(f"shufflevector {kind} {a}, {kind} {b}, <{len(order)} x i32> <{numbers}>")
 
 
 def mirror_sizes(spec: Spec) -> list[int]:

@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tahr.backends.native import windows
+from tahr.backends.native import tracing, windows
 from tahr.backends.native.calls import Place
 from tahr.backends.native.roles import Role
-from tahr.core import sizes
+from tahr.core import scalar, sizes
 from tahr.core.sizes import Dim
 from tahr.core.views import View, dense_strides
 from tahr.program.node import Node, Value
@@ -32,6 +32,9 @@ Map = tuple[Axes, ...]
 # More nodes than this are not put into one kernel: registers run out, and compiling takes longer than it saves.
 MOST_NODES = 64
 MOST_STORES = 12
+# The epilogue of a single column goes element by element: what takes more operations than this is a nest's, which is
+# vectorized. The logistic loss of a million points takes 1 ms instead of 20.
+MOST_IN_A_COLUMN = 4
 
 
 @dataclass(eq=False)
@@ -464,6 +467,8 @@ class Fusion:
             return False
         if role is Role.UPDATE and group.reads & self._variables_changed(node):
             return False
+        if _shape(product)[-1] == 1 and _operations(node, role) > MOST_IN_A_COLUMN:
+            return False
         if any(self.operand_access(group, v, shape) is None for v in self._needs[node]):
             return False
         for value in _results(node, role):
@@ -507,6 +512,12 @@ def iteration_shape(node: Node, role: Role) -> tuple[Dim, ...]:
     if role is Role.UPDATE:
         return node.inputs[node.opdef.effects.writes[0]].node.attrs["shape"]
     return _shape(node.outputs[0])
+
+
+def _operations(node: Node, role: Role) -> int:
+    """How many operations an element of a node takes."""
+    found = tracing.update_traced(node) if role is Role.UPDATE else tracing.traced(node)
+    return sum(e.op not in ("leaf", "constant") for e in scalar.ordered(found or ()))
 
 
 def reduced_axes(node: Node) -> set[int]:

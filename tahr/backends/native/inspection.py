@@ -9,7 +9,7 @@ from tahr.backends import costs, report
 from tahr.backends.native import roles
 from tahr.backends.native.calls import Bind, Call, Seat
 from tahr.backends.native.engine import Statistics
-from tahr.backends.native.loops import Access, Nest
+from tahr.backends.native.nests import Access, Nest
 from tahr.backends.native.plan import NativePlan, Segment
 from tahr.backends.native.roles import Role
 from tahr.backends.report import Report, Step

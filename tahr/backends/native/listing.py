@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tahr.backends.native import engine, loops
+from tahr.backends.native import blocks, engine, loops, strips
+from tahr.backends.native.blocks import BlockLoop
 from tahr.backends.native.calls import Bind, Jump, Known, Mark, Partial, Ref, Seat
 from tahr.backends.native.kernel import Kernel
-from tahr.backends.native.loops import Access, Extent, Loop, Nest, Position, Reduce, Source
+from tahr.backends.native.loops import Loop
+from tahr.backends.native.nests import Access, Extent, Nest, Position, Reduce, Source
 from tahr.backends.native.plan import NativePlan, Segment
+from tahr.backends.native.strips import StripLoop
 from tahr.core import scalar
 from tahr.core.scalar import Scalar
 from tahr.program import show
@@ -147,7 +150,11 @@ class _Nest:
     def __init__(self, loop: Loop, buffers: Sequence[Ref], numbers: Numbers) -> None:
         self.nest: Nest = loop.nest
         self.tile = loop.tile
-        self.is_narrow = loop.is_narrow
+        self.note = "written out, so that the loop over rows is the inner one" if loop.is_narrow else ""
+        if isinstance(loop, StripLoop):
+            self.note = f"inside of it a loop over a strip of up to {strips.LANES} rows"
+        if isinstance(loop, BlockLoop):
+            self.note = f"what lies across is turned in blocks of up to {blocks.ROWS} rows"
         memory = [a for a in self.nest.inputs if isinstance(a, Access)]
         self.buffers = [_buffer(ref, numbers) for ref in buffers]
         self.targets = self.buffers[len(memory) :]
@@ -175,8 +182,7 @@ class _Nest:
             if inner:
                 body += [self._start(j) for j in reduces if nest.reduces[j].over == "row"]
                 names, sizes = ", ".join(n for n, _ in columns), " * ".join(str(s) for _, s in columns)
-                note = "written out, so that the loop over rows is the inner one" if self.is_narrow else ""
-                body += [_loop(names, sizes, note if rows else tiled), *(f"  {line}" for line in inner)]
+                body += [_loop(names, sizes, self.note if rows else tiled), *(f"  {line}" for line in inner)]
         return lines + ["  " * len(rows) + line for line in body]
 
     # ------------------------------------------------------------ parts

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tahr.backends.native import ir, kernel, loops, scalars, single
 from tahr.backends.native.calls import Bind, Call, Known, Place, Ref, Status
 from tahr.backends.native.kernel import Kernel
-from tahr.backends.native.loops import Bound
+from tahr.backends.native.nests import Bound
 from tahr.backends.native.single import Single
 from tahr.core import sizes
 from tahr.core.dtypes import DType

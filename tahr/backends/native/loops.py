@@ -1,13 +1,8 @@
-"""Loop nests: what a fused group of element-wise operations and reductions computes, and the code for it.
+"""The code of loop nests.
 
-A nest runs over rows and columns, each a run of dimensions. An expression may depend on both, on the row alone, on the
-column alone, or on neither. Reductions go
-
-* over the columns of a row ("row"): their results are used further in the same row, so softmax, its cross-entropy
-  and layer normalisation are one nest. A row is then gone through in several passes; what a later pass needs again and
-  is dear is kept in the thread's scratch memory, which stays in the cache;
-* over the rows ("column"), as in a bias's gradient, or over everything ("all"), as in a loss: their results leave the
-  nest. Each tile leaves a partial result, and a second kernel combines them in the order of the tiles.
+A row is gone through in several passes, one for each level of reductions along it; what a later pass needs again and
+is dear is kept in the thread's scratch memory, which stays in the cache. Of a reduction whose result leaves the nest,
+each tile leaves a partial result, and a second kernel combines them in the order of the tiles.
 
 A tile is a block of rows; where there are no rows, a stretch of the columns. The innermost loops are written for one
 element; LLVM's vectorizer turns them into vector code. They are marked free of dependencies between iterations, which
@@ -20,12 +15,13 @@ import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from tahr.backends.native import ir, kernel, scalars
 from tahr.backends.native.kernel import Kernel
-from tahr.core import dtypes, scalar, sizes
+from tahr.backends.native.nests import Access, Bound, Extent, Nest, Position, Reduce, Source, accesses
+from tahr.core import scalar, sizes
 from tahr.core.dtypes import DType
 from tahr.core.scalar import Scalar
 from tahr.core.sizes import Dim
@@ -48,198 +44,8 @@ DEAR = 8
 
 # So many rows are worked on at once where totals of columns are changed in memory.
 ROWS = 4
-
-
-@dataclass(frozen=True)
-class Access:
-    """Where a nest reads or writes the elements of one buffer.
-
-    Attributes:
-        dtype: what they are.
-        strides: for each row and column dimension, in elements.
-        offset: the place of the first element.
-    """
-
-    dtype: DType
-    strides: tuple[Dim, ...]
-    offset: Dim = 0
-
-
-@dataclass(frozen=True)
-class Position:
-    """An input that is no memory: the index along one dimension.
-
-    Attributes:
-        dtype: its type.
-        axis: the dimension.
-    """
-
-    dtype: DType
-    axis: int
-
-
-@dataclass(frozen=True)
-class Extent:
-    """An input that is no memory: a size.
-
-    Attributes:
-        dtype: its type.
-        count: the size.
-    """
-
-    dtype: DType
-    count: Dim
-
-
-Source = Access | Position | Extent
-
-
-@dataclass(frozen=True)
-class Reduce:
-    """One reduction.
-
-    Attributes:
-        combine: as in `opdef.Reduction`.
-        over: "row", "column" or "all".
-        what: the expression of an element.
-        dtype: the dtype of the result.
-    """
-
-    combine: str
-    over: str
-    what: Scalar
-    dtype: DType
-
-    @property
-    def accumulator(self) -> DType:
-        """The type in which elements are combined: halves in float32."""
-        return dtypes.float32 if self.dtype in scalar.HALVES else self.dtype
-
-
-@dataclass(frozen=True)
-class Nest:
-    """A loop nest.
-
-    Leaf i of the expressions is input i; leaf `len(inputs) + j` is the result of reduction j, which goes over rows.
-
-    Attributes:
-        rows, columns: the sizes of the dimensions.
-        inputs: what is read.
-        reduces: the reductions.
-        stores: expressions, and where their values go. What does not depend on columns is stored once for each row.
-    """
-
-    rows: tuple[Dim, ...]
-    columns: tuple[Dim, ...]
-    inputs: tuple[Source, ...]
-    reduces: tuple[Reduce, ...]
-    stores: tuple[tuple[Scalar, Access], ...]
-
-    @property
-    def expressions(self) -> list[Scalar]:
-        """Everything that is computed."""
-        return [r.what for r in self.reduces] + [e for e, _ in self.stores]
-
-    @property
-    def leaving(self) -> list[int]:
-        """The reductions whose results leave the nest."""
-        return [i for i, r in enumerate(self.reduces) if r.over != "row"]
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A kernel's call for exact sizes.
-
-    Attributes:
-        sizes: the table of sizes.
-        tiles: how many tiles there are.
-        scratch: how many bytes of scratch each thread needs.
-    """
-
-    sizes: tuple[int, ...]
-    tiles: int
-    scratch: int = 0
-
-
-# ---------------------------------------------------------------- fewer dimensions
-
-
-def collapsed(nest: Nest) -> Nest:
-    """The same nest with neighbouring dimensions merged wherever every access allows it."""
-    nest = _merge(nest, 0, len(nest.rows))
-    nest = _merge(nest, len(nest.rows), len(nest.rows) + len(nest.columns))
-    if not any(r.over == "row" for r in nest.reduces):
-        nest = _flat(nest)
-    if not nest.columns:
-        accesses = [replace(a, strides=(*a.strides, 0)) if isinstance(a, Access) else a for a in nest.inputs]
-        stores = [(e, replace(a, strides=(*a.strides, 0))) for e, a in nest.stores]
-        nest = replace(nest, columns=(1,), inputs=tuple(accesses), stores=tuple(stores))
-    return nest
-
-
-def _merge(nest: Nest, first: int, end: int) -> Nest:
-    """Merges what can be merged among the dimensions from `first` to `end`, and drops those of size 1."""
-    axis = first
-    while axis < end:
-        dims = [*nest.rows, *nest.columns]
-        if dims[axis] == 1 and not _has_position(nest, axis):
-            nest, end = _without(nest, axis, None), end - 1
-        elif axis + 1 < end and _can_merge(nest, axis, dims[axis + 1]):
-            nest, end = _without(nest, axis, dims[axis] * dims[axis + 1]), end - 1
-        else:
-            axis += 1
-    return nest
-
-
-def _has_position(nest: Nest, axis: int) -> bool:
-    return any(isinstance(a, Position) and a.axis == axis for a in nest.inputs)
-
-
-def _accesses(nest: Nest) -> list[Access]:
-    return [*(a for a in nest.inputs if isinstance(a, Access)), *(a for _, a in nest.stores)]
-
-
-def _can_merge(nest: Nest, axis: int, following: Dim) -> bool:
-    if _has_position(nest, axis) or _has_position(nest, axis + 1):
-        return False
-    return all(sizes.surely_equal(a.strides[axis], a.strides[axis + 1] * following) for a in _accesses(nest))
-
-
-def _without(nest: Nest, axis: int, merged: Dim | None) -> Nest:
-    """Without one dimension; the one behind it has the size `merged`, if that is given."""
-
-    def shorter(access: Any) -> Any:
-        if isinstance(access, Extent):
-            return access
-        if isinstance(access, Position):
-            return replace(access, axis=access.axis - (access.axis > axis))
-        return replace(access, strides=access.strides[:axis] + access.strides[axis + 1 :])
-
-    dims: list[Dim] = [*nest.rows, *nest.columns]
-    del dims[axis]
-    if merged is not None:
-        dims[axis] = merged
-    split = len(nest.rows) - (axis < len(nest.rows))
-    return replace(
-        nest,
-        rows=tuple(dims[:split]),
-        columns=tuple(dims[split:]),
-        inputs=tuple(map(shorter, nest.inputs)),
-        stores=tuple((e, shorter(a)) for e, a in nest.stores),
-    )
-
-
-def _flat(nest: Nest) -> Nest:
-    """Without reductions along one of the two, rows and columns are a matter of choice.
-
-    One run of elements is best. Otherwise the last dimension becomes the column.
-    """
-    over = {r.over for r in nest.reduces}
-    if "column" in over:
-        return nest
-    dims = (*nest.rows, *nest.columns)
-    nest = _merge(replace(nest, rows=(), columns=dims), 0, len(dims))
-    return replace(nest, rows=nest.columns[:-1], columns=nest.columns[-1:])
+# Tiles that leave totals of long rows have so many rows, if that makes enough tiles.
+MOST_ROWS, FEWEST_TILES = 64, 16
 
 
 # ---------------------------------------------------------------- exact sizes
@@ -265,10 +71,16 @@ class Loop:
 
     def bind(self, known: Mapping[str, int]) -> Bound:
         """The call for exact values of the symbols."""
-        rows, columns = _count(self.nest.rows, known), _count(self.nest.columns, known)
-        tile, tiles = _cut(rows, columns, bool(self.nest.rows), self.tile)
+        rows, columns = count(self.nest.rows, known), count(self.nest.columns, known)
+        leaves_columns = any(r.over == "column" for r in self.nest.reduces)
+        tile, tiles = cut(rows, columns, bool(self.nest.rows), self.tile, leaves_columns)
         table = (tile, *(sizes.evaluate(d, known) for d in self.entries))  # pyright: ignore[reportArgumentType]
-        return Bound(table, tiles, sum(itemsize(e.dtype) for e in self.kept) * (columns + 16))
+        return Bound(table, tiles, self.kept_bytes * (columns + 16))
+
+    @property
+    def kept_bytes(self) -> int:
+        """The bytes of scratch for each column."""
+        return sum(itemsize(e.dtype) for e in self.kept)
 
     @functools.cached_property
     def tile(self) -> int:
@@ -277,19 +89,25 @@ class Loop:
 
     def width(self, known: Mapping[str, int]) -> int:
         """How many columns there are."""
-        return _count(self.nest.columns, known)
+        return count(self.nest.columns, known)
 
 
-def _count(dims: Iterable[Dim], known: Mapping[str, int]) -> int:
-    count = 1
+def count(dims: Iterable[Dim], known: Mapping[str, int]) -> int:
+    """How many elements some dimensions have."""
+    result = 1
     for dim in dims:
-        count *= sizes.evaluate(dim, known)  # pyright: ignore[reportArgumentType]
-    return count
+        result *= sizes.evaluate(dim, known)  # pyright: ignore[reportArgumentType]
+    return result
 
 
-def _cut(rows: int, columns: int, has_rows: bool, elements: int) -> tuple[int, int]:
-    """How many rows (or columns, if there are no rows) a tile has, and how many tiles there are: at least one."""
+def cut(rows: int, columns: int, has_rows: bool, elements: int, leaves_columns: bool) -> tuple[int, int]:
+    """How many rows (or columns, if there are no rows) a tile has, and how many tiles there are: at least one.
+
+    Where each tile leaves a result for every column, tiles of a few long rows would leave nearly as much as they read.
+    """
     tile = max(1, elements // max(columns, 1)) if has_rows else elements
+    if leaves_columns:
+        tile = max(tile, min(MOST_ROWS, -(-rows // FEWEST_TILES)))
     count = rows if has_rows else columns
     return tile, max(1, -(-count // tile))
 
@@ -322,6 +140,18 @@ def combined(f: ir.Function, combine: str, dtype: DType, a: str, b: str, width: 
     if dtype.is_floating:
         return scalars.intrinsic(f, combine, kind, a, b)
     return scalars.intrinsic(f, f"{'u' if dtype.is_unsigned else 's'}{combine[:3]}", kind, a, b)
+
+
+def independent(f: ir.Function, number: int) -> tuple[str, int]:
+    """Metadata of a loop, each with a number of its own: what marks it, and the group of the accesses in it.
+
+    They say that the accesses of an iteration do not depend on those of others.
+    """
+    loop, group = 10 * number, 10 * number + 1
+    f.metadata.append(f"!{group} = distinct !{{}}")
+    f.metadata.append(f'!{loop + 2} = !{{!"llvm.loop.parallel_accesses", !{group}}}')
+    f.metadata.append(f"!{loop} = distinct !{{!{loop}, !{loop + 2}}}")
+    return f", !llvm.loop !{loop}", group
 
 
 class Emitter:
@@ -394,7 +224,7 @@ class Emitter:
         self.targets = [kernel.buffer(f, len(memory) + n) for n in range(len(nest.stores))]
         first = len(memory) + len(nest.stores)
         self.partials = {j: kernel.buffer(f, first + n) for n, j in enumerate(nest.leaving)}
-        self.row_count = self._product(nest.rows)
+        self.row_count = self._count_rows()
         self.column_count = self._product(nest.columns)
         self._plan_stashes()
         with f.loop("%begin", "%end", hint="tile") as number:
@@ -416,19 +246,25 @@ class Emitter:
             self._store_totals(number, totals)
         text = "\n\n".join([f.finish(), "\n".join(f.metadata)]) + "\n"
         made = Kernel(self.heading + text, 0, self.title)
-        return Loop(nest, made, tuple(self._entries), tuple(self._stashed), self.is_narrow)
+        return self._loop(made)
+
+    def _loop(self, made: Kernel) -> Loop:
+        return Loop(self.nest, made, tuple(self._entries), tuple(self._stashed), self.is_narrow)
+
+    def _count_rows(self) -> str:
+        return self._product(self.nest.rows)
 
     def _load_dims(self) -> None:
         extents = [a.count for a in self.nest.inputs if isinstance(a, Extent)]
         for dim in (*self.dims, *extents):
             self._value(dim)
-        for access in _accesses(self.nest):
+        for access in accesses(self.nest):
             for d in (*access.strides, access.offset):
                 self._value(d, self.literal_stride)
 
     def _value(self, dim: Dim, literal: int = SMALL) -> str:
         """A dimension, stride or offset: compiled in where it is small, else an entry of the table."""
-        if isinstance(dim, int) and 0 <= dim <= literal:
+        if isinstance(dim, int) and -1 <= dim <= literal:
             return str(dim)
         if dim not in self._entries:
             self._entries[dim] = kernel.size(self.f, len(self._entries) + 1)
@@ -528,18 +364,23 @@ class Emitter:
         return rows
 
     def _unravel(self, row: str) -> list[str]:
+        """The index along each row dimension."""
+        return self._indices(row, self.nest.rows)
+
+    def _indices(self, number: str, dims: Sequence[Dim]) -> list[str]:
+        """The indices along some dimensions of the element with a number."""
         indices: list[str] = []
-        for dim in reversed(self.nest.rows[1:]):
+        for dim in reversed(dims[1:]):
             size = self._value(dim)
-            indices.insert(0, self.f.rem(row, size))
-            row = self.f.div(row, size)
-        return [row, *indices] if self.nest.rows else []
+            indices.insert(0, self.f.rem(number, size))
+            number = self.f.div(number, size)
+        return [number, *indices] if dims else []
 
     def _bases(self) -> dict[int, str]:
         """The place of each access' first element in the row."""
         places: dict[tuple[Dim, ...], str] = {}
         bases: dict[int, str] = {}
-        for access in _accesses(self.nest):
+        for access in accesses(self.nest):
             key = (access.offset, *access.strides[: self.split])
             if key not in places:
                 places[key] = self._base(access.offset, access.strides)
@@ -560,7 +401,7 @@ class Emitter:
 
     def _pass(self, number: int, totals: Mapping[int, str]) -> None:
         """One pass over the columns of a row."""
-        nest, f = self.nest, self.f
+        nest = self.nest
         reduces, stores, stash = self._work(number)
         self._row_stores([number])
         roots = [nest.reduces[j].what for j in reduces] + [nest.stores[i][0] for i in stores] + stash
@@ -571,10 +412,7 @@ class Emitter:
         for j in reduces:
             reduce = nest.reduces[j]
             if reduce.over == "row":
-                kind = scalars.kind(reduce.accumulator)
-                nothing = ir.number(identity(reduce.combine, reduce.accumulator), kind)
-                accumulators[j] = f.variable(kind, nothing, "sum")
-                f.store(kind, nothing, accumulators[j])
+                accumulators[j] = self._start_row_total(reduce)
             elif reduce.over == "all":
                 accumulators[j] = totals[j]
         with ExitStack() as loops:
@@ -586,12 +424,25 @@ class Emitter:
                 access = nest.stores[i][1]
                 self._write(access.dtype, value, self.targets[i], self._place(access, indices), group)
             for e, value in zip(stash, values[len(reduces) + len(stores) :]):
-                f.store(stash_kind(e.dtype), self._stash_value(e, value), self._stash_place(e, flat))
-        for j in accumulators:
+                self._put(e.dtype, value, self._stash_place(e, flat), group)
+        for j, accumulator in accumulators.items():
             if nest.reduces[j].over == "row":
-                kind = scalars.kind(nest.reduces[j].accumulator)
-                leaf = scalar.leaf(len(nest.inputs) + j, nest.reduces[j].dtype)
-                self.known[leaf] = f.load(kind, accumulators[j])
+                self._finish_row_total(nest.reduces[j], self._result(j), accumulator)
+
+    def _result(self, j: int) -> Scalar:
+        """The leaf that is the result of a reduction."""
+        return scalar.leaf(len(self.nest.inputs) + j, self.nest.reduces[j].dtype)
+
+    def _start_row_total(self, reduce: Reduce) -> str:
+        """Where a reduction along the row is accumulated."""
+        kind = scalars.kind(reduce.accumulator)
+        nothing = ir.number(identity(reduce.combine, reduce.accumulator), kind)
+        accumulator = self.f.variable(kind, nothing, "sum")
+        self.f.store(kind, nothing, accumulator)
+        return accumulator
+
+    def _finish_row_total(self, reduce: Reduce, result: Scalar, accumulator: str) -> None:
+        self.known[result] = self.f.load(scalars.kind(reduce.accumulator), accumulator)
 
     def _work(self, number: int) -> tuple[list[int], list[int], list[Scalar]]:
         """What a pass over the columns is for: reductions, stores, and expressions that are kept."""
@@ -615,6 +466,13 @@ class Emitter:
 
     def _row_values(self, roots: Sequence[Scalar]) -> None:
         """Computes, outside the loop over columns, whatever is the same for all of them."""
+        self._compute(self._row_parts(roots))
+        for e in roots:
+            if e.op == "constant":
+                self.known[e] = ir.number(e.value, scalars.kind(e.dtype))
+
+    def _row_parts(self, roots: Sequence[Scalar]) -> list[Scalar]:
+        """The largest parts of expressions that are the same for all columns, constants apart."""
         wanted: dict[Scalar, None] = {}
         stack = list(roots)
         seen: set[Scalar] = set()
@@ -628,6 +486,10 @@ class Emitter:
                     wanted[e] = None
             else:
                 stack += e.args
+        return list(wanted)
+
+    def _compute(self, wanted: Sequence[Scalar]) -> None:
+        """Computes expressions that are the same for all columns."""
         for e in _leaves(wanted):
             if e not in self.known:
                 access = self.nest.inputs[e.value]
@@ -635,16 +497,13 @@ class Emitter:
         missing = [e for e in wanted if e not in self.known]
         for e, value in zip(missing, scalars.lower(self.f, missing, known=self.known)):
             self.known[e] = value
-        for e in roots:
-            if e.op == "constant":
-                self.known[e] = ir.number(e.value, scalars.kind(e.dtype))
 
     # ------------------------------------------------------------ columns
 
     def _column_loops(self, stack: ExitStack) -> tuple[list[str], str, int]:
         """Opens the loops over columns: their indices, the index as if they were one, and the group of accesses."""
         f = self.f
-        number, group = self._new_group()
+        vectorized, group = self._new_group()
         indices: list[str] = []
         flat = "0"
         columns = self.nest.columns
@@ -652,21 +511,16 @@ class Emitter:
             is_last = i == len(columns) - 1
             start, stop = (self.column_range[0], self.column_range[1]) if len(columns) == 1 else ("0", None)
             size = self._value(dim)
-            metadata = f", !llvm.loop !{number}" if is_last else ""
+            metadata = vectorized if is_last else ""
             index = stack.enter_context(f.loop(start, stop or size, hint="column", metadata=metadata))
             indices.append(index)
             flat = index if i == 0 else f.add(f.mul(flat, size), index)
         return indices, flat, group
 
-    def _new_group(self) -> tuple[int, int]:
-        """Metadata of a loop and of the accesses in it, which do not depend on other iterations."""
+    def _new_group(self) -> tuple[str, int]:
+        """Metadata of one more loop, and of the accesses in it, which do not depend on other iterations."""
         self._groups += 1
-        number = 10 * self._groups
-        group = number + 1
-        self.f.metadata.append(f"!{group} = distinct !{{}}")
-        self.f.metadata.append(f'!{number + 2} = !{{!"llvm.loop.parallel_accesses", !{group}}}')
-        self.f.metadata.append(f"!{number} = distinct !{{!{number}, !{number + 2}}}")
-        return number, group
+        return independent(self.f, self._groups)
 
     def _element(
         self, roots: Sequence[Scalar], number: int, indices: Sequence[str], flat: str, group: int
@@ -675,8 +529,7 @@ class Emitter:
         known = dict(self.known)
         _, kept, leaves = self._operands(roots, number)
         for e in kept:
-            value = self.f.load(stash_kind(e.dtype), self._stash_place(e, flat))
-            known[e] = self.f.value(f"trunc i8 {value} to i1") if e.dtype.is_bool else value
+            known[e] = self._take(e.dtype, self._stash_place(e, flat), group)
         for e in leaves:
             known[e] = self._input(self.nest.inputs[e.value], e.value, [*self.row_indices, *indices], group)
         missing = [e for e in dict.fromkeys(roots) if e not in known]
@@ -787,8 +640,15 @@ class Emitter:
         start = self.f.at(ir.I8, "%scratch", self.f.mul(self.f.add(self.column_count, 16), before))
         return self.f.at(stash_kind(e.dtype), start, flat)
 
-    def _stash_value(self, e: Scalar, value: str) -> str:
-        return self.f.value(f"zext i1 {value} to i8") if e.dtype.is_bool else value
+    def _put(self, dtype: DType, value: str, address: str, group: int) -> None:
+        """Keeps a value in scratch, as what it is computed as."""
+        value = self.f.value(f"zext i1 {value} to i8") if dtype.is_bool else value
+        self.f.do(f"store {stash_kind(dtype)} {value}, ptr {address}, !llvm.access.group !{group}")
+
+    def _take(self, dtype: DType, address: str, group: int) -> str:
+        """A value that was kept."""
+        kept = self.f.value(f"load {stash_kind(dtype)}, ptr {address}, !llvm.access.group !{group}")
+        return self.f.value(f"trunc i8 {kept} to i1") if dtype.is_bool else kept
 
 
 class NarrowEmitter(Emitter):
@@ -804,8 +664,8 @@ class NarrowEmitter(Emitter):
         return False  # totals are in registers
 
     def _row_metadata(self) -> str:
-        number, self._row_group = self._new_group()
-        return f", !llvm.loop !{number}"
+        vectorized, self._row_group = self._new_group()
+        return vectorized
 
     def _plan_stashes(self) -> None:
         """Nothing is kept in memory: a row is straight-line code."""

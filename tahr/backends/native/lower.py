@@ -6,13 +6,14 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
-from tahr.backends.native import fuse, gemm, loops, nest_kernels, roles, singles, tracing, windows
+from tahr.backends.native import fuse, gemm, nest_kernels, nests, roles, singles, tracing, windows
 from tahr.backends.native.assembling import Seats
 from tahr.backends.native.calls import Bind, Call, Known, Partial, Place, Ref
 from tahr.backends.native.epilogue import COLUMN, FULL, SCALAR, Epilogue, Operand
 from tahr.backends.native.fuse import Fusion, Group
-from tahr.backends.native.loops import Access, Bound, Extent, Nest, Position, Reduce
+from tahr.backends.native.loops import Loop
 from tahr.backends.native.multiplication import Multiplication
+from tahr.backends.native.nests import Access, Bound, Extent, Nest, Position, Reduce
 from tahr.backends.native.roles import Role
 from tahr.core import scalar, sizes
 from tahr.core.convert import Const
@@ -129,6 +130,9 @@ class Lowering:
             place = self._places[value]
             if place.root in values:
                 return values[place.root]
+            if value in self._recomputed:
+                inputs = value.node.inputs
+                return _applied(value.node, Role.ELEMENTWISE, lambda i, t: operand(inputs[i], t, shape))[0]
             constant = _constant(value, self._roles.get(value.node), dtype)
             if constant is not None:
                 return constant
@@ -241,14 +245,14 @@ class _NestBuilder:
         self._seats = seats
         self._group = group
         self._leaves: dict[object, Scalar] = {}
-        self._inputs: list[loops.Source] = []
+        self._inputs: list[nests.Source] = []
         self._sources: list[Value] = []
         self._values: dict[Value, Scalar] = {}
         self._reduces: list[Reduce] = []
         self._leaving: list[tuple[int, Value]] = []
         self._updated: list[tuple[Value, Scalar, Node]] = []
 
-    def call(self, compiled: Callable[[Nest, str], loops.Loop]) -> Call:
+    def call(self, compiled: Callable[[Nest, str], Loop]) -> Call:
         """The call; `compiled` makes its kernel."""
         group = self._group
         for node in group.nodes:
@@ -356,7 +360,7 @@ class _NestBuilder:
             self._sources.append(place.root)
         return self._leaf(key, dtype, Access(dtype, strides, place.view.offset))
 
-    def _leaf(self, key: object, dtype: DType, source: loops.Source) -> Scalar:
+    def _leaf(self, key: object, dtype: DType, source: nests.Source) -> Scalar:
         if key not in self._leaves:
             self._leaves[key] = scalar.leaf(len(self._inputs), dtype)
             self._inputs.append(source)
@@ -383,9 +387,9 @@ def _nest_call(
     leaving: Sequence[tuple[int, Value]],
     nodes: tuple[Node, ...],
     title: str,
-    compiled: Callable[[Nest, str], loops.Loop] = nest_kernels.compiled,
+    compiled: Callable[[Nest, str], Loop] = nest_kernels.compiled,
 ) -> Call:
-    loop = compiled(loops.collapsed(nest), title)
+    loop = compiled(nests.collapsed(nest), title)
     reduces = loop.nest.reduces
     partials = [Partial(value, reduces[j].accumulator) for j, value in leaving]
     combiners = [nest_kernels.combiner(reduces[j]) for j, _ in leaving]
@@ -403,7 +407,8 @@ def _nest_call(
                 continue
             counts[partial] = bound.tiles * width
             buffers.append(Ref(partial))
-            more.append(Bind(combine, (Ref(partial), Ref(value)), Bound((bound.tiles, width), 1)))
+            table = Bound((bound.tiles, width), nest_kernels.combiner_tiles(width))
+            more.append(Bind(combine, (Ref(partial), Ref(value)), table))
         return [Bind(loop.kernel, tuple(buffers), bound), *more], counts
 
     return Call(

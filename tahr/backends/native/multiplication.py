@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tahr.backends.native import gemm
 from tahr.backends.native.calls import Bind, Known, Partial, Ref
-from tahr.backends.native.loops import Bound
+from tahr.backends.native.nests import Bound
 from tahr.core import sizes
 from tahr.core.sizes import Dim
 

@@ -5,17 +5,28 @@ from __future__ import annotations
 import math
 
 from tahr.backends.native import ir, kernel, loops, scalars
+from tahr.backends.native.blocks import BlockEmitter, across
 from tahr.backends.native.epilogue import Segment
 from tahr.backends.native.kernel import AS_WRITTEN, Kernel
-from tahr.backends.native.loops import Emitter, Loop, NarrowEmitter, Nest, Reduce
+from tahr.backends.native.loops import Emitter, Loop, NarrowEmitter
+from tahr.backends.native.nests import Nest, Reduce
 from tahr.backends.native.products import mask
+from tahr.backends.native.strips import StripEmitter, lies_in_strips
 from tahr.backends.native.target import current
 from tahr.backends.native.vector_loops import VectorEmitter, masks
 from tahr.core import scalar
 
+# Totals of so many columns are combined by one tile.
+COMBINED = 1024
+
 
 def compiled(nest: Nest, title: str) -> Loop:
     """The kernel of a nest. Its buffers: inputs in memory, stores, and partial results of reductions that leave."""
+    turned = across(nest)
+    if lies_in_strips(nest):
+        return StripEmitter(nest, title).emit()
+    if turned is not None:
+        return BlockEmitter(turned, title).emit()
     if _is_narrow(nest):
         return NarrowEmitter(nest, title).emit()
     emitter = VectorEmitter if VectorEmitter.can_write(nest) else Emitter
@@ -43,7 +54,8 @@ def combiner(reduce: Reduce) -> Kernel:
     width = current().lanes(dtype.size) if masks(current()) else None
     kind, memory, out = scalars.kind(dtype, width), ir.MEMORY[dtype], ir.MEMORY[reduce.dtype]
     total = f.variable(kind)
-    with f.loop(0, columns, width or 1, hint="column") as column:
+    stop = f.minimum(f.mul("%end", COMBINED), columns)
+    with f.loop(f.mul("%begin", COMBINED), stop, width or 1, hint="column") as column:
         run = Segment(width, mask(f, width, f.sub(columns, column)) if width else None)
         f.store(kind, run.load(f, dtype, f.at(memory, source, column)), total)
         with f.loop(1, tiles, hint="tile") as tile:
@@ -51,3 +63,8 @@ def combiner(reduce: Reduce) -> Kernel:
             f.store(kind, loops.combined(f, reduce.combine, dtype, f.load(kind, total), value, width), total)
         run.store(f, reduce.dtype, f.load(kind, total), f.at(out, target, column))
     return Kernel(AS_WRITTEN + f.finish() + "\n", 0, f"combine {reduce.combine} {reduce.dtype.name}")
+
+
+def combiner_tiles(columns: int) -> int:
+    """How many tiles a combiner has."""
+    return max(1, -(-columns // COMBINED))

@@ -507,7 +507,7 @@ class _Planner:
                 self.roles[n] is Role.UPDATE or any(wanted(v, group) for v in n.outputs) for n in group.nodes
             )
 
-        again = recompute.recomputed(nodes, self.roles, self.places, fusion, reading, leaves)
+        again = recompute.recomputed(nodes, self.roles, self.places, self.needs, fusion, reading, leaves)
         seats = assembling.seated(nodes, self.roles, self.places, fusion, reading, leaves)
         lowering = Lowering(fusion, self.roles, self.places, self.needs, wanted, again, seats)
         calls: list[Call] = []

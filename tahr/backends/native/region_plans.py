@@ -28,8 +28,8 @@ from tahr.backends.native.calls import (
 )
 from tahr.backends.native.epilogue import FULL, Epilogue, Operand
 from tahr.backends.native.list_buffers import Access, Storage
-from tahr.backends.native.loops import Bound
 from tahr.backends.native.multiplication import Multiplication
+from tahr.backends.native.nests import Bound
 from tahr.backends.native.roles import Role
 from tahr.core import dtypes, scalar, shapes, sizes
 from tahr.core.opdef import Elementwise, OpDef

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tahr import errors
 from tahr.backends.native import ir
 from tahr.backends.native.calls import Bind, Call, Known, Partial, Place, Ref
-from tahr.backends.native.loops import Bound
+from tahr.backends.native.nests import Bound
 from tahr.core import scalar, sizes
 from tahr.core.dtypes import DType
 from tahr.core.shapes import Spec

@@ -15,7 +15,8 @@ from typing import NamedTuple
 from tahr.backends.native import ir, loops, scalars
 from tahr.backends.native.epilogue import Segment, broadcast
 from tahr.backends.native.kernel import AS_WRITTEN
-from tahr.backends.native.loops import Access, Emitter, Nest, Position, Reduce, itemsize, stash_kind
+from tahr.backends.native.loops import Emitter, itemsize, stash_kind
+from tahr.backends.native.nests import Access, Nest, Position, Reduce
 from tahr.backends.native.products import mask
 from tahr.backends.native.target import Target, current
 from tahr.core import dtypes, scalar

@@ -17,16 +17,16 @@ from tahr.backends.native import (
     depthwise,
     filter_gradients,
     gemm,
-    loops,
     nest_kernels,
+    nests,
     pooling,
     single,
 )
 from tahr.backends.native.calls import Bind, Call, Known, Partial, Place, Ref
 from tahr.backends.native.epilogue import Epilogue
 from tahr.backends.native.kernel import Kernel
-from tahr.backends.native.loops import Access, Bound, Nest
 from tahr.backends.native.multiplication import Multiplication
+from tahr.backends.native.nests import Access, Bound, Nest
 from tahr.core import dtypes, scalar, sizes
 from tahr.core.dtypes import DType
 from tahr.core.opdef import Window, known_value
@@ -329,8 +329,7 @@ def _channels_last(job: _Job) -> list[_Step]:
             data.append(ref)
             continue
         copy = Ref(Partial(value, windows.dtype, "channels last"))
-        strides = _channels_first_strides(_images_shape(node, value))
-        before.append(_copy(windows.dtype, _images_shape(node, value), ref, strides, copy, None))
+        before.append(_copy(windows.dtype, _images_shape(node, value), ref, copy, to_front=False))
         data.append(copy)
     if windows.adjoint == "filter":
         return [*before, *_steps(replace(job, data=data))]
@@ -343,7 +342,7 @@ def _channels_last(job: _Job) -> list[_Step]:
         *before,
         *steps[:-1],
         replace(steps[-1], makes={**steps[-1].makes, partial: _count(shape)}),
-        _copy(windows.dtype, shape, last, None, job.results[0], _channels_first_strides(shape)),
+        _copy(windows.dtype, shape, last, job.results[0], to_front=True),
     ]
 
 
@@ -353,18 +352,21 @@ def _channels_first_strides(shape: Sequence[Dim]) -> tuple[Dim, ...]:
     return (batch, *spatial, channel)
 
 
-def _copy(
-    dtype: DType,
-    shape: Sequence[Dim],
-    source: Ref,
-    source_strides: tuple[Dim, ...] | None,
-    target: Ref,
-    target_strides: tuple[Dim, ...] | None,
-) -> _Step:
-    """Copies images from one layout to another; strides of None are those of a dense array."""
-    read, written = (Access(dtype, s or dense_strides(shape)) for s in (source_strides, target_strides))
+def _copy(dtype: DType, shape: Sequence[Dim], source: Ref, target: Ref, to_front: bool) -> _Step:
+    """Copies images from channels in front to channels last, or `to_front`, in the order in which they are written.
+
+    Args:
+        shape: with the channels last.
+    """
+    if to_front:
+        batch, *spatial, channel = dense_strides(shape)
+        strides = (batch, channel, *spatial)
+        shape = (shape[0], shape[-1], *shape[1:-1])
+    else:
+        strides = _channels_first_strides(shape)
+    read, written = Access(dtype, strides), Access(dtype, dense_strides(shape))
     nest = Nest((), tuple(shape), (read,), (), ((scalar.leaf(0, dtype), written),))
-    loop = nest_kernels.compiled(loops.collapsed(nest), "images in another layout")
+    loop = nest_kernels.compiled(nests.collapsed(nest), "images in another layout")
     makes = {target.storage: _count(shape)} if isinstance(target.storage, Partial) else {}
     return _Step(loop.kernel, (source, target), lambda e: loop.bind(e.known), makes)
 

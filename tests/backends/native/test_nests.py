@@ -9,8 +9,11 @@ import pytest
 
 import tahr as tf
 from tahr.backends.native import execute, target
+from tahr.backends.native.blocks import BlockLoop
+from tahr.backends.native.strips import StripLoop
 from tahr.core.opdef import Array
-from tests.backends.native.natively import run
+from tests.backends.native.hostile import hostile
+from tests.backends.native.natively import run, same
 
 pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
@@ -41,3 +44,173 @@ def test_what_does_not_join_leaves_no_dimensions_behind() -> None:
         np.testing.assert_allclose(a, b, rtol=1e-12)
     (nest,) = [loop.nest for loop in loops_of("Minimum")]
     assert (nest.rows, nest.columns) == ((), (42,))
+
+
+# ---------------------------------------------------------------- sums along the middle, and along the first dimension
+
+REDUCTIONS = ("sum", "prod", "max", "min")
+DTYPES = ("float32", "float64", "float16", "bfloat16", "int32", "int64", "uint8")
+TOLERANCES = {"float16": 1e-2, "bfloat16": 1e-1, "float32": 1e-5}
+
+
+def check(fetches: list[Any], feeds: dict[Any, Array], dtype: str = "float64") -> list[Array]:
+    """Compares with NumPy, in watched memory too; the bits don't depend on threads. Returns the results."""
+    tolerance = TOLERANCES.get(dtype, 1e-9)
+    right = expected(fetches, feeds)
+    found, hosts = run(fetches, feeds)
+    assert not hosts
+    with hostile():
+        watched, _ = run(fetches, feeds)
+    for results in (found, watched):
+        for a, b in zip(results, right, strict=True):
+            assert a.dtype == b.dtype and a.shape == b.shape
+            a, b = (np.asarray(v, np.float64) for v in (a, b))
+            np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+    for threads in (1, 2, 4):
+        others, _ = run(fetches, feeds, threads)
+        assert all(map(same, found, others))
+    return found
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(3, 5, 9), (2, 7, 64), (2, 3, 130), (1, 4, 65), (3, 1, 20), (2, 300, 200)])
+def test_reductions_in_the_middle(shape: tuple[int, ...], dtype: str) -> None:
+    values = (random(*shape) * (1 if dtype != "uint8" else 3)).astype(tf.as_dtype(dtype).as_numpy_dtype)
+    x = tf.placeholder(dtype, [None, *shape[1:]])
+    fetches = [getattr(tf, f"reduce_{name}")(x, 1) for name in REDUCTIONS if name != "prod" or shape[1] < 10]
+    check([*fetches, x - tf.reduce_max(x, 1, keepdims=True)], {x: values}, dtype)
+    if min(shape[:2]) > 1 and shape[2] >= 9:
+        assert any(isinstance(loop, StripLoop) for loop in loops_of("Max"))
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 9), (2, 40, 130), (2, 2100, 12), (0, 4, 16), (3, 0, 16), (3, 4, 0)])
+def test_what_goes_on_in_strips(shape: tuple[int, ...]) -> None:
+    """Means and variances, softmax, and stores once for each row."""
+    x, y = tf.placeholder(tf.float64, [None] * 3), tf.placeholder(tf.float64, [None] * 3)
+    mean, variance = tf.nn.moments(x * y, [1], keepdims=True)
+    normal = (x * y - mean) * tf.rsqrt(variance + 1e-3)
+    fetches = [
+        normal,
+        tf.nn.softmax(x, axis=1) * y,
+        tf.reduce_any(x > y, 1),
+        tf.reduce_logsumexp(x, 1) + mean[:, 0],
+    ]
+    with np.errstate(all="ignore"):
+        check(fetches, {x: random(*shape), y: random(*shape[::-1]).transpose(2, 1, 0)})
+
+
+def test_strips_see_what_is_not_a_number() -> None:
+    values = random(2, 6, 70)
+    values[0, 3, 5], values[1, 2, 69], values[1, 0, 0] = np.nan, np.inf, -np.inf
+    x = tf.placeholder(tf.float64, [2, 6, 70])
+    check(
+        [tf.reduce_max(x, 1), tf.reduce_min(x, 1), tf.reduce_sum(x, 1), tf.reduce_any(tf.is_nan(x), 1)],
+        {x: values},
+    )
+
+
+def test_indices_in_strips() -> None:
+    x = tf.placeholder(tf.float64, [3, 4, 70])
+    places = tf.reshape(tf.cast(tf.range(70), tf.float64), [1, 1, 70])
+    total = tf.reduce_sum(x * places, 1, keepdims=True)
+    check([tf.exp(-tf.abs(total)) * x, total], {x: random(3, 4, 70)})
+
+
+@pytest.mark.parametrize("rows", [1, 15, 17, 300, 2000])
+@pytest.mark.parametrize("columns", [1, 700, 1024, 2500])
+def test_totals_of_long_rows(rows: int, columns: int) -> None:
+    x = tf.placeholder(tf.float64, [None, columns])
+    check([tf.reduce_sum(x, 0), tf.reduce_max(x, 0), tf.reduce_all(x > -3, 0)], {x: random(rows, columns)})
+
+
+def test_totals_of_halves() -> None:
+    """Partial sums are float32, and rounded once."""
+    x = tf.placeholder(tf.float16, [None, 1100])
+    values = np.full((3000, 1100), 0.25, np.float16)
+    (total,) = check([tf.reduce_sum(x, 0)], {x: values}, "float16")
+    assert (total == 750).all()
+
+
+# ---------------------------------------------------------------- operands that lie across
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, "bool"])
+@pytest.mark.parametrize(
+    "shape", [(16, 8), (17, 9), (64, 256), (70, 300), (200, 40), (15, 7), (0, 30), (30, 0)]
+)
+def test_transposed_operands(shape: tuple[int, int], dtype: str) -> None:
+    kind = tf.as_dtype(dtype).as_numpy_dtype
+    x, y = tf.placeholder(dtype, [None, None]), tf.placeholder(dtype, [None, None])
+    values, others = (random(*s) * 3 for s in (shape, shape[::-1]))
+    result = tf.not_equal(tf.transpose(x), y) if dtype == "bool" else tf.transpose(x) - y
+    check([result], {x: np.abs(values).astype(kind), y: np.abs(others).astype(kind)}, dtype)
+    assert any(isinstance(loop, BlockLoop) for loop in loops_of(result.op.type)) == (min(shape) > 1)
+
+
+@pytest.mark.parametrize("order", [(0, 2, 1), (2, 1, 0), (1, 2, 0), (2, 0, 1)])
+def test_transpositions_of_more_dimensions(order: tuple[int, ...]) -> None:
+    x, y = tf.placeholder(tf.float64, [18, 20, 33]), tf.placeholder(tf.float64, [33])
+    places = tf.reshape(tf.cast(tf.range([18, 20, 33][order[0]]), tf.float64), [-1, 1, 1])
+    fetches = [
+        tf.transpose(x * y, order) * 2.0,
+        tf.transpose(x, order) + places,
+        tf.reduce_sum(tf.transpose(x, order) * places),
+    ]
+    check(fetches, {x: random(18, 20, 33), y: random(33)})
+
+
+def test_several_operands_across() -> None:
+    x, y, z = (tf.placeholder(tf.float64, [None, 40]) for _ in range(3))
+    result = tf.transpose(x) * tf.transpose(y) + tf.transpose(z)[::-1]
+    check([result], {x: random(33, 40), y: random(34, 40)[1:].copy(), z: random(35, 40)[2:].copy()})
+
+
+@pytest.mark.parametrize("columns", [8, 70, 2048, 2049])
+def test_reductions_along_what_is_turned(columns: int) -> None:
+    """Softmax and norms of rows that lie across, stored along them."""
+    x, y = tf.placeholder(tf.float64, [columns, 40]), tf.placeholder(tf.float64, [40, columns])
+    turned = tf.transpose(x)
+    mean, variance = tf.nn.moments(turned, [1], keepdims=True)
+    fetches = [tf.nn.softmax(turned) * y, (turned - mean) * tf.rsqrt(variance + 1e-3) + y]
+    check(fetches, {x: random(columns, 40), y: random(40, columns)})
+
+
+def test_what_lies_across_is_not_a_number() -> None:
+    values = random(40, 50)
+    values[3, 4], values[39, 49], values[20, 0] = np.nan, np.inf, -np.inf
+    x = tf.placeholder(tf.float64, [None, 50])
+    check([tf.transpose(x) + 1.0, tf.reduce_max(tf.transpose(x) * 2.0, 1)], {x: values})
+
+
+def test_a_variable_that_gets_its_transpose() -> None:
+    """Every element is read before any is written."""
+    v = tf.Variable(random(70, 70))
+    change = v.assign_add(tf.transpose(v) * 2.0)
+    results: list[Any] = []
+    for backend in ("numpy", "native"):
+        with tf.Session(backend=backend, tier="compiled") as session:
+            session.run(tf.global_variables_initializer())
+            session.run(change.op)
+            results.append(session.run(v))
+    np.testing.assert_allclose(*results, rtol=1e-12)
+
+
+# ---------------------------------------------------------------- backwards, and columns
+
+
+def test_backwards() -> None:
+    x = tf.placeholder(tf.float64, [None, 50])
+    check([tf.reverse(x, [1]) + 1.0, tf.reverse(x, [0, 1]) * x, x[::-2, ::-1] * 2.0], {x: random(30, 50)})
+
+
+def test_a_column_with_a_dear_epilogue_is_left_to_a_nest() -> None:
+    x, w = tf.placeholder(tf.float64, [None, 6]), tf.Variable(random(6, 1))
+    y = tf.nn.softplus(tf.matmul(x, w) + 1.0)
+    with tf.Session(backend="native", tier="compiled") as session:
+        session.run(tf.global_variables_initializer())
+        values = random(500, 6)
+        execute._records.clear()
+        found = session.run(y, {x: values})
+        groups = tf.debug.ir(y, {x: values}, session).groups
+        np.testing.assert_allclose(found, np.log1p(np.exp(values @ session.run(w) + 1)), rtol=1e-12)
+    assert "group 1: MatMul AddV2\n" in groups and "group 2: Softplus\n" in groups

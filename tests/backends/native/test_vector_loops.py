@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import loops, nest_kernels, target, vector_loops
+from tahr.backends.native import loops, nest_kernels, nests, target, vector_loops
 from tahr.backends.native.kernel import AS_WRITTEN
 from tahr.core import dtypes, scalar, sizes
 from tests.backends.native.hostile import hostile
@@ -92,14 +92,14 @@ def test_an_update_in_place() -> None:
         np.testing.assert_array_equal(session.run(w), 27.0 * np.arange(100))
 
 
-def nest(what: scalar.Scalar, stride: int = 1) -> loops.Nest:
+def nest(what: scalar.Scalar, stride: int = 1) -> nests.Nest:
     """A nest over a vector; leaf 0 is its element."""
-    read, written = loops.Access(what.dtype, (stride,)), loops.Access(what.dtype, (1,))
-    return loops.Nest((), (sizes.symbol("n"),), (read,), (), ((what, written),))
+    read, written = nests.Access(what.dtype, (stride,)), nests.Access(what.dtype, (1,))
+    return nests.Nest((), (sizes.symbol("n"),), (read,), (), ((what, written),))
 
 
 def test_what_is_written_in_vectors() -> None:
-    def is_vector(nest: loops.Nest) -> bool:
+    def is_vector(nest: nests.Nest) -> bool:
         return nest_kernels.compiled(nest, "").kernel.text.startswith(AS_WRITTEN)
 
     x, i = scalar.leaf(0, dtypes.float32), scalar.leaf(0, dtypes.int32)
@@ -111,10 +111,10 @@ def test_what_is_written_in_vectors() -> None:
 
 
 def test_equal_nests_of_a_plan_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[loops.Nest] = []
+    written: list[nests.Nest] = []
     right = nest_kernels.compiled
 
-    def compiled(nest: loops.Nest, title: str) -> loops.Loop:
+    def compiled(nest: nests.Nest, title: str) -> loops.Loop:
         written.append(nest)
         return right(nest, title)
 

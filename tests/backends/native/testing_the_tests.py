@@ -10,7 +10,20 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import execute, fuse, ir, loops, lower, scalars, segments, target, vector_loops
+from tahr.backends.native import (
+    blocks,
+    execute,
+    fuse,
+    ir,
+    kernel,
+    loops,
+    lower,
+    scalars,
+    segments,
+    strips,
+    target,
+    vector_loops,
+)
 from tahr.backends.native.epilogue import Segment
 from tahr.backends.native.vector_loops import VectorEmitter
 from tahr.core.dtypes import DType
@@ -73,6 +86,16 @@ def extremes() -> None:
     compare([f(x, a) for f in (tf.reduce_max, tf.reduce_min) for a in (0, 1)], {x: values})
 
 
+def middles() -> None:
+    x = tf.placeholder(tf.float64, [None, 40, 100])
+    compare([tf.reduce_sum(x, 1), tf.exp(x - tf.reduce_max(x, 1, keepdims=True))], {x: numbers(5, 40, 100)})
+
+
+def transposes() -> None:
+    x = tf.placeholder(tf.float64, [None, 40])
+    compare([tf.transpose(x) + 1.0], {x: numbers(50, 40)})
+
+
 def elements() -> None:
     x = tf.placeholder(tf.float64, [None, 16])
     compare([tf.tanh(x) + 1.0, tf.nn.softmax(x)], {x: numbers(ROWS, 16)})
@@ -131,11 +154,11 @@ def maximum_of_nothing_is_zero(patch: pytest.MonkeyPatch) -> None:
 
 
 def last_tile_forgotten(patch: pytest.MonkeyPatch) -> None:
-    def cut(rows: int, columns: int, has_rows: bool, elements: int) -> tuple[int, int]:
+    def cut(rows: int, columns: int, has_rows: bool, elements: int, leaves_columns: bool) -> tuple[int, int]:
         tile = max(1, elements // max(columns, 1)) if has_rows else elements
         return tile, max(1, (rows if has_rows else columns) // tile)
 
-    patch.setattr(loops, "_cut", cut)
+    patch.setattr(loops, "cut", cut)
 
 
 def broadcast_along_the_wrong_dimension(patch: pytest.MonkeyPatch) -> None:
@@ -232,8 +255,33 @@ def only_one_vector_summed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(VectorEmitter, "_finish", first)
 
 
+def strips_of_whole_width(patch: pytest.MonkeyPatch) -> None:
+    """The last strip of a row goes on behind its end."""
+    right = ir.Function.minimum
+
+    def minimum(f: Any, a: Any, b: Any) -> str:
+        return str(b) if b == strips.LANES else right(f, a, b)
+
+    patch.setattr(ir.Function, "minimum", minimum)
+
+
+def blocks_not_turned(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(blocks, "turned", lambda f, kind, block: block)
+
+
+def totals_of_the_last_tile_lost(patch: pytest.MonkeyPatch) -> None:
+    right = kernel.sizes
+
+    def sizes(f: ir.Function, count: int) -> list[str]:
+        tiles, *rest = right(f, count)
+        return [f.sub(tiles, 1), *rest]
+
+    patch.setattr(kernel, "sizes", sizes)
+
+
 def updates_join_their_readers(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(fuse.Fusion, "_updates_alone", lambda self, group, node: True)
+    patch.setattr(fuse.Fusion, "_reads_before", lambda self, group, node, mapping: True)
+    patch.setattr(fuse.Fusion, "_variables_read", lambda self, node: set())
 
 
 @pytest.mark.parametrize(
@@ -255,15 +303,23 @@ def updates_join_their_readers(patch: pytest.MonkeyPatch) -> None:
         pytest.param(only_one_vector_summed, long_sums, marks=IN_VECTORS),
         (merged_without_looking, orders),
         (updates_join_their_readers, updates),
+        (strips_of_whole_width, middles),
+        (totals_of_the_last_tile_lost, sums),
+        (blocks_not_turned, transposes),
     ],
     ids=lambda f: f.__name__,
 )
 def test_a_fault_is_found(fault: Plant, program: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
     program()
     tf.reset_default_graph()
-    execute._records.clear()
+    forget()
     with monkeypatch.context() as patch:
         fault(patch)
         with pytest.raises(AssertionError):
             program()
+    forget()
+
+
+def forget() -> None:
+    """Plans are made anew."""
     execute._records.clear()
