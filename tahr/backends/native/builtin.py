@@ -21,7 +21,8 @@ from tahr.backends.native import engine as engines, ir, objects, records
 from tahr.backends.native.entry import Buffer, Entry, PythonEntry, Recipe, Variable
 from tahr.backends.native.kernel import AS_WRITTEN
 from tahr.backends.native.once import once
-from tahr.backends.native.runtime import PAUSED, STATUS, runtime
+from tahr.backends.native.runtime import runtime
+from tahr.backends.native.walk import PAUSED, STATUS
 
 METH_FASTCALL = 0x0080
 
@@ -271,7 +272,7 @@ def _function(name: str, arguments: Sequence[str], returns: str) -> ir.Function:
 def _expect(f: ir.Function, condition: str) -> None:
     """Goes on where a condition holds, else gives false."""
     following, refuse = f.label("following"), f.label("refuse")
-    f.do(f"br i1 {condition}, label %{following}, label %{refuse}")
+    f.branch(condition, following, refuse)
     f.open(refuse)
     f.do("ret i1 false")
     f.open(following)
@@ -333,7 +334,7 @@ def _take_argument() -> str:
     f = _function("take_argument", ["argument", "record", "table"], ir.I1)
     kind = _field(f, "%argument", objects.TYPE, ir.POINTER)
     number, other = f.label("number"), f.label("other")
-    f.do(f"br i1 {_equal(f, ir.POINTER, kind, '@tahr_float_type')}, label %{number}, label %{other}")
+    f.branch(_equal(f, ir.POINTER, kind, "@tahr_float_type"), number, other)
     f.open(other)
     fits = f.value("call i1 @fits(ptr %argument, ptr %record, ptr %table)")
     f.do(f"ret i1 {fits}")
@@ -382,7 +383,7 @@ def _item() -> str:
     """One item of what is handed over: a result, a new NumPy scalar, or None."""
     f = ir.Function("item", [(ir.POINTER, "self"), (ir.I64, "place")], ir.POINTER, linkage="internal")
     nothing, something, array_, scalar = (f.label(n) for n in ("nothing", "something", "array", "scalar"))
-    f.do(f"br i1 {f.value('icmp slt i64 %place, 0')}, label %{nothing}, label %{something}")
+    f.branch(f.value("icmp slt i64 %place, 0"), nothing, something)
     f.open(nothing)
     f.do("call void @Py_IncRef(ptr @tahr_none)")
     f.do("ret ptr @tahr_none")
@@ -390,7 +391,7 @@ def _item() -> str:
     record = records.at(f, RESULT, records.get(f, EXPECTATION, "results", "%self"), "%place")
     array = records.get(f, RESULT, "array", record)
     is_new = _differ(f, ir.POINTER, records.get(f, RESULT, "arguments", record), "null")
-    f.do(f"br i1 {is_new}, label %{array_}, label %{scalar}")
+    f.branch(is_new, array_, scalar)
     f.open(array_)
     f.do(f"call void @Py_IncRef(ptr {array})")
     f.do(f"ret ptr {array}")
@@ -405,13 +406,13 @@ def _hand_over() -> str:
     form = records.get(f, EXPECTATION, "form", "%self")
     count = records.get(f, EXPECTATION, "item_count", "%self")
     alone, several, made, no_memory = (f.label(n) for n in ("alone", "several", "made", "no_memory"))
-    f.do(f"br i1 {f.value(f'icmp slt i64 {count}, 0')}, label %{alone}, label %{several}")
+    f.branch(f.value(f"icmp slt i64 {count}, 0"), alone, several)
     f.open(alone)
     only = f.value(f"call ptr @item(ptr %self, i64 {f.load(ir.I64, form)})")
     f.do(f"ret ptr {only}")
     f.open(several)
     items = f.value(f"call ptr @PyList_New(i64 {count})")
-    f.do(f"br i1 {_equal(f, ir.POINTER, items, 'null')}, label %{no_memory}, label %{made}")
+    f.branch(_equal(f, ir.POINTER, items, "null"), no_memory, made)
     f.open(no_memory)
     f.do("ret ptr null")
     f.open(made)
@@ -527,7 +528,7 @@ def _walk() -> str:
     f.open(paused)
     answer = _call(f, records.get(f, EXPECTATION, "paused", "%self"))
     f.do(f"call void @Py_DecRef(ptr {answer})")
-    f.do(f"br i1 {_equal(f, ir.POINTER, answer, 'null')}, label %{stopped}, label %{again}")
+    f.branch(_equal(f, ir.POINTER, answer, "null"), stopped, again)
     f.open(failed)
     f.do(f"call void @Py_DecRef(ptr {_call(f, records.get(f, EXPECTATION, 'failed', '%self'))})")
     f.jump(stopped)
@@ -546,7 +547,7 @@ def _entry() -> str:
 
     def expect(condition: str, otherwise: str) -> None:
         following = f.label("following")
-        f.do(f"br i1 {condition}, label %{following}, label %{otherwise}")
+        f.branch(condition, following, otherwise)
         f.open(following)
 
     expect(_equal(f, ir.I64, "%count", records.get(f, EXPECTATION, "input_count", record)), refuse)

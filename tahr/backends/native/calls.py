@@ -41,7 +41,7 @@ class Partial:
 
 @dataclass(frozen=True)
 class Status:
-    """The run's status block, through which a kernel reports an error: see `runtime.STATUS`."""
+    """The run's status block, through which a kernel reports an error: see `walk.STATUS`."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from tahr.backends.base import Form
-from tahr.backends.native.runtime import PAUSED, Frame, Steps, runtime
+from tahr.backends.native.runtime import Frame, Steps, runtime
+from tahr.backends.native.walk import PAUSED
 
 # Takes one argument for each input. Gives the results, or NotImplemented when something is not as expected or the frame
 # is in use: then nothing has run.

@@ -117,6 +117,10 @@ class Function:
         """Ends a block."""
         self.do(f"br label %{label}")
 
+    def branch(self, condition: str, yes: str, no: str) -> None:
+        """Ends a block: goes on at one label where a condition (i1) holds, else at another."""
+        self.do(f"br i1 {condition}, label %{yes}, label %{no}")
+
     # ------------------------------------------------------------ memory
 
     def variable(self, kind: str, initial: str | None = None, hint: str = "var") -> str:

@@ -21,6 +21,7 @@ from tahr.backends.native.calls import Bind, Call, Jump, Partial, Ref, Reserved,
 from tahr.backends.native.entry import Buffer, Variable
 from tahr.backends.native.flow import buffers, flow
 from tahr.backends.native.plan import Segment
+from tahr.backends.native.walk import PAUSED
 from tahr.core import dtypes, sizes
 from tahr.core.convert import Const
 from tahr.core.dtypes import DType
@@ -244,7 +245,7 @@ class BoundSegment:
                 frame.status["stamps"] = stamps.ctypes.data
             start = time.perf_counter()
             code = runtime.runtime().run(self.steps, frame)
-            while code == runtime.PAUSED:
+            while code == PAUSED:
                 run.check()
                 code = runtime.runtime().run(self.steps, frame)
             self._shortest = min(self._shortest, time.perf_counter() - start)

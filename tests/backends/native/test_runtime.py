@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tahr import errors
-from tahr.backends.native import engine, ir, runtime, target as targets
+from tahr.backends.native import engine, ir, runtime, target as targets, walk
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.runtime import Frame, Step, Steps
 from tests.backends.native import kernels
@@ -121,7 +121,7 @@ def test_the_runtime_finds_out_how_much_work_a_step_is() -> None:
     much, little = steps.records["work"].tolist()
     assert much >= 24 * 300_000
     assert 0 <= little < 24 * 300_000
-    assert steps.records["samples"].tolist() == [runtime.SAMPLES] * 2
+    assert steps.records["samples"].tolist() == [walk.SAMPLES] * 2
     run([replace(slow, work=much)], [threads], 2)
     run([replace(quick, work=0)], [threads], 2)
     assert (threads[:2] == threading.get_ident()).all()
