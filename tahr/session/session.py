@@ -217,19 +217,27 @@ class BaseSession:
             self._shortcuts[key] = shortcut
 
     def _shortcut(self, routine: _Routine, values: Sequence[Any], given: Sequence[Any]) -> Shortcut | None:
-        """A quicker way to run a routine again, where the feeds were arrays as they should be, or floats."""
-        if any(v is not g and type(g) is not float for v, g in zip(values, given)):
-            return None
+        """A quicker way to run a routine again.
+
+        Args:
+            routine: what runs.
+            values, given: the feeds as arrays, and as the user gave them.
+        """
         check = None if self._timeout_in_ms else self._check
         run = self._executor.shortcut(routine.function, values, self._store, routine.form, check)
-        if run is None or routine.is_flat:
+        if run is None or (
+            routine.is_flat and all(v is g or type(g) is float for v, g in zip(values, given))
+        ):
             return run
 
-        def rebuilt(*values: Any) -> Any:
+        def converted_and_rebuilt(*given: Any) -> Any:
+            if len(given) != len(routine.feeds):
+                return NotImplemented
+            values = [feed_value(t, v) for t, v in zip(routine.feeds, given)]
             found = run(*values)
-            return found if found is NotImplemented else routine.rebuilt(found, values)
+            return found if found is NotImplemented or routine.is_flat else routine.rebuilt(found, values)
 
-        return rebuilt
+        return converted_and_rebuilt
 
     def _check(self) -> None:
         """Raises where a run shall not go on, as the session was closed."""

@@ -84,6 +84,35 @@ def test_tensors_are_fed_by_name_and_in_any_order(session: Any) -> None:
     assert len(shortcuts(session)) == 4
 
 
+@pytest.mark.parametrize("scalar", [2, 2.0, True, np.float32(2), np.int64(2), np.array(2.0), "two"])
+@pytest.mark.parametrize(
+    "vector", [[1, 2.5], (1.0, 2.5), np.array([1, 2.5]), np.ma.array([1, 2.5]), [[1, 2.5]]]
+)
+def test_whatever_can_be_fed_has_a_shortcut(scalar: Any, vector: Any) -> None:
+    """It does what the long way does."""
+    x, y = tf.placeholder(tf.float32, []), tf.placeholder(tf.float32, [2])
+    fetches: list[Any] = [x * y, [x, y * 2.0, y]]
+    results: list[str] = []
+    for backend in ("numpy", "native"):
+        with tf.Session(backend=backend, tier=None) as session:
+            calls = [session.make_callable(fetch, [x, y]) for fetch in fetches]
+            for _ in range(4):
+                found = [outcome(lambda f=f: session.run(f, {x: scalar, y: vector})) for f in fetches]
+                found += [outcome(lambda c=c: c(scalar, vector)) for c in calls]
+                found += [outcome(lambda c=c: c(scalar, vector, vector)) for c in calls]
+                results.append(repr(found))
+            assert backend == "numpy" or shortcuts(session) or "Error" in results[0]
+    assert len(set(results)) == 1
+
+
+def outcome(call: Callable[[], Any]) -> Any:
+    """What is given back, or what is raised."""
+    try:
+        return call()
+    except (TypeError, ValueError) as error:
+        return type(error), str(error)
+
+
 def test_a_graph_that_changes(session: Any) -> None:
     x, count = tf.placeholder(tf.float32, [2]), tf.Variable(0)
     y = x * 2.0
