@@ -293,6 +293,23 @@ class Draw(Form):
         self.distribution = distribution
 
 
+class Classes(Draw):
+    """Class numbers: for each row of input 0 as many as input 1 says, drawn with the probabilities softmax(row).
+
+    An infinite or NaN element has none; a row of nothing else gives the number of classes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("classes")
+
+
+class Permutation(Draw):
+    """The rows of input 0 in random order."""
+
+    def __init__(self) -> None:
+        super().__init__("permutation")
+
+
 class Scan(Form):
     """Each element is combined with those before it along the axis that input 1 says.
 

@@ -17,7 +17,17 @@ import numpy as np
 from tahr.core import convert, dtypes, shapes
 from tahr.core.dtypes import FLOATS, INDICES, REALS, DType
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import DRAWS, ELEMENTWISE, REQUIRED, Array, Draw, OpDef, known_value
+from tahr.core.opdef import (
+    DRAWS,
+    ELEMENTWISE,
+    REQUIRED,
+    Array,
+    Classes,
+    Draw,
+    OpDef,
+    Permutation,
+    known_value,
+)
 from tahr.core.scopes import get_default_graph, name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
@@ -443,6 +453,7 @@ Multinomial = OpDef(
     "logits: T, num_samples: int32 -> output: output_dtype",
     attrs={**_SEEDS, "output_dtype": dtypes.int64},
     types={"T": REALS, "output_dtype": INDICES},
+    form=Classes(),
     effects=DRAWS,
 )
 Multinomial.not_differentiable()
@@ -520,7 +531,9 @@ def categorical(
 
 # ---------------------------------------------------------------- shuffling and cropping
 
-RandomShuffle = OpDef("RandomShuffle", "value: T -> output: T", attrs=_SEEDS, effects=DRAWS)
+RandomShuffle = OpDef(
+    "RandomShuffle", "value: T -> output: T", attrs=_SEEDS, form=Permutation(), effects=DRAWS
+)
 RandomShuffle.not_differentiable()
 
 

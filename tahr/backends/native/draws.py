@@ -48,7 +48,7 @@ class Distribution:
     """What is compiled into a kernel.
 
     Attributes:
-        name: as in `opdef.Draw`.
+        name: as in `opdef.Draw`; or "words" for random bits as they are.
         dtype: of the numbers.
     """
 
@@ -168,7 +168,9 @@ def _blocks(distribution: Distribution) -> str:
         linkage="internal",
     )
     words = _philox(f)
-    if distribution.name == "integers":
+    if distribution.name == "words":
+        numbers = words
+    elif distribution.name == "integers":
         numbers = _integers(f, distribution.dtype, words)
     elif distribution.name == "uniform":
         numbers = _uniform(f, distribution.dtype, words)
@@ -460,22 +462,28 @@ def _fits(node: Node) -> bool:
     return name == "uniform" or dtype in scalar.HALVES | {dtypes.float32}
 
 
+def bound(
+    distribution: Distribution, target: Ref, position: Reserved, count: int, lowest: int = 0, length: int = 0
+) -> Bind:
+    """The call that draws so many numbers; for integers, of a range that starts somewhere and is so long."""
+    tiles = max(1, -(-count // (distribution.group * LANES * VECTORS)))
+    table = (VECTORS, count, lowest, length)
+    return Bind(draw(distribution), (target, Ref(position)), single.bound(table, tiles))
+
+
 def _call(node: Node, places: Mapping[Value, Place]) -> Call:
     output = node.outputs[0]
     distribution = Distribution(_distribution(node), single.dtype_of(output))
-    made = draw(distribution)
     lowest, length = 0, 0
     if distribution.name == "integers":
         first, end = (known_int(v.spec) for v in node.inputs[1:])
         assert first is not None and end is not None
         lowest, length = first, (end - first) - (1 << 64 if end - first >= 1 << 63 else 0)
-    numbers = distribution.group * LANES
 
     def bind(known: Known) -> list[Bind]:
         count = math.prod(single.exact(output, known))
-        position = Ref(Reserved(node, count * philox.BLOCKS_PER_OUTPUT))
-        tiles = max(1, -(-count // (numbers * VECTORS)))
-        return [Bind(made, (Ref(output), position), single.bound((VECTORS, count, lowest, length), tiles))]
+        position = Reserved(node, count * philox.BLOCKS_PER_OUTPUT)
+        return [bound(distribution, Ref(output), position, count, lowest, length)]
 
     return single.call(node, places, (), bind)
 

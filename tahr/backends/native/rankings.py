@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from tahr.backends.native import ir, kernel, scalars, single
 from tahr.backends.native.calls import Bind, Call, Known, Place, Ref
@@ -50,7 +50,7 @@ def largest(dtype: DType) -> Kernel:
                     is_greater = _is_greater(f, dtype, value, load(values, f.add(first, last)))
                     f.store(ir.I64, f.value(f"select i1 {is_greater}, i64 0, i64 {count}"), low)
                 with f.when(f.value(f"icmp slt i64 {f.load(ir.I64, low)}, {count}")):
-                    _search(
+                    single.search(
                         f,
                         low,
                         high,
@@ -196,22 +196,6 @@ _INFINITIES = {
     dtypes.float32: 0x7F800000,
     dtypes.float64: 0x7FF0000000000000,
 }
-
-
-def _search(f: ir.Function, low: str, high: str, holds: Callable[[str], str]) -> None:
-    """Sets `low` to the first number from it up to `high` for which something holds that holds for all behind it."""
-    test, halve, done = (f.label(name) for name in ("test", "halve", "done"))
-    f.jump(test)
-    f.open(test)
-    from_, to = f.load(ir.I64, low), f.load(ir.I64, high)
-    f.do(f"br i1 {f.value(f'icmp slt i64 {from_}, {to}')}, label %{halve}, label %{done}")
-    f.open(halve)
-    middle = f.div(f.add(from_, to), 2)
-    is_here = holds(middle)
-    f.store(ir.I64, f.value(f"select i1 {is_here}, i64 {from_}, i64 {f.add(middle, 1)}"), low)
-    f.store(ir.I64, f.value(f"select i1 {is_here}, i64 {middle}, i64 {to}"), high)
-    f.jump(test)
-    f.open(done)
 
 
 def _is_greater(f: ir.Function, dtype: DType, a: str, b: str) -> str:

@@ -142,3 +142,19 @@ def copy_elements(f: ir.Function, dtype: DType, target: str, source: str, count:
     f.do(
         f"call void @llvm.memcpy.p0.p0.i64(ptr {align} {target}, ptr {align} {source}, i64 {length}, i1 false)"
     )
+
+
+def search(f: ir.Function, low: str, high: str, holds: Callable[[str], str]) -> None:
+    """Sets `low` to the first number from it up to `high` for which something holds that holds for all behind it."""
+    test, halve, done = (f.label(name) for name in ("test", "halve", "done"))
+    f.jump(test)
+    f.open(test)
+    from_, to = f.load(ir.I64, low), f.load(ir.I64, high)
+    f.do(f"br i1 {f.value(f'icmp slt i64 {from_}, {to}')}, label %{halve}, label %{done}")
+    f.open(halve)
+    middle = f.div(f.add(from_, to), 2)
+    is_here = holds(middle)
+    f.store(ir.I64, f.value(f"select i1 {is_here}, i64 {from_}, i64 {f.add(middle, 1)}"), low)
+    f.store(ir.I64, f.value(f"select i1 {is_here}, i64 {middle}, i64 {to}"), high)
+    f.jump(test)
+    f.open(done)

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from tahr.backends.native import distinct, draws, lookups, rankings, rearrangements, row_updates, scans
+from tahr.backends.native import (
+    choices,
+    distinct,
+    draws,
+    lookups,
+    rankings,
+    rearrangements,
+    row_updates,
+    scans,
+)
 from tahr.backends.native.single import Single
 from tahr.core import opdef
 from tahr.core.opdef import Form
@@ -11,6 +20,8 @@ from tahr.program.node import Node
 SINGLES: dict[type[Form], Single] = {
     opdef.Lookup: lookups.LOOKUP,
     opdef.Draw: draws.DRAW,
+    opdef.Classes: choices.CLASSES,
+    opdef.Permutation: choices.PERMUTATION,
     opdef.Scan: scans.SCAN,
     opdef.ArgExtreme: scans.ARG_EXTREME,
     opdef.Largest: rankings.LARGEST,
