@@ -58,6 +58,8 @@ def find(
     Returns:
         Each `unique` whose number of elements nobody sees, by itself; and what writes its rows, with it.
     """
+    if not any(map(_can_be_padded, order)):
+        return {}
     tags: dict[Tensor, _Tag] = {}
     uniques: dict[Operation, None] = {}
     writers: dict[Operation, Operation] = {}
