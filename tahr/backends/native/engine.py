@@ -17,7 +17,7 @@ from typing import Any
 from tahr.backends.native import conversions, target as targets
 from tahr.backends.native.cache import Cache, default, key
 from tahr.backends.native.compiler import OPTIONS, CompileError, Compiler
-from tahr.backends.native.kernel import SYMBOL, Kernel
+from tahr.backends.native.kernel import SYMBOL, Kernel, with_parts
 from tahr.backends.native.once import LOCK, once
 from tahr.backends.native.target import Target
 
@@ -85,7 +85,8 @@ class Engine:
             CompileError: LLVM refuses a text, or it calls what does not exist.
         """
         with LOCK:
-            fresh = {kernel.symbol: kernel for kernel in kernels if kernel.symbol not in self._addresses}
+            wanted = {kernel.symbol: kernel for kernel in with_parts(kernels)}
+            fresh = {symbol: kernel for symbol, kernel in wanted.items() if symbol not in self._addresses}
             if fresh:
                 self._load(list(fresh.values()))
             return [self._addresses[kernel.symbol] for kernel in kernels]
@@ -94,10 +95,15 @@ class Engine:
         symbols = [kernel.symbol for kernel in kernels]
         objects = self.objects_of(kernels)
         try:
-            self._addresses |= self.link(objects, symbols)
+            self._addresses |= self.link(objects, symbols, self._loaded_parts(kernels))
         except CompileError as error:
             titles = ", ".join(kernel.title for kernel in kernels)
             raise CompileError(f"{error}; one of: {titles}") from error
+
+    def _loaded_parts(self, kernels: Sequence[Kernel]) -> dict[str, int]:
+        """The addresses of those parts of kernels that were loaded before."""
+        symbols = {part.symbol for kernel in kernels for part in kernel.parts}
+        return {symbol: self._addresses[symbol] for symbol in symbols & self._addresses.keys()}
 
     def load_module(
         self, text: str, title: str, symbols: Sequence[str], imports: Mapping[str, int] | None = None

@@ -14,7 +14,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tahr.backends.native import blocked, gemv, target as targets
+from tahr.backends.native import blocked, finishing, gemv, target as targets
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.products import (
     Batch as Batch,
@@ -24,6 +24,7 @@ from tahr.backends.native.products import (
     problem as problem,
 )
 from tahr.backends.native.target import Target
+from tahr.core.dtypes import DType
 
 BLOCKED, ROW, COLUMN, TINY = "blocked", "row", "column", "tiny"
 
@@ -72,18 +73,25 @@ def kernel(product: Product, way: Way) -> Kernel:
 def _kernel(product: Product, way: Way, target: Target) -> Kernel:
     if way.kind == TINY:
         return gemv.tiny(product, way.m, way.n, way.k)
-    if way.kind in (ROW, COLUMN):
-        return gemv.vector(product, target, way.kind == ROW)
-    return blocked.kernel(blocked.blocking(product, target), product)
+    by_sums = gemv.sums_rows(product, way.kind == ROW) if way.kind in (ROW, COLUMN) else None
+    return finishing.kernel_of(product, _walk(product.dtype, by_sums, target), target, way.kind)
+
+
+@functools.cache
+def _walk(dtype: DType, by_sums: bool | None, target: Target) -> Kernel:
+    """The walk for one row or column, which adds up rows or does not; or (None) the blocked one."""
+    if by_sums is None:
+        return blocked.walk(blocked.blocking(dtype, target))
+    return gemv.walk(dtype, target, by_sums)
 
 
 def sizes(product: Product, problem: Problem, way: Way) -> list[int]:
     """The kernel's table for exact sizes. Nothing in it depends on the number of threads."""
     if way.kind == TINY:
-        return gemv.tiny_sizes(problem)
+        return gemv.tiny_sizes(product, problem)
     if way.kind in (ROW, COLUMN):
         return gemv.vector_sizes(product, problem, way.kind == ROW)
-    return blocked.sizes(blocked.blocking(product, targets.current()), product, problem)
+    return blocked.sizes(blocked.blocking(product.dtype, targets.current()), product, problem)
 
 
 def tiles(table: Sequence[int]) -> int:

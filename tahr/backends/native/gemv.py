@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tahr.backends.native import ir
+from tahr.backends.native import ir, kernel
 from tahr.backends.native.epilogue import Segment, addresses, emit
 from tahr.backends.native.kernel import AS_WRITTEN, Kernel
 from tahr.backends.native.products import (
+    FINISH,
     LOOP_METADATA,
     Emitter,
     Problem,
     Product,
     Size,
     Tile,
+    Walk,
+    accumulated,
+    call,
+    either,
     even,
     loop,
-    mask,
     multiply_add,
+    swapped,
     table,
 )
 from tahr.backends.native.target import Target
+from tahr.core.dtypes import DType
 
 # The most elements of C that a tile accumulates in scratch; the least multiplications worth a tile; enough tiles.
 _TILE, _WORK, _TILES = 2048, 1 << 15, 16
@@ -31,58 +37,65 @@ _STREAMS = 8
 
 
 def vector_sizes(product: Product, problem: Problem, is_row: bool) -> list[int]:
-    """The table of the kernel for one row (or one column) of C."""
-    count = problem.n if is_row else problem.m
-    sums_rows = not product.transpose_b if is_row else product.transpose_a
-    least = max(-(-_WORK // max(problem.k, 1)), _RUN if sums_rows else 1)
-    wanted = count * problem.batch // (4 if sums_rows else _TILES)
-    tile = even(count, min(_TILE, max(wanted, least)), 128)
-    return table(problem, 1 if is_row else tile, tile if is_row else 1, problem.k)
+    """The table of the walk for one column of C; or for one row, which is a column of C'."""
+    if is_row:
+        product, problem = swapped(product, problem)
+    least = max(-(-_WORK // max(problem.k, 1)), _RUN if product.transpose_a else 1)
+    wanted = problem.m * problem.batch // (4 if product.transpose_a else _TILES)
+    tile = even(problem.m, min(_TILE, max(wanted, least)), 128)
+    return table(product, problem, tile, 1, problem.k, is_swapped=is_row)
 
 
-def vector(product: Product, target: Target, is_row: bool) -> Kernel:
-    """The kernel for one row (or one column) of C: a matrix times a vector, which lies dense.
+def sums_rows(product: Product, is_row: bool) -> bool:
+    """Whether a product with one row (or column) adds up rows of the matrix, as they are stored."""
+    return not product.transpose_b if is_row else product.transpose_a
+
+
+def walk(dtype: DType, target: Target, by_sums: bool) -> Kernel:
+    """The walk for one column of C: a matrix times a vector, which lies dense.
 
     The matrix is read once, in place: its rows are either the sum's terms or what the vector is multiplied with.
     """
-    emitter = _Vector(product, target.lanes(product.accumulated.size), target.has("avx512f"), is_row)
-    return Kernel(
-        emitter.text(), _TILE * product.accumulated.size, product.title("row" if is_row else "column")
-    )
+    element_bytes = accumulated(dtype).size
+    lanes = target.lanes(element_bytes)
+    emitter = _Vector(dtype, lanes, target.has("avx512f"))
+    title = f"{'sums of rows' if by_sums else 'dot products'} {dtype.name}"
+    # An epilogue reads whole vectors.
+    return Kernel(emitter.text(by_sums), (_TILE + lanes) * element_bytes, title)
 
 
-class _Vector(Emitter):
-    """Writes the kernel for one row or column of C."""
+class _Vector(Walk):
+    """Writes the walks for one column of C."""
 
-    def __init__(self, product: Product, lanes: int, masks: bool, is_row: bool) -> None:
-        super().__init__(product, lanes, masks)
-        self.is_row = is_row
-
-    def text(self) -> str:
+    def text(self, by_sums: bool) -> str:
         """The module."""
-        f = self.f
+        f, size = self.f, self.size
         with self.tiles() as tile:
             a, b = self.block_of_a(tile, 0), self.block_of_b(tile, 0)
-            if self.is_row:
-                matrix, x, count, leading = b, a, tile.columns, self.size[Size.LDB]
-                sums_rows = not self.product.transpose_b
+            if by_sums:
+                self._sum_of_rows(a, size[Size.A_TERM], b, tile.rows)
             else:
-                matrix, x, count, leading = a, b, tile.rows, self.size[Size.LDA]
-                sums_rows = self.product.transpose_a
-            (self._sum_of_rows if sums_rows else self._dot_products)(matrix, leading, x, count)
-            self._finish(tile, count)
+                self._dot_products(a, size[Size.A_ROW], b, tile.rows)
+            self._finish(tile)
         return AS_WRITTEN + ir.module([f.finish(), LOOP_METADATA])
 
-    def _finish(self, tile: Tile, count: str) -> None:
-        f, ldc = self.f, self.size[Size.LDC]
-        offset = f.add(f.add(tile.c, f.mul(tile.i, ldc)), tile.j)
-        if self.is_row:
-            self.finish("%scratch", "0", 1, count, tile.j, offset, "0")
-            return
-        epilogue = self.product.epilogue
-        with loop(f, 0, count, hint="i") as i:
-            places = addresses(f, epilogue, self.buffers[2:], tile.j, f.add(offset, f.mul(i, ldc)))
-            emit(f, epilogue, f.load(self.element, f.at(self.element, "%scratch", i)), places, Segment())
+    def _finish(self, tile: Tile) -> None:
+        f = self.f
+        column, offset = self.place(tile, tile.i, tile.j)
+        rows, columns = (either(f, self.is_swapped, *pair) for pair in ((1, tile.rows), (tile.rows, 1)))
+        call(
+            f,
+            "%finish",
+            FINISH,
+            "%buffers",
+            "%scratch",
+            1,
+            rows,
+            columns,
+            column,
+            offset,
+            self.size[Size.LDC],
+        )
 
     # ------------------------------------------------------------ y = sum over k of x[k] row[k]
 
@@ -97,7 +110,7 @@ class _Vector(Emitter):
 
     def _add_rows(self, matrix: str, leading: str, x: str, count: str, rows: Sequence[str]) -> None:
         f = self.f
-        factors = [Segment().load(f, self.product.dtype, f.at(self.memory, x, row)) for row in rows]
+        factors = [Segment().load(f, self.dtype, f.at(self.memory, x, row)) for row in rows]
         lines = [f.at(self.memory, matrix, f.mul(row, leading)) for row in rows]
 
         def run(at: str, run: Segment) -> None:
@@ -105,18 +118,18 @@ class _Vector(Emitter):
             place = f.at(self.element, "%scratch", at)
             # Two chains of additions: one would wait for each of its links.
             sums = [
-                run.load(f, self.product.accumulated, place),
+                run.load(f, self.accumulated, place),
                 run.splat(f, self.element, ir.number(0.0, self.element)),
             ]
             for i, (factor, line) in enumerate(zip(factors, lines)):
-                elements = run.load(f, self.product.dtype, f.at(self.memory, line, at))
+                elements = run.load(f, self.dtype, f.at(self.memory, line, at))
                 sums[i % 2] = multiply_add(f, kind, run.splat(f, self.element, factor), elements, sums[i % 2])
             total = f.value(f"fadd {kind} {sums[0]}, {sums[1]}") if len(rows) > 1 else sums[0]
-            run.store(f, self.product.accumulated, total, place)
+            run.store(f, self.accumulated, total, place)
 
         if self.masks:
             with loop(f, 0, count, self.lanes, hint="c") as at:
-                run(at, Segment(self.lanes, mask(f, self.lanes, f.sub(count, at))))
+                run(at, self.run(at, count))
         else:
             whole = f.mul(f.div(count, self.lanes), self.lanes)
             with loop(f, 0, whole, self.lanes, hint="c") as at:
@@ -138,8 +151,7 @@ class _Vector(Emitter):
             ]
             sums = [f.variable(self.vector, "zeroinitializer") for _ in lines]
             with loop(f, 0, whole, self.lanes, hint="k") as at:
-                run = Segment(self.lanes, mask(f, self.lanes, f.sub(k, at)) if self.masks else None)
-                self._add_products(x, lines, sums, at, run)
+                self._add_products(x, lines, sums, at, self.run(at, k))
             zero = ir.number(-0.0, self.element)
             suffix = f"v{self.lanes}{'f64' if self.bytes == 8 else 'f32'}"
             totals = [
@@ -160,7 +172,7 @@ class _Vector(Emitter):
                     f.store(self.element, f.load(self.element, total), f.at(self.element, "%scratch", number))
 
     def _add_products(self, x: str, lines: Sequence[str], sums: Sequence[str], at: str, run: Segment) -> None:
-        f, dtype, kind = self.f, self.product.dtype, run.type(self.element)
+        f, dtype, kind = self.f, self.dtype, run.type(self.element)
         factor = run.load(f, dtype, f.at(self.memory, x, at))
         for line, total in zip(lines, sums):
             elements = run.load(f, dtype, f.at(self.memory, line, at))
@@ -187,14 +199,14 @@ def tiny_constants(
     return None
 
 
-def tiny_sizes(problem: Problem) -> list[int]:
+def tiny_sizes(product: Product, problem: Problem) -> list[int]:
     """The table of a tiny product."""
-    return table(problem, min(max(problem.m, 1), _TINY_ROWS), max(problem.n, 1), max(problem.k, 1))
+    return table(product, problem, min(max(problem.m, 1), _TINY_ROWS), max(problem.n, 1), max(problem.k, 1))
 
 
 def tiny(product: Product, m: int | None, n: int | None, k: int | None) -> Kernel:
     """The kernel of a tiny product: either B, or C, is held in registers."""
-    emitter = _Tiny(product, 1, masks=False)
+    emitter = _Tiny(product)
     assert n is not None
     if k is not None:
         emitter.rows(n, k)
@@ -206,6 +218,13 @@ def tiny(product: Product, m: int | None, n: int | None, k: int | None) -> Kerne
 
 class _Tiny(Emitter):
     """Writes the kernels of tiny products."""
+
+    def __init__(self, product: Product) -> None:
+        super().__init__(product.dtype, kernel.function())
+        self.product = product
+        epilogue = product.epilogue
+        count = len(epilogue.operands) + len(epilogue.outputs)
+        self.buffers = [kernel.buffer(self.f, 2 + i) for i in range(count)]
 
     def rows(self, n: int, k: int) -> None:
         """Row after row of a dense C = A B; a loop that LLVM vectorizes."""
@@ -254,12 +273,14 @@ class _Tiny(Emitter):
                 self._finish(row, n, f.add(tile.c, i * n))
 
     def _place_in_a(self, i: int | str, k: int | str) -> tuple[str, int | str]:
-        leading = self.size[Size.LDA]
-        return (self.f.mul(k, leading), i) if self.product.transpose_a else (self.f.mul(i, leading), k)
+        if self.product.transpose_a:
+            return self.f.mul(k, self.size[Size.A_TERM]), i
+        return self.f.mul(i, self.size[Size.A_ROW]), k
 
     def _place_in_b(self, k: int | str, j: int | str) -> tuple[str, int | str]:
-        leading = self.size[Size.LDB]
-        return (self.f.mul(j, leading), k) if self.product.transpose_b else (self.f.mul(k, leading), j)
+        if self.product.transpose_b:
+            return self.f.mul(j, self.size[Size.B_COLUMN]), k
+        return self.f.mul(k, self.size[Size.B_TERM]), j
 
     def _element(self, base: str, *places: int | str) -> str:
         f = self.f
@@ -286,5 +307,5 @@ class _Tiny(Emitter):
         """The epilogue of one row: a row's operands are read before anything of it is written."""
         f, epilogue = self.f, self.product.epilogue
         for j, value in enumerate(row):
-            places = addresses(f, epilogue, self.buffers[2:], j, f.add(offset, j))
+            places = addresses(f, epilogue, self.buffers, j, f.add(offset, j))
             emit(f, epilogue, value, places, Segment())

@@ -14,7 +14,7 @@ on the sizes and the processor alone, never on the number of threads: results ar
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tahr.backends.native import ir
@@ -26,6 +26,9 @@ ARGUMENTS = (
     (ir.I64, "end"),
     (ir.POINTER, "scratch"),
 )
+
+# What a function that uses vectors has.
+ATTRIBUTES = '"prefer-vector-width"="512"'
 
 # In a kernel's text this stands for the symbol, which is a hash of the text.
 SYMBOL = "KERNEL"
@@ -43,11 +46,13 @@ class Kernel:
         text: LLVM IR that defines `@KERNEL`, and whatever it calls; no triple, no data layout, no addresses.
         scratch: how many bytes of scratch each thread needs.
         title: what it computes, for people: "matmul f32 nn + bias + relu".
+        parts: modules of functions that the text calls by their symbols; several kernels may share one.
     """
 
     text: str
     scratch: int
     title: str
+    parts: tuple[Kernel, ...] = ()
 
     @property
     def symbol(self) -> str:
@@ -55,9 +60,16 @@ class Kernel:
         return "tahr_" + hashlib.sha256(self.text.encode()).hexdigest()[:24]
 
 
+def with_parts(kernels: Iterable[Kernel]) -> Iterator[Kernel]:
+    """Kernels, and the parts that they are linked with."""
+    for kernel in kernels:
+        yield kernel
+        yield from with_parts(kernel.parts)
+
+
 def function() -> ir.Function:
     """A kernel's function, to be filled."""
-    return ir.Function(SYMBOL, ARGUMENTS, attributes='"prefer-vector-width"="512"')
+    return ir.Function(SYMBOL, ARGUMENTS, attributes=ATTRIBUTES)
 
 
 def buffer(f: ir.Function, index: int) -> str:

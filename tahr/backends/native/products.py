@@ -1,16 +1,24 @@
-"""What matrix products are, and what the kernels that compute them share: C = epilogue(A B), batched."""
+"""What matrix products are, and what the code that computes them shares: C = epilogue(A B), batched.
+
+A product's code has two parts. A *walk* goes through tiles and computes A B; it is compiled once for a dtype, whatever
+is transposed and whatever follows. The *kernel* (`finishing.py`) holds what follows, the epilogue, and hands it to the
+walk, which calls it for each block that is done.
+
+A walk can exchange its operands and compute C' = B' A', which `Size.SWAPPED` says: what it calls A is then B', and what
+it calls a row is a column of C.
+"""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from tahr.backends.native import ir, kernel
-from tahr.backends.native.epilogue import Epilogue, Segment, addresses, broadcast, emit
-from tahr.backends.native.ir import F32, F64, I32, I64
+from tahr.backends.native.epilogue import Epilogue, Segment, broadcast
+from tahr.backends.native.ir import F32, F64, I32, I64, POINTER
 from tahr.core import dtypes
 from tahr.core.dtypes import DType
 
@@ -19,6 +27,11 @@ _PLAIN_LOOP = ", !llvm.loop !0"
 LOOP_METADATA = """!0 = distinct !{!0, !1, !2}
 !1 = !{!"llvm.loop.unroll.disable"}
 !2 = !{!"llvm.loop.vectorize.enable", i1 false}"""
+
+
+def accumulated(dtype: DType) -> DType:
+    """The dtype in which products of a dtype are summed."""
+    return dtypes.float64 if dtype == dtypes.float64 else dtypes.float32
 
 
 @dataclass(frozen=True)
@@ -40,12 +53,7 @@ class Product:
     @property
     def accumulated(self) -> DType:
         """The dtype of accumulation."""
-        return dtypes.float64 if self.dtype == dtypes.float64 else dtypes.float32
-
-    @property
-    def element(self) -> str:
-        """The LLVM type of accumulation."""
-        return F64 if self.dtype == dtypes.float64 else F32
+        return accumulated(self.dtype)
 
     @property
     def is_half(self) -> bool:
@@ -118,6 +126,15 @@ def problem(
     return Problem(m, n, k, lda, ldb, ldc, tuple(batches))
 
 
+def swapped(product: Product, problem: Problem) -> tuple[Product, Problem]:
+    """The product C' = B' A'."""
+    turned = replace(product, transpose_a=not product.transpose_b, transpose_b=not product.transpose_a)
+    batches = tuple(Batch(size, b, a, c) for size, a, b, c in problem.batches)
+    return turned, replace(
+        problem, m=problem.n, n=problem.m, lda=problem.ldb, ldb=problem.lda, batches=batches
+    )
+
+
 class Size(enum.IntEnum):
     """The places in the table of sizes of every kernel here."""
 
@@ -125,29 +142,33 @@ class Size(enum.IntEnum):
     M = 1
     N = 2
     K = 3
-    LDA = 4
-    LDB = 5
-    LDC = 6
-    BATCH = 7  # of the inner batch dimension
-    OUTER_A = 8
-    OUTER_B = 9
-    OUTER_C = 10
-    INNER_A = 11
-    INNER_B = 12
-    INNER_C = 13
-    MC = 14  # rows and columns of a tile, and how far it goes along K at a time
-    NC = 15
-    KC = 16
-    ROW_BLOCKS = 17
-    COLUMN_BLOCKS = 18
-    K_BLOCKS = 19
-    PACKS_A = 20  # 1 where the block is packed, 0 where the micro-kernel reads the matrix itself
-    PACKS_B = 21
-    INNER_BLOCKS = 22  # how many tiles follow each other in a row (or column) of tiles
-    BY_COLUMNS = 23  # 1 where tiles follow each other down a column of tiles, 0 where along a row
+    A_ROW = 4  # from row to row of A, and from term to term of the sum
+    A_TERM = 5
+    B_TERM = 6
+    B_COLUMN = 7
+    LDC = 8
+    BATCH = 9  # of the inner batch dimension
+    OUTER_A = 10
+    OUTER_B = 11
+    OUTER_C = 12
+    INNER_A = 13
+    INNER_B = 14
+    INNER_C = 15
+    MC = 16  # rows and columns of a tile, and how far it goes along K at a time
+    NC = 17
+    KC = 18
+    ROW_BLOCKS = 19
+    COLUMN_BLOCKS = 20
+    K_BLOCKS = 21
+    PACKS_A = 22  # 1 where the block is packed, 0 where the micro-kernel reads the matrix itself
+    PACKS_B = 23
+    INNER_BLOCKS = 24  # how many tiles follow each other in a row (or column) of tiles
+    BY_COLUMNS = 25  # 1 where tiles follow each other down a column of tiles, 0 where along a row
+    SWAPPED = 26  # 1 where A and B are exchanged, and what is computed is the transpose of C
 
 
 def table(
+    product: Product,
     problem: Problem,
     rows: int,
     columns: int,
@@ -155,14 +176,22 @@ def table(
     packs_a: bool = False,
     packs_b: bool = False,
     by_columns: bool = False,
+    is_swapped: bool = False,
 ) -> list[int]:
-    """The table of sizes for tiles of so many rows and columns."""
+    """The table of sizes for tiles of so many rows and columns.
+
+    Args:
+        product, problem: the exchanged ones, if the operands are exchanged.
+    """
     outer, inner = [Batch(1, 0, 0, 0)] * (2 - len(problem.batches)) + list(problem.batches)
     row_blocks, column_blocks = blocks(problem.m, rows), blocks(problem.n, columns)
+    a_row, a_term = (1, problem.lda) if product.transpose_a else (problem.lda, 1)
+    b_term, b_column = (1, problem.ldb) if product.transpose_b else (problem.ldb, 1)
     places = {
         Size.TILES: problem.batch * row_blocks * column_blocks,
         Size.M: problem.m, Size.N: problem.n, Size.K: problem.k,
-        Size.LDA: problem.lda, Size.LDB: problem.ldb, Size.LDC: problem.ldc,
+        Size.A_ROW: a_row, Size.A_TERM: a_term, Size.B_TERM: b_term, Size.B_COLUMN: b_column,
+        Size.LDC: problem.ldc,
         Size.BATCH: inner.size,
         Size.OUTER_A: outer.stride_a, Size.OUTER_B: outer.stride_b, Size.OUTER_C: outer.stride_c,
         Size.INNER_A: inner.stride_a, Size.INNER_B: inner.stride_b, Size.INNER_C: inner.stride_c,
@@ -171,6 +200,7 @@ def table(
         Size.K_BLOCKS: max(1, blocks(problem.k, depth)),
         Size.PACKS_A: int(packs_a), Size.PACKS_B: int(packs_b),
         Size.INNER_BLOCKS: row_blocks if by_columns else column_blocks, Size.BY_COLUMNS: int(by_columns),
+        Size.SWAPPED: int(is_swapped),
     }  # fmt: skip
     return [places[place] for place in Size]
 
@@ -190,7 +220,35 @@ def even(size: int, most: int, unit: int) -> int:
     return max(unit, up(blocks(size, max(1, blocks(size, max(most, 1)))), unit))
 
 
-# ---------------------------------------------------------------- code
+# ---------------------------------------------------------------- what walks and kernels agree on
+
+# A walk: a kernel's arguments, and two functions of the kernel's.
+WALK = (*kernel.ARGUMENTS, (POINTER, "finish"), (POINTER, "prefetch"))
+# The epilogue of a block of C: the address of its products, with the distance from row to row; how many rows and
+# columns there are; the first column; the place in C of its first element; and the distance between rows of C.
+FINISH = (
+    (POINTER, "buffers"),
+    (POINTER, "source"),
+    (I64, "pitch"),
+    (I64, "rows"),
+    (I64, "columns"),
+    (I64, "column"),
+    (I64, "offset"),
+    (I64, "leading"),
+)
+# Fetches what the epilogue will read. It may be null.
+PREFETCH = ((POINTER, "buffers"), (I64, "rows"), (I64, "offset"), (I64, "leading"))
+
+
+def call(f: ir.Function, callee: str, arguments: Sequence[tuple[str, str]], *values: str | int) -> None:
+    """Calls a function with arguments as declared."""
+    passed = ", ".join(f"{kind} {value}" for (kind, _), value in zip(arguments, values, strict=True))
+    f.do(f"call void {callee}({passed})")
+
+
+def declaration(symbol: str, arguments: Sequence[tuple[str, str]]) -> str:
+    """The declaration of a function of another module."""
+    return f"declare void @{symbol}({', '.join(kind for kind, _ in arguments)})"
 
 
 class Tile(NamedTuple):
@@ -215,26 +273,22 @@ class Tile(NamedTuple):
 
 
 class Emitter:
-    """What the emitters of products' kernels share.
+    """What the emitters of products' code share.
 
     Args:
-        product: what to compute.
-        lanes: elements of a vector register.
-        masks: whether loads and stores of parts of a vector cost no more than whole ones.
+        dtype: the type of A's and B's elements.
+        f: the function that goes through tiles.
     """
 
-    def __init__(self, product: Product, lanes: int, masks: bool) -> None:
-        self.product = product
-        self.lanes = lanes
-        self.masks = masks
-        self.element = product.element
-        self.memory = ir.MEMORY[product.dtype]
-        self.vector = ir.vector(lanes, self.element)
-        self.bytes = product.accumulated.size
-        self.f = f = kernel.function()
+    def __init__(self, dtype: DType, f: ir.Function) -> None:
+        self.dtype = dtype
+        self.accumulated = accumulated(dtype)
+        self.element = F64 if dtype == dtypes.float64 else F32
+        self.memory = ir.MEMORY[dtype]
+        self.bytes = self.accumulated.size
+        self.f = f
         self.size = kernel.sizes(f, len(Size))
-        buffers = 2 + len(product.epilogue.operands) + len(product.epilogue.outputs)
-        self.buffers = [kernel.buffer(f, i) for i in range(buffers)]
+        self.a, self.b = kernel.buffer(f, 0), kernel.buffer(f, 1)
 
     @contextmanager
     def tiles(self) -> Generator[Tile]:
@@ -269,47 +323,49 @@ class Emitter:
 
     def block_of_a(self, tile: Tile, k: str | int) -> str:
         """The address of a tile's first element of A at a place along the sum."""
-        return self._block(0, tile.a, tile.i, k, self.product.transpose_a)
+        return self._block(self.a, tile.a, (tile.i, Size.A_ROW), (k, Size.A_TERM))
 
     def block_of_b(self, tile: Tile, k: str | int) -> str:
         """The address of a tile's first element of B at a place along the sum."""
-        return self._block(1, tile.b, tile.j, k, not self.product.transpose_b)
+        return self._block(self.b, tile.b, (tile.j, Size.B_COLUMN), (k, Size.B_TERM))
 
-    def _block(self, operand: int, offset: str, line: str, k: str | int, along_line: bool) -> str:
+    def _block(self, base: str, place: str, *along: tuple[str | int, Size]) -> str:
         f = self.f
-        far, near = (k, line) if along_line else (line, k)
-        place = f.add(f.add(offset, f.mul(far, self.size[Size.LDA + operand])), near)
-        return f.at(self.memory, self.buffers[operand], place)
+        for index, step in along:
+            place = f.add(place, f.mul(index, self.size[step]))
+        return f.at(self.memory, base, place)
 
-    def finish(
-        self, source: str, pitch: str, rows: str | int, columns: str, column: str, offset: str, leading: str
-    ) -> None:
-        """The epilogue of a block of C.
 
-        Args:
-            source: the address of the accumulated products; `pitch` from one row to the next.
-            rows, columns: how many there are.
-            column, offset: the block's first column, and the place of its first element in C.
-            leading: the distance between rows of C.
-        """
-        f, lanes, epilogue = self.f, self.lanes, self.product.epilogue
+class Walk(Emitter):
+    """What the emitters of walks share: where C is, as they see it, and a target's vectors.
 
-        def segments(at: str, run: Segment) -> None:
-            with loop(f, 0, rows, hint="r") as row:
-                there = f.add(f.add(offset, at), f.mul(row, leading))
-                places = addresses(f, epilogue, self.buffers[2:], f.add(column, at), there)
-                products = f.at(self.element, source, f.add(f.mul(row, pitch), at))
-                emit(f, epilogue, f.load(run.type(self.element), products, self.bytes), places, run)
+    Args:
+        dtype: the type of A's and B's elements.
+        lanes: elements of a vector register.
+        masks: whether loads and stores of parts of a vector cost no more than whole ones.
+    """
 
-        if self.masks:
-            with loop(f, 0, columns, lanes, hint="c") as at:
-                segments(at, Segment(lanes, mask(f, lanes, f.sub(columns, at))))
-        else:
-            whole = f.mul(f.div(columns, lanes), lanes)
-            with loop(f, 0, whole, lanes, hint="c") as at:
-                segments(at, Segment(lanes))
-            with loop(f, whole, columns, hint="c") as at:
-                segments(at, Segment())
+    def __init__(self, dtype: DType, lanes: int, masks: bool) -> None:
+        f = ir.Function(kernel.SYMBOL, WALK, attributes=kernel.ATTRIBUTES)
+        super().__init__(dtype, f)
+        self.lanes = lanes
+        self.masks = masks
+        self.vector = ir.vector(lanes, self.element)
+        self.is_swapped = f.value(f"icmp ne i64 {self.size[Size.SWAPPED]}, 0")
+        self.a, self.b = (
+            either(f, self.is_swapped, second, first, POINTER)
+            for first, second in ((self.a, self.b), (self.b, self.a))
+        )
+
+    def run(self, at: str, end: str) -> Segment:
+        """A vector's elements from `at` on, as far as there are some; a whole one without masks."""
+        return Segment(self.lanes, mask(self.f, self.lanes, self.f.sub(end, at)) if self.masks else None)
+
+    def place(self, tile: Tile, i: str, j: str) -> tuple[str, str]:
+        """The column of C, and the place in C, of an element of the walk's result."""
+        f = self.f
+        row, column = either(f, self.is_swapped, j, i), either(f, self.is_swapped, i, j)
+        return column, f.add(f.add(tile.c, f.mul(row, self.size[Size.LDC])), column)
 
 
 @contextmanager

@@ -31,6 +31,23 @@ def fail_at() -> Kernel:
     return Kernel(ir.module([f.finish()]), 0, "fail")
 
 
+def through_a_part(factor: float, part: Kernel) -> Kernel:
+    """`scale(factor)` of what a part, a kernel too, makes of buffer 0."""
+    own = scale(factor)
+    f = kernel.function()
+    passed = ", ".join(f"{kind} %{name}" for kind, name in kernel.ARGUMENTS)
+    f.do(f"call void @{part.symbol}({passed})")
+    second = f.at(ir.POINTER, "%buffers", 1)
+    pair = f.variable("[2 x ptr]")
+    for i in range(2):
+        f.store(ir.POINTER, f.load(ir.POINTER, second), f.at(ir.POINTER, pair, i))
+    f.do(f"call void @own({passed.replace('%buffers', pair)})")
+    declared = ", ".join(kind for kind, _ in kernel.ARGUMENTS)
+    texts = [own.text.replace("define", "define internal").replace(f"@{kernel.SYMBOL}", "@own"), f.finish()]
+    text = ir.module(texts, [f"declare void @{part.symbol}({declared})"])
+    return Kernel(text, 0, f"scale by {factor} and more", (part,))
+
+
 def thread_of_tile(pause_microseconds: int = 0) -> Kernel:
     """Buffer 0 (int64) gets the identity of the thread that computed each tile."""
     f = kernel.function()

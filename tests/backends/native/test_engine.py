@@ -199,6 +199,34 @@ def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
     assert (third.statistics().compiled, third.statistics().from_disk) == (1, 0)
 
 
+def test_kernels_share_a_part() -> None:
+    """One is loaded together with it, others find it loaded, and by itself it is a kernel like any other."""
+    part = kernels.scale(2.0)
+    own = Engine(targets.host())
+    first, again = own.load([kernels.through_a_part(3.0, part), kernels.through_a_part(3.0, part)])
+    assert own.statistics().compiled == 2 and first == again
+    second, itself = own.load([kernels.through_a_part(5.0, part), part])
+    assert own.statistics().compiled == 3
+    for address, factor in ((first, 6), (second, 10), (itself, 2)):
+        np.testing.assert_array_equal(doubled(address, 7), factor * np.arange(7))
+
+
+def test_parts_have_parts() -> None:
+    inner = kernels.through_a_part(3.0, kernels.scale(2.0))
+    own = Engine(targets.host())
+    (address,) = own.load([kernels.through_a_part(5.0, inner)])
+    assert own.statistics().compiled == 3
+    np.testing.assert_array_equal(doubled(address, 7), 30 * np.arange(7))
+
+
+def test_a_part_is_kept_on_disk(tmp_path: Path) -> None:
+    Engine(targets.host(), Cache(tmp_path)).load([kernels.through_a_part(3.0, kernels.scale(2.0))])
+    own = Engine(targets.host(), Cache(tmp_path))
+    (address,) = own.load([kernels.through_a_part(5.0, kernels.scale(2.0))])
+    assert (own.statistics().compiled, own.statistics().from_disk) == (1, 1)
+    np.testing.assert_array_equal(doubled(address, 7), 10 * np.arange(7))
+
+
 def run(program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", program], cwd=ROOT, capture_output=True, text=True, check=False

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tahr.backends.native import blocked, engine, gemm, target as targets
+from tahr.backends.native import blocked, engine, finishing, gemm, target as targets
 from tahr.backends.native.epilogue import COLUMN, FULL, SCALAR, Epilogue, Operand, accumulating, plain
 from tahr.backends.native.gemm import Batch, Problem, Product, Way
 from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.products import Size, swapped
 from tahr.backends.native.target import BASELINE, Target
 from tahr.core import dtypes, scalar
 from tahr.core.dtypes import DType
@@ -120,6 +121,20 @@ def check(product: Product, way: Way, problem: Problem) -> None:
     assert_close(product.dtype, c, exact(product, a, b), k)
 
 
+def check_both_ways(kernel: Kernel, plan: blocked.Blocking, product: Product, problem: Problem) -> None:
+    """A plain product equals float64's, whether or not its operands are exchanged."""
+    m, n, k = problem.m, problem.n, problem.k
+    a, b = operands(product, m, n, k)
+    expected = exact(product, a, b)
+    for table in (
+        blocked.tiled(plan, product, problem),
+        blocked.tiled(plan, *swapped(product, problem), is_swapped=True),
+    ):
+        c = np.full((m, n), np.nan, product.dtype.numpy)
+        call(kernel, table, [a, b, c])
+        assert_close(product.dtype, c, expected, k)
+
+
 def edges(*units: int) -> list[int]:
     """Sizes at and around multiples of units."""
     return sorted({0, 1, 2, *(unit + d for unit in units for d in (-1, 0, 1)), 2 * units[-1] + 3})
@@ -132,9 +147,10 @@ def edges(*units: int) -> list[int]:
 @pytest.mark.parametrize("dtype", FLOATS, ids=lambda dtype: dtype.name)
 def test_sizes_around_the_blocks(dtype: DType, transpose_a: bool, transpose_b: bool) -> None:
     product = Product(dtype, transpose_a, transpose_b, plain(dtype))
-    plan = blocked.blocking(product, targets.current())
+    plan = blocked.blocking(dtype, targets.current())
+    kernel = gemm.kernel(product, Way(gemm.BLOCKED))
     for m, n in itertools.product(edges(plan.rows), edges(plan.lanes, plan.columns)):
-        check(product, Way(gemm.BLOCKED), gemm.problem(product, m, n, (5 * m + 3 * n) % 20))
+        check_both_ways(kernel, plan, product, gemm.problem(product, m, n, (5 * m + 3 * n) % 20))
 
 
 @pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSITIONS)
@@ -146,7 +162,7 @@ def test_blocks_along_every_dimension(
     """With scratch so small that every dimension is cut into several blocks."""
     product = Product(dtype, transpose_a, transpose_b, plain(dtype))
     with targets.using(native(cpu, vector_bytes) if cpu else targets.host()):
-        plan = blocked.blocking(product, targets.current())
+        plan = blocked.blocking(dtype, targets.current())
         small = dataclasses.replace(
             plan,
             depth=16,
@@ -154,17 +170,13 @@ def test_blocks_along_every_dimension(
             packed_b=16 * plan.columns,
             accumulated=2 * plan.rows * plan.columns,
         )
-        kernel = blocked.kernel(small, product)
+        kernel = finishing.kernel_of(product, blocked.walk(small), targets.current(), "blocked")
         for m, n, k in itertools.product(
             (1, 2 * plan.rows, 5 * plan.rows + 1),
             (2, plan.columns + 1, 2 * plan.columns + 5),
             (0, 1, 15, 16, 17, 32, 41),
         ):
-            problem = gemm.problem(product, m, n, k)
-            a, b = operands(product, m, n, k)
-            c = np.full((m, n), np.nan, dtype.numpy)
-            call(kernel, blocked.sizes(small, product, problem), [a, b, c])
-            assert_close(dtype, c, exact(product, a, b), k)
+            check_both_ways(kernel, small, product, gemm.problem(product, m, n, k))
 
 
 @pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSITIONS)
@@ -317,6 +329,42 @@ def test_nothing_in_the_table_depends_on_threads_and_tiles_are_enough_for_some()
     product = Product(dtypes.float32, False, False, plain(dtypes.float32))
     problem = gemm.problem(product, 128, 512, 784)
     assert gemm.tiles(gemm.sizes(product, problem, gemm.choose(product, problem))) >= 4
+
+
+@pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSITIONS)
+def test_exchanged_operands_of_batches(transpose_a: bool, transpose_b: bool) -> None:
+    """Batches, a bias for each column, and an output that is larger than the product: all of them turned."""
+    m, n, k = 5, 20, 7
+    dtype = dtypes.float32
+    epilogue = Epilogue(
+        (leaf(0, dtype) + leaf(1, dtype) * leaf(2, dtype),), (Operand(dtype, COLUMN), Operand(dtype, FULL))
+    )
+    product = Product(dtype, transpose_a, transpose_b, epilogue)
+    a, b = operands(product, m, n, k, 3)
+    problem = gemm.problem(product, m, n, k, [Batch(3, m * k, k * n, m * (n + 2))], ldc=n + 2)
+    plan = blocked.blocking(dtype, targets.current())
+    table = blocked.tiled(plan, *swapped(product, problem), is_swapped=True)
+    rng = np.random.default_rng(6)
+    bias, factor = random(rng, dtype, n + 2), random(rng, dtype, 3, m, n + 2)
+    c = np.full((3, m, n + 2), 7, np.float32)
+    call(gemm.kernel(product, Way(gemm.BLOCKED)), table, [a, b, bias, factor, c])
+    expected = exact(product, a, b) + bias[:n].astype(np.float64) * factor[..., :n]
+    assert_close(dtype, c[..., :n], expected, k)
+    assert (c[..., n:] == 7).all()
+
+
+def test_operands_are_exchanged_where_that_saves_packing() -> None:
+    """Not where few rows would fill the vectors badly, nor where the sum is so short that turning C costs more."""
+
+    def is_swapped(transpose_b: bool, m: int, n: int, k: int) -> bool:
+        product = Product(dtypes.float32, False, transpose_b, plain(dtypes.float32))
+        return bool(gemm.sizes(product, gemm.problem(product, m, n, k), Way(gemm.BLOCKED))[Size.SWAPPED])
+
+    lanes = targets.current().lanes(4)
+    assert is_swapped(True, lanes, 384, 1024)
+    assert not is_swapped(True, 2, 384, 1024)
+    assert not is_swapped(True, lanes, 384, 4)
+    assert not is_swapped(False, lanes, 384, 1024)
 
 
 # ---------------------------------------------------------------- values

@@ -15,7 +15,7 @@ import pytest
 import tahr as tf
 from tahr.backends.native import conversions, engine, ir, kernel, runtime, target as targets
 from tahr.backends.native.engine import Engine
-from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.kernel import Kernel, with_parts
 from tahr.backends.native.target import AARCH64, BASELINE, Target
 from tests.backends.native.test_engine import call
 
@@ -122,7 +122,7 @@ def test_kernels_of_a_training_step_compile(target: Target, monkeypatch: pytest.
     seen: dict[str, Kernel] = {}
 
     def load(kernels: Sequence[Kernel]) -> list[int]:
-        seen.update({kernel.symbol: kernel for kernel in kernels})
+        seen.update({kernel.symbol: kernel for kernel in with_parts(kernels)})
         return [0] * len(kernels)
 
     def run(*arguments: Any) -> None:

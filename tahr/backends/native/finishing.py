@@ -1,0 +1,91 @@
+"""Kernels of matrix products: a walk, which is shared, and the epilogue, which is theirs."""
+
+from __future__ import annotations
+
+from tahr.backends.native import ir, kernel
+from tahr.backends.native.epilogue import FULL, Segment, addresses, emit
+from tahr.backends.native.kernel import AS_WRITTEN, Kernel
+from tahr.backends.native.products import (
+    FINISH,
+    LOOP_METADATA,
+    PREFETCH,
+    WALK,
+    Product,
+    call,
+    declaration,
+    loop,
+    mask,
+)
+from tahr.backends.native.target import Target
+
+_INTERNAL = {"attributes": kernel.ATTRIBUTES, "linkage": "internal"}
+# How many vectors of a row are fetched: as many as the widest micro-kernel computes.
+_FETCHED = 3
+
+
+def kernel_of(product: Product, walk: Kernel, target: Target, way: str) -> Kernel:
+    """The kernel of a product; buffers are A, B, the epilogue's operands, then its outputs.
+
+    Args:
+        walk: computes A B.
+        way: how it does that, for people.
+    """
+    lanes = target.lanes(product.accumulated.size)
+    prefetch = _prefetch(product, lanes)
+    f = kernel.function()
+    arguments = [f"%{name}" for _, name in kernel.ARGUMENTS]
+    call(f, f"@{walk.symbol}", WALK, *arguments, "@finish", "@prefetch" if prefetch else "null")
+    functions = [_finish(product, lanes, target.has("avx512f")), *prefetch, f.finish(), LOOP_METADATA]
+    text = AS_WRITTEN + ir.module(functions, [declaration(walk.symbol, WALK)])
+    return Kernel(text, walk.scratch, product.title(way), (walk,))
+
+
+def _operands(f: ir.Function, product: Product) -> list[str]:
+    """The addresses of the epilogue's operands and outputs."""
+    epilogue = product.epilogue
+    return [kernel.buffer(f, 2 + i) for i in range(len(epilogue.operands) + len(epilogue.outputs))]
+
+
+def _finish(product: Product, lanes: int, masks: bool) -> str:
+    """The function that computes the epilogue of a block of C."""
+    f = ir.Function("finish", FINISH, **_INTERNAL)
+    epilogue, dtype = product.epilogue, product.accumulated
+    buffers = _operands(f, product)
+
+    def segments(at: str, run: Segment) -> None:
+        column, first = f.add("%column", at), f.add("%offset", at)
+        with loop(f, 0, "%rows", hint="row") as row:
+            places = addresses(f, epilogue, buffers, column, f.add(first, f.mul(row, "%leading")))
+            products = f.at(ir.MEMORY[dtype], "%source", f.add(f.mul(row, "%pitch"), at))
+            emit(f, epilogue, Segment(run.width).load(f, dtype, products), places, run)
+
+    if masks:
+        with loop(f, 0, "%columns", lanes, hint="column") as at:
+            segments(at, Segment(lanes, mask(f, lanes, f.sub("%columns", at))))
+    else:
+        whole = f.mul(f.div("%columns", lanes), lanes)
+        with loop(f, 0, whole, lanes, hint="column") as at:
+            segments(at, Segment(lanes))
+        with loop(f, whole, "%columns", hint="column") as at:
+            segments(at, Segment())
+    return f.finish()
+
+
+def _prefetch(product: Product, lanes: int) -> list[str]:
+    """The function that fetches the operands that have C's layout, if there are some.
+
+    They arrive while the block is computed.
+    """
+    operands = product.epilogue.operands
+    if all(operand.access != FULL for operand in operands):
+        return []
+    f = ir.Function("prefetch", PREFETCH, **_INTERNAL)
+    buffers = _operands(f, product)
+    with loop(f, 0, "%rows", hint="row") as row:
+        line = f.add("%offset", f.mul(row, "%leading"))
+        for operand, base in zip(operands, buffers):
+            if operand.access == FULL:
+                for vector in range(_FETCHED):
+                    address = f.at(ir.MEMORY[operand.dtype], base, f.add(line, vector * lanes))
+                    f.do(f"call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 3, i32 1)")
+    return [f.finish()]
