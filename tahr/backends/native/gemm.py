@@ -59,7 +59,8 @@ def choose(product: Product, problem: Problem, known: Known = (None, None, None)
         return Way(TINY, *tiny)
     if problem.k > 0 and problem.m == 1 and problem.n > 0 and (not product.transpose_a or problem.lda == 1):
         return Way(ROW)
-    if problem.k > 0 and problem.n == 1 and problem.m > 0 and (product.transpose_b or problem.ldb == 1):
+    is_dense = (product.transpose_b or problem.ldb == 1) and problem.ldc == 1
+    if problem.k > 0 and problem.n == 1 and problem.m > 0 and is_dense:
         return Way(COLUMN)
     return Way(BLOCKED)
 
@@ -73,6 +74,8 @@ def kernel(product: Product, way: Way) -> Kernel:
 def _kernel(product: Product, way: Way, target: Target) -> Kernel:
     if way.kind == TINY:
         return gemv.tiny(product, way.m, way.n, way.k)
+    if way.kind == COLUMN:
+        product = gemv.as_row(product)
     by_sums = gemv.sums_rows(product, way.kind == ROW) if way.kind in (ROW, COLUMN) else None
     return finishing.kernel_of(product, _walk(product.dtype, by_sums, target), target, way.kind)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tahr.backends.native import ir, kernel
-from tahr.backends.native.epilogue import Segment, addresses, emit
+from tahr.backends.native.epilogue import COLUMN, SCALAR, Segment, addresses, emit
 from tahr.backends.native.kernel import AS_WRITTEN, Kernel
 from tahr.backends.native.products import (
     FINISH,
@@ -18,7 +19,6 @@ from tahr.backends.native.products import (
     Walk,
     accumulated,
     call,
-    either,
     even,
     loop,
     multiply_add,
@@ -44,6 +44,15 @@ def vector_sizes(product: Product, problem: Problem, is_row: bool) -> list[int]:
     wanted = problem.m * problem.batch // (4 if product.transpose_a else _TILES)
     tile = even(problem.m, min(_TILE, max(wanted, least)), 128)
     return table(product, problem, tile, 1, problem.k, is_swapped=is_row)
+
+
+def as_row(product: Product) -> Product:
+    """A product with one column, which lies dense, finished as a row is: a column's bias is a scalar."""
+    operands = tuple(
+        replace(operand, access=SCALAR) if operand.access == COLUMN else operand
+        for operand in product.epilogue.operands
+    )
+    return replace(product, epilogue=replace(product.epilogue, operands=operands))
 
 
 def sums_rows(product: Product, is_row: bool) -> bool:
@@ -80,22 +89,10 @@ class _Vector(Walk):
         return AS_WRITTEN + ir.module([f.finish(), LOOP_METADATA])
 
     def _finish(self, tile: Tile) -> None:
-        f = self.f
-        column, offset = self.place(tile, tile.i, tile.j)
-        rows, columns = (either(f, self.is_swapped, *pair) for pair in ((1, tile.rows), (tile.rows, 1)))
-        call(
-            f,
-            "%finish",
-            FINISH,
-            "%buffers",
-            "%scratch",
-            1,
-            rows,
-            columns,
-            column,
-            offset,
-            self.size[Size.LDC],
-        )
+        """The epilogue of a tile: a row of C, or a column that lies dense as a row does."""
+        place = self.f.add(tile.c, tile.i)
+        block = "%scratch", 0, 1, tile.rows, tile.i, place, 0
+        call(self.f, "%finish", FINISH, "%buffers", *block)
 
     # ------------------------------------------------------------ y = sum over k of x[k] row[k]
 
@@ -181,8 +178,9 @@ class _Vector(Walk):
 
 # ---------------------------------------------------------------- tiny products
 
-# The most elements of a tiny B, or C; the most terms of a tiny product's sums; rows of a tile.
-_TINY, _TINY_SUM, _TINY_ROWS = 32, 4096, 1 << 14
+# The most elements of a tiny B, or C; the longest rows that a vector's elements are gathered from; the most terms of a
+# tiny product's sums; rows of a tile.
+_TINY, _TINY_ROW, _TINY_SUM, _TINY_ROWS = 32, 8, 4096, 1 << 14
 
 
 def tiny_constants(
@@ -192,8 +190,9 @@ def tiny_constants(
     m, n, k = known
     if problem.batch != 1 or problem.ldc != problem.n:
         return None
-    if n and k and n * k <= _TINY and (product.transpose_a or problem.lda == k):
-        return None, n, k
+    if n and k and n * k <= _TINY and n <= _TINY_ROW:
+        if product.transpose_a or (problem.lda == k and k <= _TINY_ROW):
+            return None, n, k
     if m and n and m * n <= _TINY // 2 and problem.k <= _TINY_SUM:
         return m, n, None
     return None

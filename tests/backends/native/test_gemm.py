@@ -238,6 +238,11 @@ def test_every_way_is_chosen() -> None:
     for (m, k, n), kind in sizes.items():
         assert gemm.choose(product, gemm.problem(product, m, n, k), (m, n, k)).kind == kind
     assert gemm.choose(product, gemm.problem(product, 100, 2, 2), (None, 2, 2)).kind == "tiny"
+    # Rows too long to be gathered from.
+    assert gemm.choose(product, gemm.problem(product, 100, 1, 20), (None, 1, 20)).kind == "column"
+    assert gemm.choose(product, gemm.problem(product, 100, 16, 2), (None, 16, 2)).kind == "blocked"
+    # A column of something wider is not dense.
+    assert gemm.choose(product, gemm.problem(product, 100, 1, 20, ldc=3)).kind == "blocked"
     for m, k, n in [(0, 3, 3), (3, 0, 3), (3, 3, 0), (0, 0, 0)]:
         assert gemm.choose(product, gemm.problem(product, m, n, k)).kind == gemm.BLOCKED
 
