@@ -124,10 +124,11 @@ def tiled(plan: Blocking, product: Product, problem: Problem, is_swapped: bool =
     depth = _depth(plan, problem)
     packs_a, packs_b = _packs_a(plan, product, problem), _packs_b(plan, product, problem)
     rows, columns = _tile(plan, problem, depth, packs_a, packs_b)
-    # A block stays packed from one tile to the next if both need it: along a row of tiles A's, down a column B's.
+    # A block stays packed from one tile to the next if both need it and K is one block: along a row of tiles A's, down
+    # a column B's.
     again_a = problem.m * (blocks(problem.n, columns) - 1) if packs_a else 0
     again_b = problem.n * (blocks(problem.m, rows) - 1) if packs_b else 0
-    by_columns = again_a < again_b
+    by_columns = depth == problem.k and again_a < again_b
     return table(product, problem, rows, columns, depth, packs_a, packs_b, by_columns, is_swapped)
 
 
@@ -150,7 +151,7 @@ _ACROSS, _TURN = 0.5, 1.5
 
 def _depth(plan: Blocking, problem: Problem) -> int:
     """How far a block goes along K: all the way, if that is not too far; else so far that a tile may be large."""
-    return even(problem.k, plan.depth if problem.k <= plan.depth else plan.depth // 2, 1)
+    return even(problem.k, plan.depth if problem.k <= plan.depth else plan.depth * 3 // 8, 1)
 
 
 def _tile(plan: Blocking, problem: Problem, depth: int, packs_a: bool, packs_b: bool) -> tuple[int, int]:
@@ -180,13 +181,15 @@ def _packs_a(plan: Blocking, product: Product, problem: Problem) -> bool:
     """Whether A is packed.
 
     As long as its rows lie along K, the micro-kernel reads a few of them as fast from where they are. Across, it reads
-    half a cache line of each: which is as good where all of them stay in the cache, or are read only once or twice.
+    a part of a cache line of each, which is as good if the line stays in the cache until its other parts are read: not
+    where lines are a page apart, and so share few places in the cache.
     """
     if product.is_half or not product.transpose_a:
         return product.is_half
     is_wide = plan.rows * plan.element_bytes >= 32
     is_cached = problem.k * problem.lda * plan.element_bytes <= plan.cache // 2
-    return problem.n > 2 * plan.columns and not (is_wide and is_cached)
+    share_places = problem.lda * plan.element_bytes % _PAGE == 0 and not is_cached
+    return problem.n > 2 * plan.columns and (share_places or not is_wide)
 
 
 def _packs_b(plan: Blocking, product: Product, problem: Problem) -> bool:
