@@ -190,9 +190,9 @@ def tiny_constants(
     m, n, k = known
     if problem.batch != 1 or problem.ldc != problem.n:
         return None
-    if n and k and n * k <= _TINY and n <= _TINY_ROW:
-        if product.transpose_a or (problem.lda == k and k <= _TINY_ROW):
-            return None, n, k
+    are_short = product.transpose_a or (problem.lda == k and problem.k <= _TINY_ROW)
+    if n and k and n * k <= _TINY and n <= _TINY_ROW and are_short:
+        return None, n, k
     if m and n and m * n <= _TINY // 2 and problem.k <= _TINY_SUM:
         return m, n, None
     return None

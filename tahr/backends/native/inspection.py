@@ -9,6 +9,7 @@ from tahr.backends import costs, report
 from tahr.backends.native import roles
 from tahr.backends.native.calls import Bind, Call, Seat
 from tahr.backends.native.engine import Statistics
+from tahr.backends.native.kernel import with_parts
 from tahr.backends.native.nests import Access, Nest
 from tahr.backends.native.plan import NativePlan, Segment
 from tahr.backends.native.roles import Role
@@ -40,15 +41,13 @@ def native_report(plan: NativePlan, known: Mapping[str, int], arena: int, built:
         else:
             steps.append(report.host_step(item.node, item.reason, known))
     calls = [call for segment in segments for call in segment.calls]
-    kernels = {
-        bind.kernel.symbol for call in calls for bind in call.bind(known)[0] if isinstance(bind, Bind | Seat)
-    }
+    kernels = [bind.kernel for call in calls for bind in call.bind(known)[0] if isinstance(bind, Bind | Seat)]
     return Report(
         "native",
         tuple(steps),
         handed_over=tuple(report.total(segment.outputs, known) for segment in segments),
         arena=arena,
-        kernels=len(kernels),
+        kernels=len({kernel.symbol for kernel in with_parts(kernels)}),
         compiled=built.compiled,
         from_disk=built.from_disk,
         compile_ms=built.compile_ms,

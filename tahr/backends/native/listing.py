@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tahr.backends.native import blocks, engine, loops, strips
 from tahr.backends.native.blocks import BlockLoop
 from tahr.backends.native.calls import Bind, Jump, Known, Mark, Partial, Ref, Seat
-from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.kernel import Kernel, with_parts
 from tahr.backends.native.loops import Loop
 from tahr.backends.native.nests import Access, Extent, Nest, Position, Reduce, Source
 from tahr.backends.native.plan import NativePlan, Segment
@@ -60,15 +60,16 @@ class Listing:
 
 
 def kernels(plan: NativePlan, known: Known) -> list[Listing]:
-    """The kernels of a plan for exact sizes, each once, in order."""
+    """The kernels of a plan for exact sizes and the parts of kernels, each once, in order."""
     found: dict[str, Kernel] = {}
     uses: dict[str, dict[str, None]] = {}
     for segment in plan.segments:
         for call in segment.calls:
             for step in call.bind(known)[0]:
                 if isinstance(step, (Bind, Seat)):
-                    found.setdefault(step.kernel.text, step.kernel)
-                    uses.setdefault(step.kernel.text, {})[call.title] = None
+                    for kernel in with_parts([step.kernel]):
+                        found.setdefault(kernel.text, kernel)
+                        uses.setdefault(kernel.text, {})[call.title] = None
     return [Listing(kernel, tuple(uses[text])) for text, kernel in found.items()]
 
 
