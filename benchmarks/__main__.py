@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks import growth, overhead, startup, works
+from benchmarks import growth, overhead, products, startup, works
 from benchmarks.compare import compare, heading, line
 from benchmarks.process import PEERS, Framework, Process, WorkerError, interpreter
 from benchmarks.works import OTHERS, WORKLOADS, Work
@@ -19,6 +19,7 @@ SECTIONS = {
     "workloads": "W1 to W11 beside the peers",
     "others": "other sizes and nets beside the peers",
     "runs": "a run of next to nothing, and each further feed and fetch",
+    "products": "matrix products: tahr's kernels beside NumPy's and PyTorch's libraries, one thread and all",
     "startup": "importing, process start to first step, peak memory",
     "long": "W3 over thousands of steps: denormals",
     "growth": "tahr: time per step against batch, depth and sequence length",
@@ -53,7 +54,7 @@ def parse() -> argparse.Namespace:
         parser.error(f"no such section: {', '.join(unknown)}")
     if unknown := [name for name in options.peers or () if name not in PEERS]:
         parser.error(f"no such peer: {', '.join(unknown)}")
-    known = [work.name for work in (*WORKLOADS, *OTHERS)]
+    known = [work.name for work in (*WORKLOADS, *OTHERS, *products.PRODUCTS)]
     if unknown := [name for name in options.only or () if name not in known]:
         parser.error(f"no such workload: {', '.join(unknown)}")
     return options
@@ -107,11 +108,13 @@ class Bench:
         self.failed = False
 
     @contextmanager
-    def _processes(self, frameworks: Sequence[Framework]) -> Generator[list[Process]]:
+    def _processes(
+        self, frameworks: Sequence[Framework], threads: int | None = None
+    ) -> Generator[list[Process]]:
         """The workers of frameworks; one that cannot start is reported and left out."""
         with ExitStack() as stack:
             # All are started before any is waited for: importing takes seconds.
-            started = [stack.enter_context(Process(f, self._options.threads)) for f in frameworks]
+            started = [stack.enter_context(Process(f, threads or self._options.threads)) for f in frameworks]
             yield [process for process in started if self._greets(process)]
 
     def _greets(self, process: Process) -> bool:
@@ -173,6 +176,23 @@ class Bench:
         for note in notes:
             print(f"  {note}")
         self.failed |= bool(notes)
+
+    def products(self) -> None:
+        """Matrix products, with one thread and with all."""
+        rivals = [f for f in self._peers if f.name in ("numpy", "torch")]
+        frameworks = [Framework("tahr", "kernels", sys.executable), *rivals]
+        names = [framework.name for framework in frameworks]
+        chosen = [
+            work for work in products.PRODUCTS if not self._options.only or work.name in self._options.only
+        ]
+        for threads in dict.fromkeys((1, self._options.threads)):
+            with self._processes(frameworks, threads) as processes:
+                print(f"{threads} thread{'s' if threads > 1 else ''}")
+                print(products.heading(names))
+                for work in chosen:
+                    row = compare(work, processes, self._options.turns, 0.02)
+                    print(products.line(row, names), flush=True)
+                    self._report(row.notes)
 
     def startup(self) -> None:
         """Imports, first steps and memory."""

@@ -333,6 +333,13 @@ def _rosenbrock_data(rng: np.random.Generator, *, size: int) -> Arrays:
     return {"x": _normal(rng, size, scale=1.0), "v": _normal(rng, size, scale=1.0)}
 
 
+def _product_data(
+    rng: np.random.Generator, *, m: int, n: int, k: int, transpose_a: bool, transpose_b: bool, dtype: str
+) -> Arrays:
+    a, b = (k, m) if transpose_a else (m, k), (n, k) if transpose_b else (k, n)
+    return {"a": rng.normal(size=a).astype(dtype), "b": rng.normal(size=b).astype(dtype)}
+
+
 def _empty_data(rng: np.random.Generator, *, feeds: int, **_: Any) -> Arrays:
     return {f"x{i}": np.asarray(i, np.float32) for i in range(feeds)}
 
@@ -349,6 +356,7 @@ _DATA: dict[str, Callable[..., Arrays]] = {
     "gpt": _gpt_data,
     "elementwise": _elementwise_data,
     "rosenbrock": _rosenbrock_data,
+    "product": _product_data,
     "empty": _empty_data,
 }
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import compare, works
-from benchmarks.measure import alternate, ratio
-from benchmarks.peers import numpy as by_hand, tahr as ours
+from benchmarks import compare, products, works
+from benchmarks.compare import Row
+from benchmarks.measure import Timing, alternate, ratio
+from benchmarks.peers import kernels, numpy as by_hand, tahr as ours
 from benchmarks.process import Framework, Process, WorkerError, interpreter
+from benchmarks.products import PRODUCTS
 from benchmarks.worker import summary
 from benchmarks.works import OTHERS, TINY, WORKLOADS, Work
 
@@ -31,6 +35,30 @@ def test_the_first_steps_are_those_written_by_hand(work: Work) -> None:
     steps = [m.BUILDERS[work.kind](work.sizes, works.make_arrays(work)) for m in (ours, by_hand)]
     first, second = ([summary(step()) for _ in range(5)] for step in steps)
     assert not compare.differ(first, second)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_kernels_multiply_as_numpy_does(dtype: str) -> None:
+    pytest.importorskip("llvmlite")
+    for transpose_a, transpose_b in itertools.product((False, True), repeat=2):
+        sizes = {
+            "m": 5,
+            "n": 7,
+            "k": 3,
+            "transpose_a": transpose_a,
+            "transpose_b": transpose_b,
+            "dtype": dtype,
+        }
+        arrays = works.make_arrays(Work("product", "", "product", sizes))
+        first, second = (m.BUILDERS["product"](sizes, arrays) for m in (kernels, by_hand))
+        np.testing.assert_allclose(first(), second(), rtol=1e-5)
+
+
+def test_products_have_names_of_their_own() -> None:
+    assert len({(work.name, work.title) for work in PRODUCTS}) == len(PRODUCTS)
+    row = Row(PRODUCTS[0], {"tahr": Timing("tahr", [1e-3, 2e-3, 3e-3])})
+    billions = products.operations(PRODUCTS[0].sizes) / 1e9
+    assert f"{billions / 2e-3:.0f} ({billions / 1e-3:.0f})" in products.line(row, ["tahr", "torch"])
 
 
 def test_every_kind_is_tested() -> None:

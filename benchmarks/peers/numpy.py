@@ -155,4 +155,18 @@ def mlp_inference(sizes: Sizes, arrays: Arrays) -> Step:
     return lambda: _activations(layers, arrays["x"])[-1]
 
 
-BUILDERS = {"perceptron": perceptron, "xor": xor, "mlp": mlp, "mlp_inference": mlp_inference}
+def product(sizes: Sizes, arrays: Arrays) -> Step:
+    """A matrix product into an array that is there."""
+    a = arrays["a"].T if sizes["transpose_a"] else arrays["a"]
+    b = arrays["b"].T if sizes["transpose_b"] else arrays["b"]
+    c = np.zeros((sizes["m"], sizes["n"]), a.dtype)
+    return lambda: np.matmul(a, b, out=c)
+
+
+BUILDERS = {
+    "perceptron": perceptron,
+    "xor": xor,
+    "mlp": mlp,
+    "mlp_inference": mlp_inference,
+    "product": product,
+}

@@ -355,6 +355,15 @@ def empty(sizes: Sizes, arrays: Arrays) -> Step:
     return step
 
 
+def product(sizes: Sizes, arrays: Arrays) -> Step:
+    """A matrix product into a tensor that is there."""
+    a, b = torch.from_numpy(arrays["a"]), torch.from_numpy(arrays["b"])
+    a = a.t() if sizes["transpose_a"] else a
+    b = b.t() if sizes["transpose_b"] else b
+    c = torch.zeros((sizes["m"], sizes["n"]), dtype=a.dtype)
+    return lambda: torch.mm(a, b, out=c)
+
+
 BUILDERS = {
     "perceptron": perceptron,
     "xor": xor,
@@ -367,5 +376,6 @@ BUILDERS = {
     "gpt": gpt,
     "elementwise": elementwise,
     "rosenbrock": rosenbrock,
+    "product": product,
     "empty": empty,
 }

@@ -167,10 +167,23 @@ def _tile(plan: Blocking, problem: Problem, depth: int, packs_a: bool, packs_b: 
     wanted = problem.n * problem.batch * blocks(problem.m, rows) // tiles
     columns = min(most // plan.columns * plan.columns, up(max(wanted, least, 1), plan.columns))
     columns = even(problem.n, columns, plan.columns)
-    count = problem.batch * blocks(problem.m, rows) * blocks(problem.n, columns)
-    if not packs_a and not packs_b and count < _TILES and rows * columns * depth > 2 * _TILE_WORK:
-        rows = even(problem.m, up(rows // 2, plan.rows), plan.rows)
+    # Where nothing is packed again for another row of tiles, tiles may be flat.
+    if not packs_a and (not packs_b or (columns >= problem.n and depth == problem.k)):
+        rows = _flat(plan, problem, rows, columns, depth, packs_b)
     return rows, columns
+
+
+def _flat(plan: Blocking, problem: Problem, rows: int, columns: int, depth: int, packs_b: bool) -> int:
+    """So few rows of a tile that there are enough tiles, though not too little work in one."""
+    is_cached = problem.k * problem.n * plan.element_bytes <= plan.cache // 2
+    # B is read for each row of tiles, or packed by each thread, and once more when it takes further tiles.
+    least = plan.rows * (8 if packs_b else 1 if is_cached else 4)
+    tiles = problem.batch * blocks(problem.n, columns)
+    while (
+        rows > least and tiles * blocks(problem.m, rows) < _TILES and rows * columns * depth > 2 * _TILE_WORK
+    ):
+        rows = even(problem.m, up(rows // 2, plan.rows), plan.rows)
+    return rows
 
 
 # A tile's most rows; its least multiplications; how many tiles are enough for every thread.
