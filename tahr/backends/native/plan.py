@@ -8,7 +8,7 @@ stage is fused and lowered to kernels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial, reduce
 from operator import or_
@@ -442,12 +442,15 @@ class _Planner:
                 if value in self.places:
                     readers.setdefault(self.places[value].root, set()).add(stages[node])
         items: list[Segment | HostStep] = []
+        given: set[Value] = set()  # by the segments so far
         for number in range(max(stages.values(), default=0) + 1):
             nodes = [n for n in order if stages[n] == number]
             if number % 2:
                 items += [_host_step(n, self.needs[n], self._reason(n)) for n in nodes]
             elif nodes:
-                items.append(self._segment(number, nodes, before, readers, handed_out))
+                segment = self._segment(number, nodes, before, readers, handed_out, given)
+                items.append(segment)
+                given.update(segment.outputs)
         return items
 
     def _reason(self, node: Node) -> str:
@@ -463,6 +466,7 @@ class _Planner:
         before: Mapping[Node, Sequence[Node]],
         readers: Mapping[Value, set[int]],
         handed_out: set[Value],
+        given: Set[Value],
     ) -> Segment:
         outputs = [
             v
@@ -472,7 +476,8 @@ class _Planner:
         ]
         calls = self._calls(nodes, before, set(outputs))
         written = {v for call in calls for v in call.writes}
-        made = written.union(v for n in nodes for v in n.outputs)
+        # A list that an earlier segment made may be changed by this one.
+        made = written.union(v for n in nodes for v in n.outputs) - given
         used = dict.fromkeys(v for call in calls for v in (*call.reads, *call.writes))
         cells = [v for v in used if self.roles[v.node] is Role.VARIABLE]
         return Segment(

@@ -323,3 +323,17 @@ def test_a_part_of_the_rows_of_a_wide_product():
     first = [0, tf.zeros([1, 4], tf.float64), tf.ones([1, 4], tf.float64)]
     results = tf.while_loop(lambda i, h, y: i < 9, body, first)
     _same_as_numpy(results, {x: RNG.randn(9, 1, 4), w: RNG.randn(12, 4)})
+
+
+def test_what_a_loop_remembered_is_used_behind_a_step_of_numpy():
+    """Its lists are made by one segment, and changed by another."""
+    x = tf.placeholder(tf.float64, [None, 3, 3])
+    squares = tf.map_fn(lambda a: tf.tanh(a) + tf.eye(3, dtype=tf.float64) * 2.0, x)
+    loss = tf.reduce_sum(tf.square(tf.matrix_inverse(squares)))
+    fetches = [loss, *tf.gradients(loss, x)]
+    with tf.Session(backend="numpy") as reference, tf.Session(backend="native", tier="compiled") as session:
+        for count in (4, 1, 4):
+            feeds = {x: RNG.randn(count, 3, 3)}
+            for found, expected in zip(session.run(fetches, feeds), reference.run(fetches, feeds)):
+                np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+    assert _loops() > 0
