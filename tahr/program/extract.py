@@ -234,6 +234,11 @@ class _Extraction:
         assert found is not None, key
         return found
 
+    def _input(self, op: Operation, place: int) -> Value:
+        """What an operation takes: a tensor's value, or that of a variable as it sees it."""
+        tensor, read = op.inputs[place], self.outline.reads.get((op, place))
+        return self._value(tensor if tensor in self.given or read is None else read)
+
     def _cell(self, variable: Operation) -> Value:
         """The variable itself, as the operations that write it take it."""
         attrs = dict(variable.attrs, shared_name=slot_of(variable).name)
@@ -267,8 +272,7 @@ class _Extraction:
             if _takes_variable(op, i):
                 inputs.append(self._cell(state.variable_op(tensor)))
             else:
-                read = self.outline.reads.get((op, i))
-                inputs.append(self._value(tensor if tensor in self.given or read is None else read))
+                inputs.append(self._input(op, i))
         if op.opdef is state.ReadVariableOp:
             return inputs[0].node, inputs
         inputs, attrs = self._promoted(op, inputs), _attrs(op)
@@ -347,7 +351,7 @@ class _Extraction:
             branch: self._placed(op, branch_function(op.attrs[branch], wanted), captures, 0)
             for branch in ("then_branch", "else_branch")
         }
-        inputs = [self._value(op.inputs[0]), *captures]
+        inputs = [self._input(op, 0), *captures]
         given = list(captures)
         results = [
             _inferred(function, [given[p].spec for p in places]) for function, places in attrs.values()
@@ -363,7 +367,7 @@ class _Extraction:
             "cond": self._placed(op, test_function(op, live), captures, len(live)),
             "body": self._placed(op, body_function(op, live), captures, len(live)),
         }
-        inputs = [*(self._value(op.inputs[i]) for i in live), *captures]
+        inputs = [*(self._input(op, i) for i in live), *captures]
         function, places = attrs["body"]
         captured = [inputs[p].spec for p in places]
         specs = _loop_specs(

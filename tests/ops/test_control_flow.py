@@ -230,3 +230,20 @@ def test_a_branch_of_an_operation_gives_the_value_of_the_predicate():
 def test_branches_must_return_something(true_fn, false_fn, phrase):
     with pytest.raises(ValueError, match=phrase):
         tf.cond(tf.placeholder(tf.bool, []), true_fn, false_fn)
+
+
+@pytest.mark.parametrize("use_resource", [False, True])
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_a_loop_begins_with_a_variable_and_a_branch_depends_on_one(backend: str, use_resource: bool):
+    v = tf.Variable(2.0, use_resource=use_resource)
+    flag = tf.Variable(True, use_resource=use_resource)
+    _, power = tf.while_loop(lambda i, x: i < 3, lambda i, x: (i + 1, x * v), [0, v])
+    chosen = tf.cond(flag, lambda: v + 1.0, lambda: v)
+    with tf.control_dependencies([tf.assign(v, 3.0), tf.assign(flag, False)]):
+        _, later = tf.while_loop(lambda i, x: i < 1, lambda i, x: (i + 1, x * v), [0, v.read_value()])
+        otherwise = tf.cond(flag.read_value(), lambda: v + 1.0, lambda: v - 1.0)
+    with tf.Session(backend=backend, tier="compiled" if backend == "native" else None) as session:
+        for _ in range(2):
+            session.run([v.initializer, flag.initializer])
+            assert session.run([power, chosen]) == [16.0, 3.0]
+            assert session.run([later, otherwise]) == [9.0, 2.0]

@@ -543,7 +543,7 @@ class _Planner:
         return variables
 
     def _uncertain(self) -> list[Value]:
-        found = [n.inputs[0] for n, role in self.roles.items() if role is Role.READ and n.attrs["lenient"]]
+        found = [n.inputs[0] for n in self.roles if n.opdef is state.ReadCell and n.attrs["lenient"]]
         own = set(self._own_cells())
         found += [
             n.outputs[0]

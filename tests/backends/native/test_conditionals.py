@@ -120,6 +120,21 @@ def test_a_variable_without_a_value_in_the_other_branch():
             np.testing.assert_array_equal(session.run(y, {x: [1.0, 2.0, 3.0], p: True}), [2.0, 4.0, 6.0])
 
 
+@pytest.mark.parametrize("use_resource", [False, True])
+def test_a_variable_is_initialized_with_that_of_another_which_may_have_none(use_resource):
+    """NumPy asks whether it has a value; a branch, which is native, would be handed what is not there."""
+    v = tf.get_variable("v", initializer=tf.constant(1.5), use_resource=use_resource)
+    w = tf.Variable(v.initialized_value() * 2.0)
+    average = tf.train.ExponentialMovingAverage(0.5)
+    update = average.apply([v])
+    with tf.Session(backend="native", tier="compiled") as session:
+        session.run(tf.global_variables_initializer())
+        assert session.run([v, w, average.average(v)]) == [1.5, 3.0, 1.5]
+        session.run([v.assign(2.5)])
+        session.run([update, w.initializer])
+        assert session.run([w, average.average(v)]) == [5.0, 2.0]
+
+
 def test_branches_of_different_shapes_are_numpys():
     x, p = tf.placeholder(tf.float32, [None]), tf.placeholder(tf.bool, [])
     y = tf.cond(p, lambda: x[:2], lambda: x)
