@@ -194,15 +194,16 @@ def _packs_a(plan: Blocking, product: Product, problem: Problem) -> bool:
     """Whether A is packed.
 
     As long as its rows lie along K, the micro-kernel reads a few of them as fast from where they are. Across, it reads
-    a part of a cache line of each, which is as good if the line stays in the cache until its other parts are read: not
-    where lines are half a page apart, and so share few places in the cache.
+    a part of a cache line of each, which is as good if the line stays in the cache until its other parts are read. That
+    is not so where lines share few places in the cache, nor quick where each is on another page.
     """
     if product.is_half or not product.transpose_a:
         return product.is_half
     is_wide = plan.rows * plan.element_bytes >= 32
     is_cached = problem.k * problem.lda * plan.element_bytes <= plan.cache // 2
-    share_places = problem.lda * plan.element_bytes % (_PAGE // 2) == 0 and not is_cached
-    return problem.n > 2 * plan.columns and (share_places or not is_wide)
+    apart = problem.lda * plan.element_bytes
+    is_close = apart < _PAGE and apart % (_PAGE // 2) != 0
+    return problem.n > 2 * plan.columns and not (is_wide and (is_cached or is_close))
 
 
 def _packs_b(plan: Blocking, product: Product, problem: Problem) -> bool:
