@@ -24,6 +24,7 @@ class Shape:
         row: the items' shape.
         capacity: how many items there may be.
         length: how many there are; None where that is known only when it runs.
+        grows: whether an item may be set behind the end, which makes the list longer.
         is_optional: whether the items are lists themselves, of at most one item: the row is that item's.
     """
 
@@ -31,6 +32,7 @@ class Shape:
     row: tuple[Dim, ...]
     capacity: Dim
     length: Dim | None
+    grows: bool = False
     is_optional: bool = False
 
 
@@ -56,12 +58,14 @@ class Access:
         index: the index's dtype.
         marks: whether the row has been set afterwards; None where that stays.
         expects: whether it must have been set before; None where that does not matter.
+        grows: whether it may lie behind the end, which makes the list longer.
     """
 
     end: str = ""
     index: DType | None = None
     marks: bool | None = None
     expects: bool | None = None
+    grows: bool = False
 
 
 def seat(access: Access) -> Kernel:
@@ -84,7 +88,7 @@ def seat(access: Access) -> Kernel:
     else:
         assert access.index is not None
         i = single.load_index(f, access.index, kernel.buffer(f, 3), "0")
-        is_bad = f.value(f"icmp uge i64 {i}, {length}")
+        is_bad = f.value(f"icmp uge i64 {i}, {capacity if access.grows else length}")
         first_door = 4
     with f.either(is_bad) as branches:
         single.report(f, status)
@@ -96,6 +100,8 @@ def seat(access: Access) -> Kernel:
                 single.report(f, status)
         if access.marks is not None:
             f.store(ir.I64, str(int(access.marks)), flag)
+        if access.grows:
+            f.store(ir.I64, f.maximum(length, f.add(i, 1)), meta)
         if access.end:
             f.store(ir.I64, f.add(i, 1) if access.end == "push" else i, meta)
         start = f.at(ir.I8, items, f.mul(i, row))

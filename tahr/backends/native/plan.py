@@ -337,6 +337,8 @@ class _Planner:
 
     def _fetchable(self, value: Value, written: set[Value]) -> Value:
         """A value as it is handed to Python; what lies in a variable that is changed in place is copied."""
+        if value in self.regions.storage:
+            return self.regions.handed_over(value)
         place = self.places.get(value)
         if place is not None and place.root in written and value is not place.root:
             return self._copy(value)

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+import numpy as np
+
 from tahr.backends.native import flow, gemm, list_buffers, lower, regions, roles
 from tahr.backends.native.calls import (
     Bind,
@@ -32,7 +34,7 @@ from tahr.backends.native.multiplication import Multiplication
 from tahr.backends.native.nests import Bound
 from tahr.backends.native.roles import Role
 from tahr.core import dtypes, scalar, shapes, sizes
-from tahr.core.opdef import Elementwise, OpDef
+from tahr.core.opdef import Array, Elementwise, OpDef
 from tahr.core.shapes import Spec
 from tahr.core.sizes import Dim
 from tahr.core.views import View
@@ -44,6 +46,16 @@ Rows = OpDef("_Rows", "-> y: T", register=False)
 """The storage of a list, or a row of it."""
 Lengths = OpDef("_Lengths", "-> y: int64", register=False)
 """The length of a list, and which of its rows are set."""
+ListOf = OpDef("_ListOf", "items: T, lengths: int64 -> y: variant", register=False)
+"""The list that lies in a storage, as Python has it."""
+
+
+@ListOf.kernel
+def _list_kernel(items: Array, lengths: Array) -> lists.TensorList:
+    length, *is_set = lengths.tolist()
+    return lists.TensorList([np.asarray(items[i]) if is_set[i] else None for i in range(length)])
+
+
 Copy = OpDef("_Copy", "x: T -> y: T", form=Elementwise(scalar=lambda x: x), register=False)
 """The same elements, row-major and without gaps."""
 
@@ -107,6 +119,7 @@ class RegionPlans:
         self._changed: dict[Value, Node] = {}
         self._seats: dict[Node, tuple[Access, Value, list[Value], Value | None]] = {}
         self._lengths: dict[Node, Value] = {}
+        self._handed_over: dict[Value, Value] = {}
         self._loop_inputs: dict[Node, list[Value | None]] = {}
         # For each loop, where the factors of its sums lie.
         self._factors: dict[Node, list[tuple[regions.Sum, Storage, Storage]]] = {}
@@ -140,6 +153,18 @@ class RegionPlans:
         self._order(node, self._made.get(value, ()))
         self._readers.setdefault(value, []).append(node)
         return [self.storage[value].items, self.storage[value].meta]
+
+    def handed_over(self, value: Value) -> Value:
+        """A list as Python has it."""
+        if value not in self._handed_over:
+            storage = self.storage[value]
+            inputs = [storage.items, storage.meta]
+            made = self._planner.program.builder.add(ListOf, inputs, {}, [value.spec], value.node.op)
+            self._planner.roles[made] = Role.HOST
+            self.found.reasons[made] = "a list is handed to NumPy"
+            self._add(made, self.read(made, value))
+            self._handed_over[value] = made.outputs[0]
+        return self._handed_over[value]
 
     def _item(self, value: Value) -> Value:
         """What is kept for an item of a list."""
@@ -517,7 +542,10 @@ def _access(node: Node, index: Value | None) -> Access:
         is_static = shapes.is_static(node.attrs["element_shape"])
         return Access(index=dtype, expects=None if is_static else True)
     if opdef is lists.TensorListSetItem:
-        return Access(index=dtype, marks=True, expects=False if node.attrs["write_once"] else None)
+        grows = node.attrs["resize_if_index_out_of_bounds"]
+        return Access(
+            index=dtype, marks=True, expects=False if node.attrs["write_once"] else None, grows=grows
+        )
     if opdef is lists.TensorListAdd:
         return Access(index=dtype, marks=True)
     return Access(index=dtype, marks=False if opdef is lists.TensorListClearItem else None)

@@ -217,6 +217,8 @@ class _Search:
         found: dict[Value, list[tuple[Loop, int]]] = {}
         read: set[Value] = set()
         for value in self._result.lists:
+            if value in self._program.outputs:
+                read.add(_kept_in(value))
             for user in self._users.get(value, ()):
                 loop = self._result.loops.get(user)
                 for i in (i for i, v in enumerate(user.inputs) if v is value):
@@ -233,7 +235,7 @@ class _Search:
                     loop.body.found.unread.add(loop.body.program.inputs[i])
 
     def _drop_mixed(self) -> None:
-        """Without nodes that would hand lists to, or take lists from, nodes that are the host's."""
+        """Without nodes that take lists from the host's, or would hand them lists that cannot be handed over."""
         nodes, outputs = self._result.nodes, set(self._program.outputs)
         while True:
             mixed = {
@@ -241,8 +243,10 @@ class _Search:
                 for node in nodes
                 if any(
                     (v.node not in nodes and v.node.opdef is not Input)
-                    or any(user not in nodes for user in self._users.get(v, ()))
-                    or (v in outputs and not self._is_region)
+                    or (
+                        not self._may_leave(v)
+                        and (v in outputs or any(user not in nodes for user in self._users.get(v, ())))
+                    )
                     for v in (*node.inputs, *node.outputs)
                     if v.dtype is dtypes.variant
                 )
@@ -250,6 +254,17 @@ class _Search:
             if not mixed:
                 return
             nodes -= mixed
+
+    def _may_leave(self, value: Value) -> bool:
+        """Whether a list may be handed to Python, or to the region around this one."""
+        if self._is_region:
+            return value in self._program.outputs and all(
+                u in self._result.nodes for u in self._users.get(value, ())
+            )
+        found = self._result.lists.get(value)
+        if found is None or found.is_optional or any(n in self._result.nodes for n in self._changes(value)):
+            return False
+        return start(value).node.opdef not in FRESH or self._begins_at_loop(value)
 
     # ------------------------------------------------------------ lists
 
@@ -368,7 +383,7 @@ class _Search:
                 raise Unfit("a list from outside is changed")
         if node.opdef is lists.TensorListAdd and added(node) is None:
             raise Unfit("two lists are added")
-        if node.attrs.get("resize_if_index_out_of_bounds"):
+        if node.attrs.get("resize_if_index_out_of_bounds") and not found.grows:
             raise Unfit("the list grows")
         if node.opdef in POPS and not self._is_region:
             raise Unfit("an item is popped outside of a loop")
@@ -435,7 +450,7 @@ class _Search:
                 if not shapes.surely_equal(value.shape, node.outputs[i].shape):
                     raise Unfit("a variable changes its shape")
                 continue
-            info = infos[i] = self._variable_list(node, i, body.results[i], trips)
+            info = infos[i] = self._variable_list(node, i, body, trips, counters)
             if (
                 len(self._users[value]) == 1
                 and node.inputs.count(value) == 1
@@ -583,8 +598,11 @@ class _Search:
         trips, counters = self._result.trips.get(value.node, (None, ()))
         return trips if value.index in counters else None
 
-    def _variable_list(self, node: Node, index: int, result: Value, trips: Dim | None) -> list_buffers.Shape:
+    def _variable_list(
+        self, node: Node, index: int, body: Region, trips: Dim | None, counters: Sequence[int]
+    ) -> list_buffers.Shape:
         """What is known of a list that is a loop's variable."""
+        result = body.results[index]
         first, items = self._list(node.inputs[index]), node.outputs[index].spec.items
         holds_lists = items is not None and items.dtype is dtypes.variant
         if holds_lists:
@@ -592,12 +610,21 @@ class _Search:
         if items is None or not is_plain(Spec(items.dtype, items.shape)) or items.shape is None:
             raise Unfit("the shapes of a list's items are data")
         pushes = pops = 0
+        grows = False
         version: Value | None = result
         while version is not None:
             pushes += version.node.opdef is lists.TensorListPushBack
             pops += version.node.opdef in POPS
+            if version.node.attrs.get("resize_if_index_out_of_bounds"):
+                grows = True
+                if version.node.inputs[1] not in [body.program.inputs[c] for c in counters]:
+                    raise Unfit("how long a list grows is data")
             version = previous(version)
         capacity = first.capacity
+        if grows:
+            if trips is None or pushes or pops or node.inputs[index].node.opdef not in FRESH:
+                raise Unfit("how long a list grows is data")
+            capacity = capacity + trips
         if pushes:
             if trips is None or pops:
                 raise Unfit("how long a list grows is data")
@@ -606,7 +633,8 @@ class _Search:
             items.dtype,
             items.shape,
             capacity,
-            first.length if not pushes and not pops else None,
+            first.length if not pushes and not pops and not grows else None,
+            grows,
             holds_lists,
         )
 
