@@ -111,6 +111,29 @@ class Movement(Form):
     """Every output element is a copy of some input element, or a constant: no arithmetic."""
 
 
+class Position(Movement):
+    """Those elements of a tensor that lie at one position of an axis; the position may be data.
+
+    Attributes:
+        source, positions: the inputs that hold the tensor, and the position among others.
+        rule: `rule(*specs, **attrs)` gives the axis, and where in `positions` its position is; None where more than
+            one position of one axis is said.
+        is_adjoint: whether the source holds those elements, and the output is zero elsewhere.
+    """
+
+    def __init__(
+        self,
+        source: int,
+        positions: int,
+        rule: Callable[..., tuple[int, int] | None],
+        is_adjoint: bool = False,
+    ) -> None:
+        self.source = source
+        self.positions = positions
+        self.rule = rule
+        self.is_adjoint = is_adjoint
+
+
 class Iota(Form):
     """Element i of the vector is start + i * delta: the first and the last input."""
 

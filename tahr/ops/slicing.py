@@ -14,7 +14,7 @@ from tahr.core import dtypes, shapes, sizes, source
 from tahr.core.convert import convert_to_tensor, dtype_of
 from tahr.core.dtypes import INDICES, DType
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import MOVEMENT, Array, OpDef, known_ints
+from tahr.core.opdef import Array, OpDef, Position, known_ints
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Dimension, Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
@@ -194,12 +194,39 @@ def _numpy_key(parts: Sequence[_Part]) -> tuple[Any, ...]:
 
 MASKS = {"begin_mask": 0, "end_mask": 0, "ellipsis_mask": 0, "new_axis_mask": 0, "shrink_axis_mask": 0}
 
+
+def _position_in(
+    shape: Shape, begin: Spec, end: Spec, strides: Spec, masks: dict[str, int]
+) -> tuple[int, int] | None:
+    """The axis of which a slice takes one position that is data, where it takes all of the others; see `Position`."""
+    vectors = [_positions(v) for v in (begin, end, strides)]
+    if shape is None or any(v is None for v in vectors):
+        return None
+    first, stop, stride = (v or [] for v in vectors)
+    parts = _parts(first, stop, stride, masks)
+    rest = len(shape) - sum(part.kind in ("slice", "index") for part in parts)
+    axis, found = 0, []
+    for i, part in enumerate(parts):
+        if part.kind == "index":
+            if isinstance(part.begin, int):
+                return None
+            found.append((axis, i))
+        elif part.kind == "slice" and (part.stride, *_slice_range(shape[axis], part)) != (1, 0, shape[axis]):
+            return None
+        axis += {"rest": rest, "new": 0}.get(part.kind, 1)
+    return found[0] if len(found) == 1 else None
+
+
 StridedSlice = OpDef(
     "StridedSlice",
     "input: T, begin: Index, end: Index, strides: Index -> output: T",
     attrs=MASKS,
     types={"Index": INDICES},
-    form=MOVEMENT,
+    form=Position(
+        0,
+        1,
+        lambda x, begin, end, strides, **masks: _position_in(x.shape, begin, end, strides, masks),
+    ),
     aliases=(0,),
 )
 
@@ -312,7 +339,14 @@ StridedSliceGrad = OpDef(
     "shape: Index, begin: Index, end: Index, strides: Index, dy: T -> output: T",
     attrs=MASKS,
     types={"Index": INDICES},
-    form=MOVEMENT,
+    form=Position(
+        4,
+        1,
+        lambda shape, begin, end, strides, dy, **masks: _position_in(
+            shapes.from_value(shape.value), begin, end, strides, masks
+        ),
+        is_adjoint=True,
+    ),
 )
 
 

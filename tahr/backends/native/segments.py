@@ -16,7 +16,7 @@ import numpy as np
 
 from tahr import errors
 from tahr.backends.base import Run, runtime_error
-from tahr.backends.native import plan as plans, regions, roles, runtime
+from tahr.backends.native import plan as plans, roles, runtime
 from tahr.backends.native.calls import Bind, Call, Jump, Partial, Ref, Reserved, Running, Seat, Status
 from tahr.backends.native.entry import Buffer, Variable
 from tahr.backends.native.flow import buffers, flow
@@ -25,7 +25,7 @@ from tahr.backends.native.walk import PAUSED
 from tahr.core import dtypes, sizes
 from tahr.core.convert import Const
 from tahr.core.dtypes import DType
-from tahr.core.opdef import Array
+from tahr.core.opdef import Array, known_value
 from tahr.ops import lists
 from tahr.program.node import Value
 
@@ -290,8 +290,11 @@ class BoundSegment:
             return lists.TensorList([row if s else None for row, s in zip(rows[:length], is_set)])
         if index in call.operands:
             return self._seen(frame, value, call.operands[index])
-        is_item = call.nodes[0].opdef in regions.WRITES  # it is computed after its row was found
-        return np.zeros(exact(value, self._bound), dtype_of(value).numpy) if is_item else self._known(value)
+        if value.node.opdef is Const or known_value(value.spec) is not None:
+            return self._known(value)
+        return np.zeros(
+            exact(value, self._bound), dtype_of(value).numpy
+        )  # what is wrong does not depend on it
 
     def _known(self, value: Value) -> Array:
         """A value that was read when the plan was made."""
