@@ -139,6 +139,8 @@ class RegionPlans:
             self._place_loop(node)
         elif opdef in regions.FILLED:
             self._place_filled(node)
+        elif node.outputs[0] in self.found.filled_first:
+            self._place_zeros(node)
         elif opdef in regions.STACKS:
             self._place_stack(node)
         elif regions.is_optional(node):
@@ -221,6 +223,17 @@ class RegionPlans:
         self._add(meta.node, [])
         self._lengths[meta.node] = node.outputs[0]
         self.storage[node.outputs[0]] = Storage(items, meta)
+
+    def _place_zeros(self, node: Node) -> None:
+        value = node.outputs[0]
+        found = self.found.lists[value]
+        spec = Spec(found.dtype, (found.capacity, *found.row))
+        items, meta = self._made_of(Rows, (), spec, node, Role.LIST), self._new_meta(node, found.capacity)
+        self._add(meta.node, [])
+        self.owned[meta.node] = [items]
+        self._lengths[meta.node] = value
+        self._made[value] = [meta.node]
+        self.storage[value] = Storage(items, meta)
 
     def _place_stack(self, node: Node) -> None:
         storage, output = self.storage[node.inputs[0]], node.outputs[0]
@@ -347,7 +360,9 @@ class RegionPlans:
             return self._loop_calls(node)
         if node in self._lengths:
             value = self._lengths[node]
-            return [self._begin(node.outputs[0], self.found.lists[value], True)]
+            is_set = value not in self.found.filled_first
+            calls = [self._begin(node.outputs[0], self.found.lists[value], is_set)]
+            return calls if is_set else [*calls, lower.zeros_call(self.storage[value].items)]
         return self._seat_calls(node) if node in self._seats else []
 
     def _seat_calls(self, node: Node) -> list[Call]:

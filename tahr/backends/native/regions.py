@@ -108,6 +108,7 @@ class Found:
         trips: for each loop its greatest number of iterations, and the variables that count them from 0.
         written: the lists by which whole families of versions begin, of which rows are read as copies: a row of
             some version is changed, or what is read may be handed to Python.
+        filled_first: the lists without items that get their storage, full of zeros, before a loop has them.
         optional: for lists of at most one item what that is. A branch gives them to what is behind it, for its
             gradient, where a branch of the same predicate takes the item out. They have no buffers: the item lies
             by itself.
@@ -123,6 +124,7 @@ class Found:
         default_factory=dict[Node, "tuple[Dim | None, list[int]]"]
     )
     written: set[Value] = field(default_factory=set[Value])
+    filled_first: set[Value] = field(default_factory=set[Value])
     optional: dict[Value, Spec] = field(default_factory=dict[Value, Spec])
     unread: set[Value] = field(default_factory=set[Value])
 
@@ -264,7 +266,7 @@ class _Search:
         found = self._result.lists.get(value)
         if found is None or found.is_optional or any(n in self._result.nodes for n in self._changes(value)):
             return False
-        return start(value).node.opdef not in FRESH or self._begins_at_loop(value)
+        return self._has_storage(value)
 
     # ------------------------------------------------------------ lists
 
@@ -314,11 +316,14 @@ class _Search:
     def _stored(self, value: Value) -> list_buffers.Shape:
         """What is known of a list that has storage."""
         found = self._list(value)
-        if start(value).node.opdef in FRESH and not self._begins_at_loop(value):
+        if not self._has_storage(value):
             raise Unfit("nobody has said yet what items the list has")
         return found
 
-    def _begins_at_loop(self, value: Value) -> bool:
+    def _has_storage(self, value: Value) -> bool:
+        first = start(value)
+        if first.node.opdef not in FRESH or first in self._result.filled_first:
+            return True
         version: Value | None = value
         while version is not None:
             if version.node.opdef is control_flow.While:
@@ -335,6 +340,12 @@ class _Search:
             if length is None or (isinstance(length[0], int) and length[0] < 0):
                 raise Unfit("its length is data")
             found = list_buffers.Shape(None, (), length[0], length[0])
+            first, items = self._changes(node.outputs[0]), None
+            if len(first) == 1 and first[0].opdef is lists.TensorListSetItem:
+                items = first[0].outputs[0].spec.items
+            if items is not None and items.shape is not None and is_plain(Spec(items.dtype, items.shape)):
+                found = replace(found, dtype=items.dtype, row=items.shape)
+                self._result.filled_first.add(node.outputs[0])
         elif opdef is lists.TensorListZerosLike:
             found = self._list(node.inputs[0])
             if found.length is None:

@@ -132,3 +132,10 @@ def test_rows_of_a_variable_that_a_loop_reads_are_trained():
             found.append(session.run(table))
     assert "While" not in natively.left_to_numpy()
     np.testing.assert_allclose(*found, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_a_scan_whose_first_item_is_written_before_the_loop(rows):
+    x = tf.placeholder(tf.float64, [None, 4])
+    y = tf.scan(lambda a, b: tf.sin(a) * 0.5 + b, x)
+    _same_as_numpy([y, *tf.gradients(y * y, x)], {x: RNG.randn(rows, 4)})
