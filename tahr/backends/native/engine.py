@@ -185,16 +185,19 @@ class Engine:
         titles = [kernel.title for kernel in kernels]
         with LOCK:
             announced, self._announced = self._announced, {}
-            objects = self._objects([*texts, *announced], [*titles, *announced.values()])
+            objects = self._objects([*texts, *announced], [*titles, *announced.values()], kernels=len(texts))
             self._ahead.update(zip(announced, objects[len(texts) :]))
             return objects[: len(texts)]
 
-    def _objects(self, texts: Sequence[str], titles: Sequence[str]) -> list[bytes]:
+    def _objects(self, texts: Sequence[str], titles: Sequence[str], kernels: int = 0) -> list[bytes]:
+        """The object code of modules, of which the first so many are kernels, and are counted."""
         start = time.perf_counter()
         names = [key((*self._circumstances, text)) for text in texts] if self.cache else []
         found = [self.cache.get(name) for name in names] if self.cache else [None] * len(texts)
         missing = [i for i, data in enumerate(found) if data is None]
-        self._from_disk += len(texts) - len(missing)
+        compiled_kernels = sum(i < kernels for i in missing)
+        self._compiled += compiled_kernels
+        self._from_disk += kernels - compiled_kernels
         self._load_seconds += time.perf_counter() - start
         compiled = self._compile([texts[i] for i in missing], [titles[i] for i in missing]) if missing else []
         if self.cache:
@@ -206,7 +209,6 @@ class Engine:
     def _compile(self, texts: Sequence[str], titles: Sequence[str]) -> list[bytes]:
         start = time.perf_counter()
         objects = self._compiler.compile(texts, titles, targets.default_threads())
-        self._compiled += len(texts)
         self._compile_seconds += time.perf_counter() - start
         return objects
 
