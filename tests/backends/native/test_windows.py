@@ -84,7 +84,7 @@ def test_what_is_native(sample: Sample, dtype: str) -> None:
     fetches, feeds = op_of_sample(sample, dtype if sample.dtypes and dtype in sample.dtypes else None, data)
     types = {array.dtype for array in feeds.values()}
     supported = "Pool" in sample.op or types <= {np.dtype("float32"), np.dtype("float64")}
-    is_native = supported and len(types) == 1 and sample.name != "two groups"
+    is_native = supported and len(types) == 1
     agree(fetches, feeds, [] if is_native else [sample.op, "nothing in it is native"])
 
 
