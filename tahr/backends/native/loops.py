@@ -286,12 +286,18 @@ class Emitter:
             nothing = ir.number(identity(reduce.combine, reduce.accumulator), kind)
             if reduce.over == "all":
                 totals[j] = self.f.variable(kind, nothing, "total")
-                continue
-            memory = ir.MEMORY[reduce.accumulator]
-            nothing = ir.number(identity(reduce.combine, reduce.accumulator), memory)
-            place = self._settled(self.f.mul(tile, self.column_count))
-            totals[j] = self.f.at(memory, self.partials[j], place, "totals")
-            self._clear(totals[j], reduce.accumulator, nothing)
+            else:
+                totals[j] = self._start_column_totals(j, tile)
+        return totals
+
+    def _start_column_totals(self, j: int, tile: str) -> str:
+        """The address of a reduction's totals, one for each column."""
+        reduce = self.nest.reduces[j]
+        memory = ir.MEMORY[reduce.accumulator]
+        nothing = ir.number(identity(reduce.combine, reduce.accumulator), memory)
+        place = self._settled(self.f.mul(tile, self.column_count))
+        totals = self.f.at(memory, self.partials[j], place, "totals")
+        self._clear(totals, reduce.accumulator, nothing)
         return totals
 
     def _clear(self, row: str, dtype: DType, nothing: str) -> None:

@@ -26,6 +26,9 @@ from tahr.core.scalar import Scalar
 # How many vectors are worked on at the same time, for expressions of so many nodes: what is waited for is hidden, and
 # the code stays short.
 COPIES = ((4, 10), (2, 40))
+# Rows of so few vectors, with so many nodes in all of them, are written out: then totals of columns are in registers.
+WRITTEN_OUT = 4
+MOST_WRITTEN_OUT = 120
 
 
 def masks(target: Target) -> bool:
@@ -76,30 +79,64 @@ class VectorEmitter(Emitter):
         computed = [e for e in scalar.ordered(nest.expressions) if self.on_columns(e)]
         self.lanes = current().lanes(max((itemsize(e.dtype) for e in computed), default=4))
         self.copies = next((n for n, most in COPIES if len(computed) <= most), 1)
+        self.has_rest = True
+        self.runs: list[_Run] = []
+        """The runs of a row that is written out."""
+        self._in_registers: dict[int, list[str]] = {}
+        """For reductions along the rows the totals of each run, where they are not in memory."""
+        last = nest.columns[-1]
+        if isinstance(last, int) and len(self.dims) > 1:
+            self._fit(last, len(computed))
+
+    def _fit(self, length: int, nodes: int) -> None:
+        """Finds how to go through rows of a known length."""
+        vectors = -(-length // self.lanes)
+        if vectors <= WRITTEN_OUT and vectors * nodes <= MOST_WRITTEN_OUT:
+            self.copies = vectors
+            self.runs = [self._run(v, length - v * self.lanes) for v in range(vectors)]
+        elif length % self.lanes == 0:
+            self.copies = next(n for n in range(self.copies, 0, -1) if vectors % n == 0)
+            self.has_rest = False
+
+    def _run(self, number: int, left: int) -> _Run:
+        """A run of a row that is written out, where so many elements are left."""
+        lanes = ", ".join(f"i1 {'true' if i < left else 'false'}" for i in range(self.lanes))
+        return _Run(
+            str(number * self.lanes), Segment(self.lanes, f"<{lanes}>" if left < self.lanes else None), number
+        )
 
     def _settled(self, place: str) -> str:
         # LLVM would carry a pointer along for each access and each loop around it, and run out of registers.
         return self.f.value(f"freeze i64 {place}") if place.startswith("%") else place
 
-    def _along(self, start: str, stop: str, body: Callable[[_Run], None], hint: str = "column") -> None:
-        """The loops over the columns from one to another."""
+    def _along(self, start: str, stop: str, body: Callable[[_Run], None]) -> None:
+        """Goes over the innermost dimension's columns."""
+        for run in self.runs:
+            body(run)
+        if not self.runs:
+            self._loops(start, stop, body, "column")
+
+    def _loops(self, start: str, stop: str, body: Callable[[_Run], None], hint: str) -> None:
+        """The loops from one column to another."""
         f, together = self.f, self.copies * self.lanes
         whole = f.add(start, f.value(f"and i64 {f.sub(stop, start)}, {-together}"))
         with f.loop(start, whole, together, hint=hint) as index:
             for copy in range(self.copies):
                 at = f.add(index, copy * self.lanes) if copy else index
                 body(_Run(at, Segment(self.lanes), copy))
+        if not self.has_rest:
+            return
         with f.loop(whole, stop, self.lanes, hint=hint) as index:
             body(_Run(index, Segment(self.lanes, mask(f, self.lanes, f.sub(stop, index))), 0))
 
     def _clear(self, row: str, dtype: DType, nothing: str) -> None:
         f, memory = self.f, ir.MEMORY[dtype]
         values = ir.splat(self.lanes, memory, nothing)
-        self._along(
+        self._loops(
             "0",
             self.column_count,
             lambda run: run.segment.write(f, dtype, values, f.at(memory, row, run.column)),
-            hint="clear",
+            "clear",
         )
 
     # ------------------------------------------------------------ a pass over the columns
@@ -126,7 +163,7 @@ class VectorEmitter(Emitter):
                     if j in sums:
                         self._add_to_sum(nest.reduces[j], sums[j][run.copy], value, run.segment)
                     else:
-                        self._add_to_total(nest.reduces[j], columns[j], value, run)
+                        self._add_to_total(j, columns, value, run)
                 for i, value, target in zip(stores, values[len(reduces) :], targets):
                     dtype = nest.stores[i][1].dtype
                     run.segment.store(f, dtype, value, f.at(ir.MEMORY[dtype], target, run.column))
@@ -158,7 +195,7 @@ class VectorEmitter(Emitter):
                         values,
                     )
                     if reduce.over == "column":
-                        self._add_to_total(reduce, columns[j], value, run)
+                        self._add_to_total(j, columns, value, run)
                     else:
                         self._add_to_sum(reduce, sums[j][run.copy], value, run.segment)
 
@@ -265,11 +302,31 @@ class VectorEmitter(Emitter):
         return {
             j: self.f.at(ir.MEMORY[reduces[j].accumulator], total, flat)
             for j, total in totals.items()
-            if reduces[j].over == "column"
+            if reduces[j].over == "column" and j not in self._in_registers
         }
 
-    def _add_to_total(self, reduce: Reduce, total: str, value: str, run: _Run) -> None:
-        f, dtype = self.f, reduce.accumulator
+    def _start_column_totals(self, j: int, tile: str) -> str:
+        if not self.runs or len(self.nest.columns) > 1:
+            return super()._start_column_totals(j, tile)
+        self._in_registers[j] = self._nothing(self.nest.reduces[j])
+        return ""
+
+    def _store_totals(self, tile: str, totals: Mapping[int, str]) -> None:
+        super()._store_totals(tile, totals)
+        f = self.f
+        for j, registers in self._in_registers.items():
+            dtype = self.nest.reduces[j].accumulator
+            row = f.at(ir.MEMORY[dtype], self.partials[j], f.mul(tile, self.column_count))
+            for run, register in zip(self.runs, registers):
+                value = f.load(ir.vector(self.lanes, scalars.kind(dtype)), register)
+                run.segment.store(f, dtype, value, f.at(ir.MEMORY[dtype], row, run.column))
+
+    def _add_to_total(self, j: int, columns: Mapping[int, str], value: str, run: _Run) -> None:
+        f, reduce = self.f, self.nest.reduces[j]
+        if j in self._in_registers:
+            self._add_to_sum(reduce, self._in_registers[j][run.copy], value, Segment(self.lanes))
+            return
+        dtype, total = reduce.accumulator, columns[j]
         place = f.at(ir.MEMORY[dtype], total, run.column)
         before = run.segment.load(f, dtype, place)
         run.segment.store(

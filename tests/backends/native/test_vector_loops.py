@@ -43,6 +43,15 @@ def test_rows_of_any_length(dtype: str, length: int) -> None:
     compare(fetches, {x: numbers(dtype, 11, length), column: numbers(dtype, length)}, dtype)
 
 
+@pytest.mark.parametrize("length", [9, 16, 17, 40, 64, 100, 256])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "int8"])
+def test_rows_of_a_known_length(dtype: str, length: int) -> None:
+    x = tf.placeholder(dtype, [None, length])
+    y = x * x + x
+    fetches = [y, *(f(y, axis) for f in (tf.reduce_sum, tf.reduce_max) for axis in (None, 0, 1))]
+    compare(fetches, {x: numbers(dtype, 11, length)}, dtype)
+
+
 @pytest.mark.parametrize("length", LENGTHS)
 def test_passes_that_keep_what_they_computed(length: int) -> None:
     x = tf.placeholder("float32", [None, None])
