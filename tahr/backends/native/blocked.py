@@ -210,8 +210,8 @@ def _packs_b(plan: Blocking, product: Product, problem: Problem) -> bool:
     """Whether B is packed: not where its rows lie as the micro-kernel reads them, and are read not too often."""
     if product.is_half or product.transpose_b or (problem.n % plan.lanes != 0 and not plan.micro.masks):
         return True
-    # Rows that are half a page apart, or a page, share few places in the caches. A processor with two units for vectors of
-    # 512 bits waits for them, and is 10 to 15 percent faster with these numbers, over many shapes, than where twice
+    # Rows that are half a page apart, or a page, share few places in the caches. A processor with two units for vectors
+    # of 512 bits waits for them, and is 10 to 15 percent faster with these numbers, over many shapes, than where twice
     # as much was read in place; one with half of that computes as fast as ever.
     uses = 4 if problem.ldb * plan.element_bytes % (_PAGE // 2) == 0 else 8
     is_cached = problem.k * problem.n * plan.element_bytes <= plan.cache // 16
