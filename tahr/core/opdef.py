@@ -333,6 +333,10 @@ class Permutation(Draw):
         super().__init__("permutation")
 
 
+class Finite(Form):
+    """The elements of input 0; an error where one is infinite or NaN."""
+
+
 class Scan(Form):
     """Each element is combined with those before it along the axis that input 1 says.
 

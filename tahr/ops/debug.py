@@ -14,7 +14,7 @@ from tahr import errors
 from tahr.core import convert, dtypes, scopes, shapes
 from tahr.core.dtypes import FLOATS, DType
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import CHECKS, IO, REQUIRED, Array, OpDef
+from tahr.core.opdef import CHECKS, IO, REQUIRED, Array, Finite, OpDef
 from tahr.core.shapes import Shape, Spec
 from tahr.ops import control_flow, elementwise, logic, reductions, shaping, structural
 from tahr.ops.shaping import same_shape
@@ -588,6 +588,7 @@ CheckNumerics = OpDef(
     "tensor: T -> output: T",
     attrs={"message": REQUIRED},
     types={"T": FLOATS},
+    form=Finite(),
     effects=CHECKS,
     aliases=(0,),
 )

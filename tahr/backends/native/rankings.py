@@ -178,7 +178,7 @@ def _descending_key(f: ir.Function, dtype: DType, bits: str) -> str:
     )
     is_zero = f.value(f"icmp ult {kind} {size}, {_SMALLEST[dtype]}")
     key = f.value(f"select i1 {is_zero}, {kind} {sign - 1}, {kind} {key}")
-    is_nan = f.value(f"icmp ugt {kind} {size}, {_INFINITIES[dtype]}")
+    is_nan = f.value(f"icmp ugt {kind} {size}, {single.INFINITIES[dtype]}")
     return f.value(f"select i1 {is_nan}, {kind} 0, {kind} {key}")
 
 
@@ -188,13 +188,6 @@ _SMALLEST = {
     dtypes.bfloat16: 0x0080,
     dtypes.float32: 0x00800000,
     dtypes.float64: 0x0010000000000000,
-}
-# The bits of infinity.
-_INFINITIES = {
-    dtypes.float16: 0x7C00,
-    dtypes.bfloat16: 0x7F80,
-    dtypes.float32: 0x7F800000,
-    dtypes.float64: 0x7FF0000000000000,
 }
 
 

@@ -20,6 +20,7 @@ from tahr.core.opdef import (
     Draw,
     Elementwise,
     Extent,
+    Finite,
     Iota,
     Reduction,
     RowUpdate,
@@ -106,7 +107,7 @@ def _verdict(node: Node) -> Role | str:
         are_variables = all(node.inputs[i].node.opdef in _VARIABLES for i in opdef.effects.writes)
         is_native = are_variables and singles.single(node) is not None
         return Role.SINGLE if is_native else "no kernel for such rows of a variable"
-    if not node.outputs or (node.has_effects and not isinstance(opdef.form, Draw)):
+    if not node.outputs or (node.has_effects and not isinstance(opdef.form, (Draw, Finite))):
         return _effects(node)
     complaint = obstacle(node.outputs)
     if complaint:

@@ -10,7 +10,7 @@ from tahr import errors
 from tahr.backends.native import ir
 from tahr.backends.native.calls import Bind, Call, Known, Partial, Place, Ref
 from tahr.backends.native.nests import Bound
-from tahr.core import scalar, sizes
+from tahr.core import dtypes, scalar, sizes
 from tahr.core.dtypes import DType
 from tahr.core.shapes import Spec
 from tahr.core.sizes import Unknown
@@ -18,6 +18,13 @@ from tahr.program.node import Node, Value
 
 # A tile moves at least so many bytes: some microseconds of work.
 TILE_BYTES = 1 << 16
+# The bits of infinity; NaN has more.
+INFINITIES = {
+    dtypes.float16: 0x7C00,
+    dtypes.bfloat16: 0x7F80,
+    dtypes.float32: 0x7F800000,
+    dtypes.float64: 0x7FF0000000000000,
+}
 # Rows of at most so many bytes are compiled in: copying one is then a few vector instructions.
 SHORT_ROW = 512
 

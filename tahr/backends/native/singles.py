@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tahr.backends.native import (
+    checks,
     choices,
     distinct,
     draws,
@@ -36,6 +37,7 @@ SINGLES: dict[type[Form], Single] = {
     opdef.Accumulation: lookups.ACCUMULATION,
     opdef.RowUpdate: row_updates.ROW_UPDATE,
     opdef.Distinct: distinct.DISTINCT,
+    opdef.Finite: checks.FINITE,
 }
 
 

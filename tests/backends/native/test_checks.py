@@ -1,0 +1,78 @@
+"""Checks that elements are finite, natively: what they let pass, what they say, and what they keep from running."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tahr as tf
+from tahr import errors
+from tahr.backends.native import checks, target
+from tahr.core import dtypes
+from tests.backends.native import guarded, natively
+
+pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
+
+HALVES_AND_FLOATS = ["float16", "bfloat16", "float32", "float64"]
+
+
+@pytest.fixture(autouse=True)
+def graph() -> Any:
+    """A graph for each test."""
+    with tf.Graph().as_default():
+        yield
+
+
+@pytest.mark.parametrize("dtype", HALVES_AND_FLOATS)
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 50_001)])
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_finite_elements_pass(dtype: str, shape: tuple[int, ...], threads: int) -> None:
+    numpy = tf.as_dtype(dtype).as_numpy_dtype
+    values = np.random.default_rng(0).normal(size=shape).astype(numpy)
+    values.reshape(-1)[:1] = tf.as_dtype(dtype).max
+    x = tf.placeholder(dtype, [None] * len(shape))
+    found, hosts = natively.run(tf.check_numerics(x, "x"), {x: values}, threads)
+    assert not hosts
+    assert natively.same(found, values)
+
+
+@pytest.mark.parametrize("dtype", HALVES_AND_FLOATS)
+@pytest.mark.parametrize(("bad", "what"), [(np.nan, "NaN"), (np.inf, "Inf"), (-np.inf, "Inf")])
+@pytest.mark.parametrize("place", [0, 77_777, 99_999])
+def test_others_are_named(dtype: str, bad: float, what: str, place: int) -> None:
+    values = np.ones(100_000, tf.as_dtype(dtype).as_numpy_dtype)
+    values[place] = bad
+    x = tf.placeholder(dtype, [None])
+    with pytest.raises(errors.InvalidArgumentError, match=f"layer 3 : Tensor had {what} values"):
+        natively.run(tf.check_numerics(x, "layer 3"), {x: values})
+
+
+def test_kernel() -> None:
+    """Between guards: every tile looks at its own elements."""
+    values = np.array([1, 2, 3, 4, np.inf, 6, 7], np.float32)
+    kernel = checks.finite(dtypes.float32)
+    for tile, tiles, first_wrong in ((7, 1, 0), (2, 4, 2), (1, 7, 4)):
+        for count in range(1, tiles + 1):
+            found, status = guarded.run(
+                kernel, [values], [((7,), np.float32), ((1,), np.int64)], (tile, 7), count
+            )
+            np.testing.assert_array_equal(found[: tile * count], values[: tile * count])
+            assert (status[0] == errors.INVALID_ARGUMENT) == (count > first_wrong)
+
+
+def test_what_follows_a_failed_check_does_not_happen() -> None:
+    """A run after an error is as any other."""
+    x = tf.placeholder(tf.float32, [4])
+    v = tf.get_variable("v", initializer=np.zeros(4, np.float32))
+    with tf.control_dependencies([tf.check_numerics(x, "x")]):
+        step = v.assign_add(tf.ones([4]))
+    with tf.Session(backend="native", tier="compiled") as session:
+        session.run(tf.global_variables_initializer())
+        for count in (1, 2):
+            session.run(step, {x: np.ones(4)})
+            with pytest.raises(errors.InvalidArgumentError, match="Inf"):
+                session.run(step, {x: np.full(4, np.inf)})
+            np.testing.assert_array_equal(session.run(v), np.full(4, count))
+        assert not session.explain(step, {x: np.ones(4)}).boundaries
