@@ -17,6 +17,7 @@ from tahr.ops.casts import cast
 from tahr.ops.channels import channel_rows, images_like
 from tahr.ops.elementwise import abs as absolute, add, maximum, multiply, subtract
 from tahr.ops.indexing import gather
+from tahr.ops.joining import stack
 from tahr.ops.linalg import matmul
 from tahr.ops.logic import less_equal
 from tahr.ops.reductions import reduce_mean, reduce_prod
@@ -232,7 +233,9 @@ def _neighbour_matrix(x: Tensor, radius: int) -> Tensor:
 
 
 def _rows(x: Tensor) -> Tensor:
-    return reshape(x, [-1, shape(x)[-1]])
+    """Images as a matrix of their pixels; the number of these is said, since there may be no channels."""
+    sizes = shape(x)
+    return reshape(x, stack([reduce_prod(sizes[:-1]), sizes[-1]]))
 
 
 @LRN.expansion

@@ -234,6 +234,9 @@ SAMPLES = [
         "LRN", "nothing", inputs=(np.zeros([0, 2, 2, 3]),), expected=np.zeros([0, 2, 2, 3]), dtypes=FLOATS
     ),
     Sample(
+        "LRN", "no channels", inputs=(np.zeros([2, 2, 3, 0]),), expected=np.zeros([2, 2, 3, 0]), dtypes=FLOATS
+    ),
+    Sample(
         "LRNGrad",
         "defaults",
         inputs=(DY.reshape(DEEP.shape), DEEP, lrn(DEEP, depth_radius=5, bias=1, alpha=1, beta=0.5)),
