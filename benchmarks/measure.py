@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 Timer = Callable[[int], float]
 """Runs something so many times; returns the seconds of one."""
 
-# Threads that have nothing left to do spin for a while before they sleep (OpenBLAS: 26 ms). The next rival
-# should not share the processors with them.
-PAUSE = 0.03
+# Threads that have nothing left to do spin for a while before they sleep (OpenBLAS: 26 ms, Intel's OpenMP: 200 ms). The
+# next rival should not share the processors with them.
+PAUSE = 0.3
 # No comparison lasts much longer than this many seconds, or this many turns if those take longer.
 BUDGET, FEWEST_TURNS = 60.0, 3
 
