@@ -220,6 +220,7 @@ def _kernels_of_iterations(fetches, feeds) -> list[str]:
     with tf.Session(backend="native", tier="compiled") as session:
         session.run(fetches, feeds)
     (record,) = [r for r in execute._records.values() if r.native is not None]
+    assert record.native is not None
     titles = [call.title for segment in record.native.segments for call in segment.calls]
     return titles[titles.index("loop") : titles.index("end of the loop")]
 
@@ -295,6 +296,7 @@ def test_what_a_recurrent_net_makes_of_its_inputs_is_computed_ahead_for_a_batch_
         for got, wanted in zip(session.run(fetches, feeds), expected):
             np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=2e-5)
     (record,) = [r for r in execute._records.values() if r.native is not None]
+    assert record.native is not None
     titles = [call.title for segment in record.native.segments for call in segment.calls]
     assert any("BatchMatMul" in t for t in titles[: titles.index("loop")]) == (batch == 1)
     assert not any("BatchMatMul" in t for t in titles[titles.index("loop") :])
