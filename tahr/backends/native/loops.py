@@ -128,13 +128,14 @@ def identity(combine: str, dtype: DType) -> Any:
 
 
 def combined(f: ir.Function, combine: str, dtype: DType, a: str, b: str, width: int | None = None) -> str:
-    """a and b combined. Sums of floats may be reordered, so that they can be vectorized."""
+    """a and b combined. Sums of floats may be reordered, so that they can be vectorized.
+
+    Signs of zeros count: else LLVM takes a common factor out of a sum, and infinity times 0 is no longer NaN.
+    """
     kind = scalars.kind(dtype, width)
     if combine in ("add", "multiply"):
         name = {"add": "add", "multiply": "mul"}[combine]
-        return f.value(
-            f"f{name} reassoc nsz {kind} {a}, {b}" if dtype.is_floating else f"{name} {kind} {a}, {b}"
-        )
+        return f.value(f"f{name} reassoc {kind} {a}, {b}" if dtype.is_floating else f"{name} {kind} {a}, {b}")
     if combine in ("and", "or"):
         return f.value(f"{combine} {kind} {a}, {b}")
     if dtype.is_floating:

@@ -33,3 +33,13 @@ def test_the_gradient_of_the_largest_of_each_row() -> None:
     array = np.random.default_rng(0).permutation(2 * 2 * 2 * 10).reshape(2, 2, 2, 10)
     found, _ = run([places, *tf.gradients(values, x)], {x: array})
     np.testing.assert_array_equal(found[1], array >= np.sort(array)[..., -2:-1])
+
+
+@pytest.mark.parametrize("columns", [3, 6, 64])
+def test_a_factor_of_all_terms_stays_within_the_sum(columns: int) -> None:
+    """0 times infinity is no number, though their sum times infinity would be infinite."""
+    x, c = tf.placeholder(tf.float64, [None, columns]), tf.placeholder(tf.float64, [])
+    array = np.ones((4, columns))
+    array[::2, 1] = 0
+    found, _ = run(tf.reduce_sum(x * c, 1), {x: array, c: -np.inf})
+    np.testing.assert_array_equal(found, [np.nan, -np.inf, np.nan, -np.inf])
