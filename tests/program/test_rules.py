@@ -228,10 +228,19 @@ CANONICAL = [
         inputs={"x": PLAIN},
         dtypes=REALS,
     ),
-    stays(
+    Case(
+        "sum_to_known_shape",
+        lambda x: op.SumToShape(x, [3]),
+        "SumToShape(x, [3])",
+        "Reshape(Sum(x, [0]), [3])",
+        inputs={"x": PLAIN},
+        dtypes=REALS,
+    ),
+    Case(
         "sum_to_known_shape",
         lambda x: op.SumToShape(x, [2, 1]),
         "SumToShape(x, [2, 1])",
+        "Reshape(Sum(x, [1], keep_dims=True), [2, 1])",
         inputs={"x": PLAIN},
         dtypes=REALS,
     ),

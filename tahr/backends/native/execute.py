@@ -183,6 +183,9 @@ def _check_shapes(plan: NativePlan, bound: Mapping[str, int]) -> None:
             raise Unexpected from error
         if _is_repeated(node, bound):
             raise Unexpected
+    for node in plan.reshaped:
+        if math.prod(exact(node.inputs[0], bound)) != math.prod(exact(node.outputs[0], bound)):
+            raise Unexpected
 
 
 def _is_negative(node: Node, bound: Mapping[str, int]) -> bool:

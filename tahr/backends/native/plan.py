@@ -23,11 +23,11 @@ from tahr.backends.native.fuse import Fusion, Group
 from tahr.backends.native.lower import Lowering
 from tahr.backends.native.region_plans import Copy, RegionPlans, with_storage
 from tahr.backends.native.roles import COMPUTED, REGION_ROLES, Role
-from tahr.core import sizes
+from tahr.core import shapes, sizes
 from tahr.core.opdef import known_value
 from tahr.core.sizes import Dim
 from tahr.core.views import View
-from tahr.ops import state
+from tahr.ops import state, structural
 from tahr.plan import schedule
 from tahr.program.effects import SlotKey, slot_of
 from tahr.program.node import Node, Program, Value
@@ -90,6 +90,7 @@ class NativePlan:
         variables: the values that stand for variables, with their keys and operations.
         uncertain: those that may have no value, as perhaps nobody reads them: only in a branch are they used.
         program: what it was made from.
+        reshaped: those reshapes, in regions too, of which only exact sizes tell whether they keep all elements.
     """
 
     items: list[Segment | HostStep]
@@ -99,6 +100,7 @@ class NativePlan:
     variables: list[tuple[Value, SlotKey, Any]]
     uncertain: list[Value]
     program: Program
+    reshaped: list[Node]
     frees: list[list[Value]] = field(default_factory=list[list[Value]])
 
     @property
@@ -126,10 +128,15 @@ class _Planner:
     """The planner of a program, or of a region."""
 
     def __init__(
-        self, program: Program, found: regions.Found, cells: dict[SlotKey, Value] | None = None
+        self,
+        program: Program,
+        found: regions.Found,
+        cells: dict[SlotKey, Value] | None = None,
+        reshaped: list[Node] | None = None,
     ) -> None:
         self.program = program
         self._cells = {} if cells is None else cells  # one value for each variable, wherever it is used
+        self._reshaped: list[Node] = [] if reshaped is None else reshaped
         self.regions = RegionPlans(self, found)
         self.branches = BranchPlans(self, found)
         self.order = regions.ordered(schedule.order(program), found)
@@ -155,6 +162,7 @@ class _Planner:
             self._variables(),
             self._uncertain(),
             self.program,
+            self._reshaped,
         )
         plan.frees = _frees(plan, outputs)
         plan.program = Program(self.program.builder, self.program.inputs, outputs, self.program.roots)
@@ -187,7 +195,7 @@ class _Planner:
 
     def inner(self, program: Program, found: regions.Found) -> _Planner:
         """The planner of a region."""
-        return _Planner(program, found, self._cells)
+        return _Planner(program, found, self._cells, self._reshaped)
 
     def finished(self, leaves: set[Value]) -> list[Call]:
         """The calls of a region's nodes; those roots are read behind them."""
@@ -309,6 +317,8 @@ class _Planner:
             assert views is not None
         for value, view in zip(node.outputs, views):
             self.places[value] = Place(place.root, view)
+        if node.opdef is structural.Reshape and not _keeps_all(node):
+            self._reshaped.append(node)
 
     def _place_computed(self, node: Node, role: Role) -> None:
         needs = [node.inputs[i] for i in roles.data_inputs(node, role)]
@@ -589,6 +599,12 @@ def _slot(cell: Value) -> SlotKey:
 def _shape(value: Value) -> tuple[Dim, ...]:
     assert value.shape is not None
     return value.shape
+
+
+def _keeps_all(node: Node) -> bool:
+    """Whether a node's output surely has as many elements as its first input."""
+    before, after = (shapes.num_elements(_shape(v)) for v in (node.inputs[0], node.outputs[0]))
+    return sizes.surely_equal(before, after)
 
 
 def _host_step(node: Node, needs: list[Value], reason: str) -> HostStep:

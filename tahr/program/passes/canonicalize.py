@@ -192,15 +192,16 @@ def shapes_of_many(node: Node) -> Sequence[Value]:
 def sum_to_known_shape(x: Value, shape: Value, node: Node) -> Value | None:
     """sum_to_shape(g, s) -> reshape(sum(g, axes), s).
 
-    Where sizes say which axes were broadcast; the same sum.
+    Where sizes say which axes were broadcast; the same sum. A size of s that is not known of the sum is the same, as
+    g is s made wider.
     """
     narrow = node.outputs[0].shape
     axes = structural.summed_axes(x.shape, narrow)
     if axes is None or x.shape is None or narrow is None:
         return None
-    lead = len(x.shape) - len(narrow)
-    total: Value = build.Sum(x, reduction_indices=list(axes), keep_dims=lead == 0)
-    return total if lead in (0, len(axes)) else build.Reshape(total, shape)
+    keep_dims = len(x.shape) == len(narrow)
+    total: Value = build.Sum(x, reduction_indices=list(axes), keep_dims=keep_dims)
+    return total if shapes.surely_equal(total.shape, narrow) else build.Reshape(total, shape)
 
 
 @rule(p.BroadcastGradientArgs("a", "b"), same_shape=True)
