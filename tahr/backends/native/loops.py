@@ -46,6 +46,8 @@ DEAR = 8
 ROWS = 4
 # Tiles that leave totals of long rows have so many rows, if that makes enough tiles.
 MOST_ROWS, FEWEST_TILES = 64, 16
+# Stretches of columns are multiples of so many.
+STRETCH = 64
 
 
 # ---------------------------------------------------------------- exact sizes
@@ -104,12 +106,18 @@ def cut(rows: int, columns: int, has_rows: bool, elements: int, leaves_columns: 
     """How many rows (or columns, if there are no rows) a tile has, and how many tiles there are: at least one.
 
     Where each tile leaves a result for every column, tiles of a few long rows would leave nearly as much as they read.
+    A few tiles are of one size, and so many that two or four threads get as many each.
     """
     tile = max(1, elements // max(columns, 1)) if has_rows else elements
     if leaves_columns:
         tile = max(tile, min(MOST_ROWS, -(-rows // FEWEST_TILES)))
     count = rows if has_rows else columns
-    return tile, max(1, -(-count // tile))
+    tiles = max(1, -(-count // tile))
+    if 1 < tiles < FEWEST_TILES:
+        wanted, unit = tiles if leaves_columns else -(-tiles // 4) * 4, 1 if has_rows else STRETCH
+        tile = -(-count // (wanted * unit)) * unit
+        tiles = -(-count // tile)
+    return tile, tiles
 
 
 # ---------------------------------------------------------------- code

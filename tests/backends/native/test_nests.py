@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import execute, target
+from tahr.backends.native import execute, loops, target
 from tahr.backends.native.blocks import BlockLoop
 from tahr.backends.native.strips import StripLoop
 from tahr.core.opdef import Array
@@ -214,3 +214,24 @@ def test_a_column_with_a_dear_epilogue_is_left_to_a_nest() -> None:
         groups = tf.debug.ir(y, {x: values}, session).groups
         np.testing.assert_allclose(found, np.log1p(np.exp(values @ session.run(w) + 1)), rtol=1e-12)
     assert "group 1: MatMul AddV2\n" in groups and "group 2: Softplus\n" in groups
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "elements", "expected"),
+    [
+        (1, 256, 7000, (27, 1)),  # one tile
+        (27, 256, 7000, (27, 1)),
+        (28, 256, 7000, (7, 4)),  # two would be of 27 rows and one
+        (32, 256, 7000, (8, 4)),
+        (130, 256, 7000, (17, 8)),
+        (1000, 256, 7000, (27, 38)),  # many
+        (0, 256, 7000, (27, 1)),
+    ],
+)
+def test_a_few_tiles_are_of_one_size(rows, columns, elements, expected):
+    assert loops.cut(rows, columns, True, elements, False) == expected
+
+
+def test_stretches_of_columns_are_multiples_of_vectors():
+    tile, tiles = loops.cut(1, 20_000, False, 16_384, False)
+    assert tile % loops.STRETCH == 0 and (tiles - 1) * tile < 20_000 <= tiles * tile and tiles == 4
