@@ -1,8 +1,8 @@
 """The order of effects: which operations are needed, in what order, and which write each read sees.
 
-The rule: operations with effects run in topological order over data and control edges, ties by creation. The writes
-of one variable form a chain in that order. A read gives what the last write among its ancestors left, or else the
-value at the start of the run; so reads are not operations here but names of values:
+The rule: operations with effects run in topological order over data and control edges, by depth, then as created. The
+writes of one variable form a chain in that order. A read gives what the last write among its ancestors left, or else
+the value at the start of the run; so reads are not operations here but names of values:
 
 * `StateRead(slot, None)`: the value at the start of the run (or of a region's execution);
 * `StateRead(slot, write)`: the value that a write left.
@@ -329,7 +329,10 @@ def _nearest(mask: int, ordered: list[Operation], ancestors: dict[Operation, int
 
 
 def _topological(ops: set[Operation], sources: Callable[[Operation], Iterable[Operation]]) -> list[Operation]:
-    """The operations so that sources come first; among those that are ready, the one created first.
+    """The operations so that sources come first: by their depth, and equally deep ones as they were created.
+
+    So an operation that has little to wait for goes first, as it would where all run as soon as they can: of two writes
+    of a variable that nothing orders, clipping what it holds comes before an optimizer's step, and neither is lost.
 
     Raises:
         ValueError: there is a cycle, which late control edges can make.
@@ -341,16 +344,16 @@ def _topological(ops: set[Operation], sources: Callable[[Operation], Iterable[Op
         waiting[op] = len(before)
         for source in before:
             followers.setdefault(source, []).append(op)
-    ready = [(op.id, op) for op, count in waiting.items() if not count]
+    ready = [(0, op.id, op) for op, count in waiting.items() if not count]
     heapq.heapify(ready)
     order: list[Operation] = []
     while ready:
-        _, op = heapq.heappop(ready)
+        depth, _, op = heapq.heappop(ready)
         order.append(op)
         for follower in followers.get(op, ()):
             waiting[follower] -= 1
             if not waiting[follower]:
-                heapq.heappush(ready, (follower.id, follower))
+                heapq.heappush(ready, (depth + 1, follower.id, follower))
     if len(order) != len(ops):
         stuck = next(op for op in ops if waiting[op])
         raise ValueError(f"The graph has a cycle of data and control edges through {stuck.describe()}")

@@ -273,6 +273,17 @@ def test_effects_of_random_operations_and_prints_are_not_ordered_with_writes():
     assert value == written
 
 
+def test_clipping_beside_a_step_keeps_the_step():
+    """As a Wasserstein GAN does it, `run([train, clip])`: nothing orders the two, and TensorFlow clips first."""
+    w = tf.Variable([[4.0], [1.0]])
+    loss = tf.reduce_mean(tf.square(tf.matmul(np.eye(2, dtype=np.float32), w)))
+    train = tf.train.GradientDescentOptimizer(0.25).minimize(loss)
+    clip = w.assign(tf.clip_by_value(w, -2.0, 2.0))
+    session = ready()
+    session.run([train, clip])
+    assert session.run(w).tolist() == [[1.0], [0.75]]  # by the gradient of what was there before
+
+
 # ---------------------------------------------------------------- against a simulator
 
 
@@ -316,15 +327,27 @@ def programs(draw: st.DrawFn) -> tuple[int, list[Step], list[int]]:
     return count, steps, fetched
 
 
-def simulate(count: int, steps: list[Step], fetched: list[int], initial: list[float]) -> tuple[Any, Any]:
+def depths(tensors: list[tf.Tensor]) -> list[int]:
+    """How many operations lie before each tensor's, at most."""
+    found: dict[Any, int] = {}
+    for op in tensors[0].graph.get_operations():  # in order of creation: sources first
+        before = [*(t.op for t in op.inputs), *op.control_inputs]
+        found[op] = max((found[source] + 1 for source in before), default=0)
+    return [found[tensor.op] for tensor in tensors]
+
+
+def simulate(
+    count: int, steps: list[Step], depth: list[int], fetched: list[int], initial: list[float]
+) -> tuple[Any, Any]:
     """What the documented rule gives: (fetched values, final values of the variables)."""
     for step in steps:
         before = {*step.controls, *([] if step.source is None else [step.source])}
         step.ancestors = before.union(*(steps[j].ancestors for j in before))
-    # All effects that a fetch depends on by data or control edges run. Steps are in order of creation, and all
-    # their edges lead backwards, so that this order is the topological one with ties by creation.
+    # All effects that a fetch depends on by data or control edges run. Edges lead to what is deeper, so that this order
+    # is a topological one.
     needed = {*fetched}.union(*(steps[j].ancestors for j in fetched))
-    writes = [i for i in sorted(needed) if steps[i].kind.startswith("assign")]
+    order = sorted(needed, key=lambda i: (depth[i], i))
+    writes = [i for i in order if steps[i].kind.startswith("assign")]
     state = list(initial)
     left: dict[int, float] = {}  # what each write left
     values: dict[int, float] = {}
@@ -333,7 +356,7 @@ def simulate(count: int, steps: list[Step], fetched: list[int], initial: list[fl
         own = [j for j in writes if j in steps[i].ancestors and steps[j].variable == steps[i].variable]
         return left[own[-1]] if own else initial[steps[i].variable]
 
-    for i in sorted(needed):
+    for i in order:
         step = steps[i]
         given = step.constant if step.source is None else values[step.source]
         if step.kind == "read":
@@ -385,7 +408,7 @@ def test_random_reads_and_writes_as_the_rule_says(
         tensors = build(steps, variables, size)
         session = ready()
         for _ in range(2):  # the second run starts from what the first one left
-            expected, final = simulate(count, steps, fetched, initial)
+            expected, final = simulate(count, steps, depths(tensors), fetched, initial)
             found = session.run([tensors[i] for i in fetched])
             for value, wanted in zip(found, expected, strict=True):
                 np.testing.assert_array_equal(value, np.full(size, wanted))
