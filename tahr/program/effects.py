@@ -333,6 +333,8 @@ def _topological(ops: set[Operation], sources: Callable[[Operation], Iterable[Op
 
     So an operation that has little to wait for goes first, as it would where all run as soon as they can: of two writes
     of a variable that nothing orders, clipping what it holds comes before an optimizer's step, and neither is lost.
+    What may block waits for everything that does not, lest it keep from running what it waits for itself: of taking
+    from a queue and putting into it, that is done first which was created first.
 
     Raises:
         ValueError: there is a cycle, which late control edges can make.
@@ -344,16 +346,22 @@ def _topological(ops: set[Operation], sources: Callable[[Operation], Iterable[Op
         waiting[op] = len(before)
         for source in before:
             followers.setdefault(source, []).append(op)
-    ready = [(0, op.id, op) for op, count in waiting.items() if not count]
+
+    def ticket(op: Operation, depth: int) -> tuple[bool, int, int, int, Operation]:
+        """What is smaller goes first; the depth of what may block does not matter."""
+        may_block = op.opdef.effects.may_block
+        return may_block, 0 if may_block else depth, op.id, depth, op
+
+    ready = [ticket(op, 0) for op, count in waiting.items() if not count]
     heapq.heapify(ready)
     order: list[Operation] = []
     while ready:
-        depth, _, op = heapq.heappop(ready)
+        *_, depth, op = heapq.heappop(ready)
         order.append(op)
         for follower in followers.get(op, ()):
             waiting[follower] -= 1
             if not waiting[follower]:
-                heapq.heappush(ready, (depth + 1, follower.id, follower))
+                heapq.heappush(ready, ticket(follower, depth + 1))
     if len(order) != len(ops):
         stuck = next(op for op in ops if waiting[op])
         raise ValueError(f"The graph has a cycle of data and control edges through {stuck.describe()}")

@@ -284,6 +284,15 @@ def test_clipping_beside_a_step_keeps_the_step():
     assert session.run(w).tolist() == [[1.0], [0.75]]  # by the gradient of what was there before
 
 
+def test_what_is_put_into_a_queue_first_can_be_taken_in_the_same_run():
+    queue = tf.FIFOQueue(3, tf.float32, shapes=[()])
+    x = tf.Variable(3.0)
+    put = queue.enqueue(tf.square(x) * 2.0 + 1.0)  # deeper than taking
+    taken = queue.dequeue()
+    session = ready()
+    assert session.run([taken, put])[0] == 19.0
+
+
 # ---------------------------------------------------------------- against a simulator
 
 
