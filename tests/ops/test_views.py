@@ -259,7 +259,6 @@ def test_any_batch_size_is_known(op: str, inputs: tuple[Any, ...], attrs: dict[s
 @pytest.mark.parametrize(
     ("op", "inputs", "attrs"),
     [
-        ("Reshape", ((N, 12), [-1, 8]), {}),
         ("BroadcastTo", ((N,), [4]), {}),
         ("BroadcastTo", ((1,), [N - 3]), {}),
         ("Fill", ([N - 3], ()), {}),
