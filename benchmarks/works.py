@@ -41,8 +41,9 @@ class Work:
 
     @property
     def keeps_moments(self) -> bool:
-        """Whether the optimizer has moments, which decay towards denormals over many steps."""
-        return self.sizes.get("optimizer") in ("adam", "momentum")
+        """Whether it trains by an optimizer with moments, which decay towards denormals over many steps."""
+        is_training = not self.kind.endswith("_inference")
+        return is_training and self.sizes.get("optimizer") in ("adam", "momentum")
 
 
 def _mlp(layers: list[int], batch: int, optimizer: str = "adam", rate: float = 1e-3) -> Sizes:
