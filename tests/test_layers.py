@@ -40,7 +40,7 @@ HARD_DEPENDENCIES = {"numpy", "ml_dtypes"}
 OPTIONAL_DEPENDENCIES = {"llvmlite", "matplotlib", "mlxtend", "sklearn", "tqdm"}
 
 
-# The compiler: imported inside a function, when a session first wants it, so that `import tahr` is quick.
+# The compiler: imported inside a function, so that sessions of the reference backend do not pay for it.
 DEFERRED = ("tahr", "backends", "native")
 
 

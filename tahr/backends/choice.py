@@ -38,7 +38,7 @@ def executor(backend: str | None = None, tier: str | None = None, threads: int =
         raise ImportError("the native backend needs llvmlite: pip install llvmlite, or use the numpy backend")
     if chosen == "numpy" or tier == "reference":
         return reference.executor()
-    # The compiler is imported when a session first wants it: `import tahr` must not pay for it.
+    # Imported here, so that sessions of the reference backend do not pay for a compiler.
     from tahr.backends.native import execute
 
     return execute.executor(1 if tier == "compiled" else execute.COMPILED_FROM, threads)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tahr.backends import costs
-from tahr.backends.native import target
+from tahr.backends.native import listing, plan as plans, target
 from tahr.core import scopes
 from tahr.plan.stages import classify
 from tahr.program import show
@@ -100,9 +100,6 @@ def ir(fetches: Any, feed_dict: Any = None, session: Any = None) -> Stages:
 
 
 def _stages(session: BaseSession, fetches: Any, feed_dict: Any) -> Stages:
-    # The compiler is imported when it is first wanted.
-    from tahr.backends.native import listing, plan as plans
-
     function, values = function_of(session, fetches, feed_dict)
     specs, _ = classify(dict(zip(function.keys, values)))
     program = extract(function, specs, frozenset(), frozenset()).program
