@@ -136,11 +136,11 @@ from tahr.ops.structural import zeros_like as zeros_like
 # joining and splitting
 from tahr.ops.joining import concat as concat
 from tahr.ops.joining import pack as pack
-from tahr.ops.joining import pad as pad
+from tahr.ops.cropping import pad as pad
 from tahr.ops.joining import parallel_stack as parallel_stack
 from tahr.ops.joining import split as split
 from tahr.ops.joining import stack as stack
-from tahr.ops.joining import tile as tile
+from tahr.ops.cropping import tile as tile
 from tahr.ops.joining import unpack as unpack
 from tahr.ops.joining import unstack as unstack
 
@@ -270,12 +270,12 @@ from tahr.ops.reductions import arg_max as arg_max
 from tahr.ops.reductions import arg_min as arg_min
 from tahr.ops.reductions import argmax as argmax
 from tahr.ops.reductions import argmin as argmin
-from tahr.ops.reductions import bincount as bincount
-from tahr.ops.reductions import confusion_matrix as confusion_matrix
+from tahr.ops.counting import bincount as bincount
+from tahr.ops.counting import confusion_matrix as confusion_matrix
 from tahr.ops.reductions import count_nonzero as count_nonzero
-from tahr.ops.reductions import cumprod as cumprod
-from tahr.ops.reductions import cumsum as cumsum
-from tahr.ops.reductions import histogram_fixed_width as histogram_fixed_width
+from tahr.ops.scans import cumprod as cumprod
+from tahr.ops.scans import cumsum as cumsum
+from tahr.ops.counting import histogram_fixed_width as histogram_fixed_width
 from tahr.ops.reductions import reduce_all as reduce_all
 from tahr.ops.reductions import reduce_any as reduce_any
 from tahr.ops.reductions import reduce_logsumexp as reduce_logsumexp
@@ -508,7 +508,7 @@ from tahr.session.default import get_default_session as get_default_session
 from tahr.core import dtypes as _dtypes
 from tahr.ops import shaping as _shaping
 from tahr.ops import structural as _structural
-from tahr.ops import joining as _joining
+from tahr.ops import cropping as _cropping
 from tahr.ops import scattering as _scattering
 from tahr.ops import control_flow as _control_flow
 from tahr.ops import debug as _debug
@@ -518,7 +518,7 @@ bool = _dtypes.bool_
 range = _shaping.range_
 reverse_v2 = _shaping.reverse
 lin_space = _structural.linspace
-slice = _joining.slice_
+slice = _cropping.slice_
 tensor_scatter_nd_add = _scattering.tensor_scatter_add
 tensor_scatter_nd_sub = _scattering.tensor_scatter_sub
 tensor_scatter_nd_update = _scattering.tensor_scatter_update

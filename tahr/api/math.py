@@ -83,11 +83,11 @@ from tahr.ops.special import zeta as zeta
 from tahr.ops.indexing import unsorted_segment_sum as unsorted_segment_sum
 from tahr.ops.reductions import argmax as argmax
 from tahr.ops.reductions import argmin as argmin
-from tahr.ops.reductions import bincount as bincount
-from tahr.ops.reductions import confusion_matrix as confusion_matrix
+from tahr.ops.counting import bincount as bincount
+from tahr.ops.counting import confusion_matrix as confusion_matrix
 from tahr.ops.reductions import count_nonzero as count_nonzero
-from tahr.ops.reductions import cumprod as cumprod
-from tahr.ops.reductions import cumsum as cumsum
+from tahr.ops.scans import cumprod as cumprod
+from tahr.ops.scans import cumsum as cumsum
 from tahr.ops.reductions import reduce_all as reduce_all
 from tahr.ops.reductions import reduce_any as reduce_any
 from tahr.ops.reductions import reduce_euclidean_norm as reduce_euclidean_norm

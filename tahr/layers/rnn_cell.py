@@ -21,8 +21,9 @@ from tahr.core.shapes import TensorShape, dimension_value
 from tahr.layers.base import InputSpec, Layer
 from tahr.ops import activations, initializers
 from tahr.ops.channels import bias_add
+from tahr.ops.cropping import slice_
 from tahr.ops.elementwise import add, clip_by_value, div, floor, multiply
-from tahr.ops.joining import concat, slice_, split
+from tahr.ops.joining import concat, split
 from tahr.ops.linalg import matmul
 from tahr.ops.nn import dropout
 from tahr.ops.random import random_uniform

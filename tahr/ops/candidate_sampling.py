@@ -22,8 +22,9 @@ from tahr.core.sizes import UNKNOWN
 from tahr.errors import Complaint
 from tahr.ops import results
 from tahr.ops.casts import cast
+from tahr.ops.cropping import slice_
 from tahr.ops.elementwise import multiply
-from tahr.ops.joining import concat, slice_, stack
+from tahr.ops.joining import concat, stack
 from tahr.ops.linalg import matmul
 from tahr.ops.nn import sigmoid_cross_entropy_with_logits
 from tahr.ops.random import log_uniform_candidate_sampler

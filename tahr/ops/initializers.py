@@ -19,9 +19,9 @@ from tahr.core.dtypes import DType
 from tahr.core.graph import Tensor
 from tahr.core.shapes import TensorShape
 from tahr.ops import linalg, random, structural
+from tahr.ops.cropping import slice_
 from tahr.ops.decompositions import qr
 from tahr.ops.elementwise import multiply, sign
-from tahr.ops.joining import slice_
 from tahr.ops.shaping import matrix_transpose, reshape
 
 

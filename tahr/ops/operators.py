@@ -23,7 +23,18 @@ from tahr.core.convert import (
 from tahr.core.dtypes import DType, string
 from tahr.core.graph import Operation, Tensor, hooks
 from tahr.core.scopes import name_scope
-from tahr.ops import elementwise, indexing, joining, linalg, logic, reductions, special, structural
+from tahr.ops import (
+    cropping,
+    elementwise,
+    indexing,
+    joining,
+    linalg,
+    logic,
+    reductions,
+    scans,
+    special,
+    structural,
+)
 
 # ---------------------------------------------------------------- binary operators
 
@@ -257,7 +268,7 @@ def _argmin(a: Any, axis: Any = None) -> Tensor:
 
 
 def _cumsum(a: Any, axis: Any = None) -> Tensor:
-    return reductions.cumsum(structural.reshape(a, [-1]) if axis is None else a, axis or 0)
+    return scans.cumsum(structural.reshape(a, [-1]) if axis is None else a, axis or 0)
 
 
 def _reshape(a: Any, shape: Any) -> Tensor:
@@ -297,7 +308,7 @@ def _clip(a: Any, a_min: Any = None, a_max: Any = None) -> Any:
 
 
 def _tile(A: Any, reps: Any) -> Tensor:
-    return joining.tile(A, [reps] if isinstance(reps, int) else reps)
+    return cropping.tile(A, [reps] if isinstance(reps, int) else reps)
 
 
 def _dot(a: Any, b: Any) -> Tensor:

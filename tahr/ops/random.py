@@ -33,8 +33,8 @@ from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
 from tahr.errors import Complaint
 from tahr.ops import results, special_functions
+from tahr.ops.cropping import slice_
 from tahr.ops.elementwise import add, floormod, maximum, multiply, subtract, truediv
-from tahr.ops.joining import slice_
 from tahr.ops.philox import Sampler, Stream, seed_pair
 from tahr.ops.shaping import shape as shape_of
 from tahr.ops.structural import broadcast_dynamic_shape, broadcast_to, reduce_sum

@@ -17,7 +17,7 @@ from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN
 from tahr.core.views import Part, Run, View, parts_of_runs
 from tahr.errors import Complaint
-from tahr.ops import elementwise, indexing, joining, reductions, scattering, structural
+from tahr.ops import cropping, elementwise, indexing, joining, reductions, scattering, structural
 from tahr.ops.slicing import slice_by
 
 # ---------------------------------------------------------------- Roll
@@ -154,7 +154,7 @@ def _repeat_all(x: Tensor, count: Tensor, axis: int) -> Tensor:
         ],
         0,
     )
-    tiled = joining.tile(structural.expand_dims(x, place), multiples)
+    tiled = cropping.tile(structural.expand_dims(x, place), multiples)
     length = slice_by(shape, slice(axis, place)) * slice_by(multiples, slice(place, place + 1))
     before, after = slice_by(shape, slice(None, axis)), slice_by(shape, slice(place, None))
     return structural.reshape(tiled, joining.concat([before, length, after], 0))

@@ -17,7 +17,7 @@ from tahr.core.graph import Tensor
 from tahr.core.scopes import GraphKeys
 from tahr.core.shapes import TensorShape
 from tahr.ops import initializers
-from tahr.ops.joining import slice_
+from tahr.ops.cropping import slice_
 from tahr.variable_scope.partitions import (
     PartitionedVariable,
     PartitionInfo,

@@ -8,7 +8,7 @@ import pytest
 from tahr import errors
 from tahr.core import convert, dtypes
 from tahr.core.graph import Graph, Tensor
-from tahr.ops import blocks, joining, structural as s
+from tahr.ops import blocks, cropping, joining, structural as s
 from tests.evaluate import evaluate
 
 
@@ -68,7 +68,7 @@ def test_shape_is_constant_where_it_is_known():
 
 def test_partly_known_shapes_flow_through_lists_and_slices():
     x = s.placeholder("float32", [None, 28, 28])
-    batch = joining.slice_(s.shape(x), [0], [1])
+    batch = cropping.slice_(s.shape(x), [0], [1])
     assert known(s.reshape(x, joining.concat([batch, [784]], 0))) == [None, 784]
     assert known(s.reshape(x, joining.stack([s.reshape(batch, []), 784]))) == [None, 784]
     assert known(s.reshape(x, [s.reshape(batch, []), 784])) == [None, 784]
@@ -78,7 +78,7 @@ def test_partly_known_shapes_flow_through_lists_and_slices():
 
 def test_one_unknown_size_follows_from_the_others():
     x = s.placeholder("float32", [4, 6])
-    unknown = s.reshape(joining.slice_(s.shape(s.placeholder("float32", [None])), [0], [1]), [])
+    unknown = s.reshape(cropping.slice_(s.shape(s.placeholder("float32", [None])), [0], [1]), [])
     assert known(s.reshape(x, [unknown, 8])) == [3, 8]
 
 
@@ -270,11 +270,11 @@ def test_split_by_sizes():
 
 def test_pad_modes():
     x = [1, 2, 3]
-    assert evaluate(joining.pad(x, [[1, 1]], "reflect")).tolist() == [2, 1, 2, 3, 2]
-    assert evaluate(joining.pad(x, [[1, 1]], "SYMMETRIC")).tolist() == [1, 1, 2, 3, 3]
-    assert evaluate(joining.pad(x, [[1, 0]], constant_values=9)).tolist() == [9, 1, 2, 3]
+    assert evaluate(cropping.pad(x, [[1, 1]], "reflect")).tolist() == [2, 1, 2, 3, 2]
+    assert evaluate(cropping.pad(x, [[1, 1]], "SYMMETRIC")).tolist() == [1, 1, 2, 3, 3]
+    assert evaluate(cropping.pad(x, [[1, 0]], constant_values=9)).tolist() == [9, 1, 2, 3]
     with pytest.raises(ValueError, match="Unknown padding mode"):
-        joining.pad(x, [[1, 1]], "EDGE")
+        cropping.pad(x, [[1, 1]], "EDGE")
 
 
 # ---------------------------------------------------------------- grids and blocks

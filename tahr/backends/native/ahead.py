@@ -17,7 +17,7 @@ from tahr.backends.native import roles
 from tahr.backends.native.roles import Role
 from tahr.core import dtypes
 from tahr.core.opdef import known_int
-from tahr.ops import elementwise, joining, linalg, lists, shaping
+from tahr.ops import cropping, elementwise, joining, linalg, lists, shaping
 from tahr.program.node import Builder, Input, Node, Program, Value
 from tahr.program.rewrite import is_rewritable, rewrite
 
@@ -221,4 +221,4 @@ def _rows_of(builder: Builder, matrix: Value, first: int, count: int) -> Value:
         return matrix
     begin = builder.constant(np.array([first, 0], np.int32))
     size = builder.constant(np.array([count, -1], np.int32))
-    return builder.value(joining.Slice, matrix, begin, size)
+    return builder.value(cropping.Slice, matrix, begin, size)
