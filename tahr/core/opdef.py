@@ -333,6 +333,20 @@ class Permutation(Draw):
         super().__init__("permutation")
 
 
+class Candidates(Draw):
+    """Classes for a sampled loss, and how often those of input 0 and the drawn ones are expected among them.
+
+    The attributes `num_sampled`, `unique` and `range_max` say how many, whether they all differ, and of how many.
+
+    Attributes:
+        sampler: "uniform", or "log_uniform" for Zipf's law.
+    """
+
+    def __init__(self, sampler: str) -> None:
+        super().__init__("candidates")
+        self.sampler = sampler
+
+
 class Finite(Form):
     """The elements of input 0; an error where one is infinite or NaN."""
 

@@ -22,6 +22,7 @@ from tahr.core.opdef import (
     ELEMENTWISE,
     REQUIRED,
     Array,
+    Candidates,
     Classes,
     Draw,
     OpDef,
@@ -619,6 +620,7 @@ def _define_sampler(name: str, sampler: Sampler) -> OpDef:
             "range_max": REQUIRED,
             **_SEEDS,
         },
+        form=Candidates(sampler),
         effects=DRAWS,
     )
     op.not_differentiable()

@@ -36,8 +36,7 @@ def distinct(dtype: DType, places: DType) -> Kernel:
     known = f.variable(ir.I64, "0", "known")
     with f.loop(0, count, hint="element") as i:
         element = f.load(memory, f.at(memory, source, i), align=dtype.size)
-        slot = _slot(f, dtype, element, table, found, bits, slots)
-        entry = f.at(ir.I32, table, slot)
+        entry = f.at(ir.I32, table, slot(f, dtype, element, table, found, bits, slots))
         number = f.load(ir.I32, entry)
         with f.when(f.value(f"icmp eq i32 {number}, 0")):
             at = f.load(ir.I64, known)
@@ -56,17 +55,23 @@ def distinct(dtype: DType, places: DType) -> Kernel:
     return Kernel(f.finish() + "\n", 0, f"distinct {dtype.name}")
 
 
-def _slot(f: ir.Function, dtype: DType, element: str, table: str, found: str, bits: str, slots: str) -> str:
-    """The slot of an element: where it is, or the free one where it shall be."""
+def slot(f: ir.Function, dtype: DType, element: str, table: str, found: str, bits: str, slots: str) -> str:
+    """The slot of an element: where it is, or the free one where it shall be.
+
+    Args:
+        table: int32 [slots], the number of the element that has each slot, from 1; 0 for a free slot.
+        found: the elements.
+        bits: the logarithm of the number of slots.
+    """
     memory = ir.MEMORY[dtype]
     wide = element if memory == ir.I64 else f.value(f"zext {memory} {element} to i64")
     spread = f.value(f"mul i64 {wide}, {_SPREAD}")
     start = f.value(f"lshr i64 {spread}, {f.sub(64, bits)}")
-    slot = f.variable(ir.I64, start, "slot")
+    here = f.variable(ir.I64, start, "slot")
     probe, compare, following, done = (f.label(name) for name in ("probe", "compare", "following", "done"))
     f.jump(probe)
     f.open(probe)
-    at = f.load(ir.I64, slot)
+    at = f.load(ir.I64, here)
     number = f.load(ir.I32, f.at(ir.I32, table, at))
     f.do(f"br i1 {f.value(f'icmp eq i32 {number}, 0')}, label %{done}, label %{compare}")
     f.open(compare)
@@ -74,10 +79,10 @@ def _slot(f: ir.Function, dtype: DType, element: str, table: str, found: str, bi
     other = f.load(memory, f.at(memory, found, place), align=dtype.size)
     f.do(f"br i1 {f.value(f'icmp eq {memory} {other}, {element}')}, label %{done}, label %{following}")
     f.open(following)
-    f.store(ir.I64, f.value(f"and i64 {f.add(at, 1)}, {f.sub(slots, 1)}"), slot)
+    f.store(ir.I64, f.value(f"and i64 {f.add(at, 1)}, {f.sub(slots, 1)}"), here)
     f.jump(probe)
     f.open(done)
-    return f.load(ir.I64, slot)
+    return f.load(ir.I64, here)
 
 
 def _fits(node: Node) -> bool:

@@ -107,7 +107,7 @@ def draw(distribution: Distribution) -> Kernel:
                     f.store(
                         memory, value, f.at(memory, target, f.add(first, j)), align=distribution.dtype.size
                     )
-    text = "\n\n".join([*_tables(distribution), _blocks(distribution), f.finish()]) + "\n"
+    text = "\n\n".join([*_tables(distribution), blocks(distribution), f.finish()]) + "\n"
     scratch = 2 * numbers * (8 if computed in (ir.F64, ir.I64) else 4)
     return Kernel(text, scratch, f"{distribution.name} {distribution.dtype.name}")
 
@@ -152,8 +152,8 @@ def _is_in_range(f: ir.Function, kind: str, value: str, width: int | None) -> st
 # ---------------------------------------------------------------- blocks
 
 
-def _blocks(distribution: Distribution) -> str:
-    """The function that computes the numbers of LANES blocks, which are `step` blocks apart from each other."""
+def blocks(distribution: Distribution) -> str:
+    """The text of the function that computes the numbers of LANES blocks, each `step` blocks behind the last."""
     f = ir.Function(
         f"{kernel.SYMBOL}_blocks",
         [

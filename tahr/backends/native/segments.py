@@ -7,7 +7,7 @@ import math
 import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -27,6 +27,7 @@ from tahr.core.convert import Const
 from tahr.core.dtypes import DType
 from tahr.core.opdef import Array, known_value
 from tahr.ops import lists
+from tahr.ops.philox import Stream
 from tahr.program.node import Value
 
 # Runs longer than this let other Python threads go on meanwhile, which costs 0.1 us.
@@ -387,12 +388,17 @@ class _CopyOfCell:
 
 
 class _OnCopies:
-    """Stands for the context of a NumPy kernel that changes several variables, see `base.Context`."""
+    """Stands for the context of a NumPy kernel that changes variables or draws, see `base.Context`."""
 
     @staticmethod
     def update(cells: Sequence[_CopyOfCell], change: Callable[..., None]) -> None:
         """Changes the copies."""
         change(*[cell.array for cell in cells])
+
+    @staticmethod
+    def stream(seed: int, seed2: int) -> AbstractContextManager[Any]:
+        """A stream that is not the operation's; what is wrong does not depend on what is drawn."""
+        return nullcontext(Stream(1, 1))
 
 
 def _check(value: Value, array: Array) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tahr.backends.native import (
+    candidates,
     checks,
     choices,
     distinct,
@@ -24,6 +25,7 @@ SINGLES: dict[type[Form], Single] = {
     opdef.Draw: draws.DRAW,
     opdef.Classes: choices.CLASSES,
     opdef.Permutation: choices.PERMUTATION,
+    opdef.Candidates: candidates.CANDIDATES,
     opdef.Scan: scans.SCAN,
     opdef.ArgExtreme: scans.ARG_EXTREME,
     opdef.Largest: rankings.LARGEST,
