@@ -751,7 +751,7 @@ class _BackwardLoop(_GradientRegion):
     """
 
     def __init__(self, forward: Operation) -> None:
-        super().__init__(forward.graph, "while loop", forward.attrs["body"], self._popped)
+        super().__init__(forward.graph, "while loop", forward.attrs["body"], self._taken)
         self.loop = forward
         self.initial: list[Tensor] = []
         self.next: list[Tensor | None] = []
@@ -764,8 +764,21 @@ class _BackwardLoop(_GradientRegion):
         self.next.append(None)
         return len(self.next) - 1, arg
 
+    def _taken(self, inner: Tensor) -> Tensor:
+        """The value that a tensor of the forward body took in the iteration that is being taken back.
+
+        What only brings together what is there is not kept, but done again: a concatenation, and the item of a list
+        that does not change in the loop, such as a row of the inputs.
+        """
+        op = inner.op
+        is_row = op.opdef is lists.TensorListGetItem and op.inputs[0].op.region is not self.forward
+        if not is_row and op.opdef is not joining.ConcatV2:
+            return self._popped(inner)
+        inputs = [_own(self, t) for t in op.inputs]
+        return self.graph.add_operation(op.opdef, inputs, dict(op.attrs)).outputs[0]
+
     def _popped(self, inner: Tensor) -> Tensor:
-        """The value that a tensor of the forward body took in the iteration that is being taken back."""
+        """The same, from a list of its own."""
         place, items = self.add_variable(_accumulated(self.loop, inner), ())
         rest, value = lists.TensorListPopBack(
             items, element_dtype=inner.spec.dtype, element_shape=inner.spec.shape

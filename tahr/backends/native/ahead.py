@@ -3,21 +3,23 @@
 It is what depends on nothing that changes in the loop; it becomes a value that the loop captures. A matrix by whose
 transpose each iteration multiplies is transposed ahead, so that its rows lie as the product reads them. And where
 iterations multiply one item each of a list by a matrix, as a recurrent net does with its inputs, all items may be
-multiplied at once: larger products are faster. If the item is only a part of what is multiplied, [x, h] W, the product
-is taken apart: x W1 + h W2.
+multiplied at once: larger products are faster. If the items were looked up in a table, the table is multiplied instead:
+see `looked_up.py`. If the item is only a part of what is multiplied, [x, h] W, the product is taken apart: x W1 + h W2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from tahr.backends.native import roles
+from tahr.backends.native.looked_up import LookedUp
 from tahr.backends.native.roles import Role
 from tahr.core import dtypes
 from tahr.core.opdef import known_int
-from tahr.ops import cropping, elementwise, joining, linalg, lists, shaping
+from tahr.ops import cropping, elementwise, indexing, joining, linalg, lists, shaping
 from tahr.program.node import Builder, Input, Node, Program, Value
 from tahr.program.rewrite import is_rewritable, rewrite
 
@@ -31,26 +33,40 @@ _MOVED = frozenset({Role.ELEMENTWISE, Role.REDUCE, Role.PARTS, Role.PRODUCT, Rol
 _MOST_GROWTH = 16
 
 
+@dataclass(frozen=True)
+class Moved:
+    """A loop's body without what is computed ahead of it.
+
+    Attributes:
+        body: the body, which takes further inputs behind its own.
+        inputs: what those are around it.
+        lookups: its values that are rows of a table around it, which it looks up.
+    """
+
+    body: Program
+    inputs: list[Value]
+    lookups: frozenset[Value]
+
+
 def moved(
     body: Program,
     same: Mapping[Value, Value],
     rows: Mapping[Value, Value],
+    looked_up: Mapping[Value, LookedUp],
     builder: Builder,
     is_repeated: bool,
-) -> tuple[Program, list[Value]]:
+) -> Moved:
     """A loop's body without what is computed ahead of it.
 
     Args:
         body: the body; it is not changed.
         same: its inputs that do not change while the loop runs, and what they are around it.
         rows: its values that are one row after the other of a tensor around the loop, which is that tensor.
+        looked_up: its values that are items of a list around the loop, and how all of them are looked up.
         builder: makes nodes of the program around it.
         is_repeated: whether there may be enough iterations for matrices to be treated ahead.
-
-    Returns:
-        the body, which takes further inputs behind its own, and what those are around it.
     """
-    return _Mover(body, same, rows, builder, is_repeated).result()
+    return _Mover(body, same, rows, looked_up, builder, is_repeated).result()
 
 
 class _Mover:
@@ -59,29 +75,37 @@ class _Mover:
         body: Program,
         same: Mapping[Value, Value],
         rows: Mapping[Value, Value],
+        looked_up: Mapping[Value, LookedUp],
         builder: Builder,
         is_repeated: bool,
     ) -> None:
         self._body = body
         self._rows = rows
+        self._looked_up = looked_up
         self._builder = builder
         self._is_repeated = is_repeated
         # What values of the body that do not change are around the loop, as far as that was asked for.
         self._around_loop = dict(same)
         self._unchanging = set(same)
         self._leaving: set[Node] = set()
+        self._lookups: set[Value] = set()
         self._inputs: dict[Value, Value] = {}  # for each further capture, around the loop, the body's input
 
-    def result(self) -> tuple[Program, list[Value]]:
+    def result(self) -> Moved:
         for node in self._body.nodes():
             self._look_at(node)
         given = {v: self._input(self._around(v)) for node in self._wanted() for v in node.outputs}
-        steps = (self._with_rows_in_place, self._without_rows) if self._is_repeated else ()
+        steps = (
+            (self._looked_up_inside, self._with_rows_in_place, self._without_rows)
+            if self._is_repeated
+            else ()
+        )
         new = rewrite(self._body, *steps, given=given)
         if not self._inputs:
-            return self._body, []
+            return Moved(self._body, [], frozenset())
         inputs = [*self._body.inputs, *self._inputs.values()]
-        return Program(new.builder, inputs, new.outputs, new.roots), list(self._inputs)
+        body = Program(new.builder, inputs, new.outputs, new.roots)
+        return Moved(body, list(self._inputs), frozenset(self._lookups))
 
     def _look_at(self, node: Node) -> None:
         """Notes whether a node computes the same in each iteration."""
@@ -120,18 +144,30 @@ class _Mover:
         attrs = {**node.attrs, "transpose_b": False}
         return self._body.builder.node(node.opdef, [a, transposed], attrs, node.op).outputs
 
+    def _looked_up_inside(self, node: Node) -> Sequence[Value] | None:
+        """Rows that are looked up where they are needed, for the item of a list of rows that were looked up before."""
+        found = self._looked_up.get(node.outputs[0]) if node.outputs else None
+        if found is None:
+            return None
+        axis = self._body.builder.constant(np.array(0, np.int32))
+        table, indices = self._input(found.table), self._item(found.indices, node)
+        rows = self._body.builder.value(indexing.GatherV2, table, indices, axis, op=found.op)
+        self._lookups.add(rows)
+        return [rows]
+
     def _without_rows(self, node: Node) -> Sequence[Value] | None:
         """A sum of products, of which those with rows of a tensor were computed ahead."""
         if node.opdef is not linalg.MatMul or node.attrs["transpose_a"] or node.attrs["transpose_b"]:
             return None
         a, b = node.inputs
-        parts = _beside_each_other(a)
-        if self._rows.keys().isdisjoint(parts) or not self._is_unchanging(b) or not _is_moderate(parts, b):
+        parts = beside_each_other(a)
+        leaving = {p for p in parts if p in self._rows or p in self._lookups}
+        if not leaving or not self._is_unchanging(b) or not _is_moderate(parts, b):
             return None
         terms: list[Value] = []
         first, rest = 0, list[Value]()
         for part in (*parts, None):
-            if part is not None and part not in self._rows:
+            if part is not None and part not in leaving:
                 rest.append(part)
                 continue
             if rest:
@@ -141,7 +177,8 @@ class _Mover:
                 terms.append(self._body.builder.value(linalg.MatMul, left, factor, op=node.op))
                 first, rest = first + width, []
             if part is not None:
-                terms.append(self._product_of_all(part, b, first, node))
+                multiply = self._product_of_all if part in self._rows else self._rows_of_product
+                terms.append(multiply(part, b, first, node))
                 first += _width(part)
         total = terms[0]
         for term in terms[1:]:
@@ -152,11 +189,23 @@ class _Mover:
         """The row that belongs to the iteration of a product that was computed ahead."""
         factor = _rows_of(self._builder, self._around(matrix), first, _width(part))
         product = self._builder.value(linalg.BatchMatMulV2, self._rows[part], factor, op=node.op)
-        all_rows = self._builder.value(lists.TensorListFromTensor, product, op=part.node.op)
-        index, shape = part.node.inputs[1], (*(part.shape or ())[:1], *(matrix.shape or ())[1:])
-        attrs = {**part.node.attrs, "element_shape": shape}
+        return self._item(product, part.node)
+
+    def _rows_of_product(self, part: Value, matrix: Value, first: int, node: Node) -> Value:
+        """The product of rows of a table: rows of the table's product, which was computed ahead."""
+        lookup = part.node
+        table, indices, axis = lookup.inputs
+        factor = _rows_of(self._builder, self._around(matrix), first, _width(part))
+        product = self._input(self._builder.value(linalg.MatMul, self._around(table), factor, op=node.op))
+        return self._body.builder.value(lookup.opdef, product, indices, axis, op=lookup.op)
+
+    def _item(self, tensor: Value, read: Node) -> Value:
+        """The item of a tensor around the loop that lies where an iteration reads another tensor's item."""
+        items = self._builder.value(lists.TensorListFromTensor, tensor, op=read.op)
+        assert tensor.shape is not None
+        attrs = {**read.attrs, "element_dtype": tensor.dtype, "element_shape": tensor.shape[1:]}
         return self._body.builder.node(
-            part.node.opdef, [self._input(all_rows), index], attrs, part.node.op
+            read.opdef, [self._input(items), read.inputs[1]], attrs, read.op
         ).outputs[0]
 
     def _joined(self, parts: Sequence[Value], node: Node) -> Value:
@@ -189,7 +238,7 @@ class _Mover:
         return found
 
 
-def _beside_each_other(value: Value) -> tuple[Value, ...]:
+def beside_each_other(value: Value) -> tuple[Value, ...]:
     """The matrices of which one consists, from left to right."""
     node = value.node
     if node.opdef is joining.ConcatV2 and known_int(node.inputs[-1].spec) in (1, -1):

@@ -175,6 +175,7 @@ def accumulate(
     drops_negative: bool = False,
     is_counted: bool = False,
     is_number: bool = False,
+    is_same_row: bool = False,
 ) -> Kernel:
     """Combines rows with those where they belong, in their order; a tile is a block of the target.
 
@@ -188,6 +189,7 @@ def accumulate(
         drops_negative: whether a negative index is no error.
         is_counted: whether a buffer says how many places count.
         is_number: whether all rows are one and the same number.
+        is_same_row: whether the rows are [rows, length], and one is combined with the same row of the target.
     """
     f = kernel.function()
     source, indices, target, status = (kernel.buffer(f, i) for i in range(4))
@@ -205,12 +207,15 @@ def accumulate(
             is_dropped = f.value(f"icmp slt i64 {row}, 0") if drops_negative else "false"
             with f.either(is_inside) as branches:
                 with f.when(is_between(f, row, low, high)):
+                    from_ = row if is_same_row else i
                     if rows.length == 1:
-                        taken = f.at(memory, source, 0 if is_number else i)
+                        taken = f.at(memory, source, 0 if is_number else from_)
                         _combine(f, rows.dtype, combine, f.at(memory, target, row), taken)
                     else:
                         into = f.at(memory, target, f.add(f.mul(row, length), left))
-                        taken = source if is_number else f.at(memory, source, f.add(f.mul(i, length), left))
+                        taken = (
+                            source if is_number else f.at(memory, source, f.add(f.mul(from_, length), left))
+                        )
                         _combine_rows(f, rows.dtype, combine, into, taken, width, is_number)
                 branches.otherwise()
                 with f.when(f.value(f"xor i1 {is_dropped}, true")):
@@ -494,3 +499,31 @@ def _scatter_call(node: Node, places: Mapping[Value, Place]) -> Call:
 
 
 SCATTER = Single(_scatter_fits, lambda node: range(len(node.inputs)), _scatter_call)
+
+
+def sums_of_rows(lookup: Node, places: Mapping[Value, Place], rows: Value, target: Value) -> Call:
+    """The call that adds up rows: each of `rows` is added to that of `target` which `lookup` takes of its table."""
+    return _by_row(lookup, places, rows, target, "add")
+
+
+def rows_in_use(lookup: Node, places: Mapping[Value, Place], target: Value) -> Call:
+    """The call that copies those rows of a lookup's table that it takes; all others become zeros."""
+    return _by_row(lookup, places, places[lookup.inputs[0]].root, target, "assign")
+
+
+def _by_row(lookup: Node, places: Mapping[Value, Place], rows: Value, target: Value, combine: str) -> Call:
+    table, indices = (single.place(places, lookup.inputs[i]) for i in (0, 1))
+    assert target.shape is not None
+    is_copy = combine == "assign"
+    change = Change(single.dtype_of(target), target.shape, lookup.inputs[1], False)
+    made = accumulate(change.rows, combine, 0, is_same_row=is_copy)
+    buffers = (table if is_copy else Ref(rows), indices, Ref(target), Ref(Status()))
+    return Call(
+        "rows in use" if is_copy else "sums of rows",
+        (lookup,),
+        (*{rows: None, places[lookup.inputs[0]].root: None, places[lookup.inputs[1]].root: None},),
+        (target,),
+        (),
+        lambda known: ([Bind(made, buffers, change.bound(known))], {}),
+        {0: table, 1: indices},
+    )

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tahr.backends.native import flow, gemm, list_buffers, lower, regions, roles
+from tahr.backends.native import flow, gemm, list_buffers, lookups, lower, regions, roles
 from tahr.backends.native.calls import (
     Bind,
     Call,
@@ -122,7 +122,7 @@ class RegionPlans:
         self._handed_over: dict[Value, Value] = {}
         self._loop_inputs: dict[Node, list[Value | None]] = {}
         # For each loop, where the factors of its sums lie.
-        self._factors: dict[Node, list[tuple[regions.Sum, Storage, Storage]]] = {}
+        self._factors: dict[Node, dict[Value, Storage]] = {}
 
     # ------------------------------------------------------------ where things lie
 
@@ -328,10 +328,8 @@ class RegionPlans:
                 if i >= len(node.outputs):
                     self._readers.setdefault(value, []).append(node)
         self._loop_inputs[node] = inputs
-        self._factors[node] = [
-            (s, self._place_factor(node, s.a, loop.trips), self._place_factor(node, s.b, loop.trips))
-            for s in loop.sums
-        ]
+        factors = dict.fromkeys(v for s in loop.sums for v in (s.a, s.b))
+        self._factors[node] = {v: self._place_factor(node, v, loop.trips) for v in factors}
         self.owned[node] = own
         self._add(node, needs)
 
@@ -412,9 +410,8 @@ class RegionPlans:
         calls: list[Call] = []
         for i, output in enumerate(node.outputs):
             calls += self._entering(node, i, output)
-        for _, a, b in self._factors[node]:
-            none = list_buffers.Shape(None, (), 0, 0)
-            calls += [self._begin(storage.meta, none, False) for storage in (a, b)]
+        none = list_buffers.Shape(None, (), 0, 0)
+        calls += [self._begin(storage.meta, none, False) for storage in self._factors[node].values()]
         top, end = Mark(), Mark()
         calls.append(control("loop", [top]))
         test = self._inner(node, loop.test)
@@ -426,9 +423,40 @@ class RegionPlans:
         calls.append(control("while", [Jump(end, holds)], [condition.root]))
         calls += deeper(self._body_calls(node, loop.body))
         calls.append(control("end of the loop", [Jump(top), end]))
-        for summed, a, b in self._factors[node]:
-            calls += [_clear_rest(a), _clear_rest(b), _sum_call(summed, a, b, node.outputs[summed.place])]
+        calls += [_clear_rest(storage) for storage in self._factors[node].values()]
+        for summed in loop.sums:
+            calls += self._sum_calls(node, summed)
         return calls
+
+    def _sum_calls(self, node: Node, summed: regions.Sum) -> list[Call]:
+        """The calls behind a loop that add to a variable what its iterations would have added."""
+        factors, target = self._factors[node], node.outputs[summed.place]
+        a, b = factors[summed.a].items, factors[summed.b].items
+        if summed.lookup is None:
+            return [_sum_call(a, b, target, summed.first)]
+        lookup = self._lookup_of_all(node, summed.lookup, a)
+        table = lookup.inputs[0]
+        assert table.shape is not None and b.shape is not None
+        used = self._made_of(Rows, (), table.spec, node, Role.LIST)
+        added = self._made_of(Rows, (), Spec(b.dtype, (table.shape[0], b.shape[-1])), node, Role.LIST)
+        return [
+            lookups.rows_in_use(lookup, self._planner.places, used),
+            lookups.sums_of_rows(lookup, self._planner.places, b, added),
+            _sum_call(used, added, target, summed.first),
+        ]
+
+    def _lookup_of_all(self, node: Node, lookup: Node, indices: Value) -> Node:
+        """What all iterations look up in a table around a loop: a node that is not computed, but explains errors."""
+        loop, planner = self.found.loops[node], self._planner
+        place = loop.body.program.inputs.index(lookup.inputs[0]) - len(node.outputs)
+        table = self._loop_inputs[node][loop.body.places[place]]
+        assert table is not None and table.shape is not None and indices.shape is not None
+        planner.places[indices] = Place(indices, View.dense(indices.shape))
+        spec = Spec(table.dtype, (*indices.shape, *table.shape[1:]))
+        inputs = [table, indices, *lookup.inputs[2:]]
+        made = planner.program.builder.add(lookup.opdef, inputs, lookup.attrs, [spec], lookup.op)
+        planner.roles[made] = roles.role(made)
+        return made
 
     def _entering(self, node: Node, i: int, output: Value) -> list[Call]:
         """What puts a variable's first value where the loop has it."""
@@ -471,10 +499,9 @@ class RegionPlans:
     def _body_calls(self, node: Node, region: regions.Region) -> list[Call]:
         inner = self._inner(node, region)
         inner.prepare()
-        for summed, a, b in self._factors[node]:
-            inner.regions.keep(summed.a, a, self._planner.places)
-            inner.regions.keep(summed.b, b, self._planner.places)
-        behind = {s.place for s, _, _ in self._factors[node]}
+        for factor, storage in self._factors[node].items():
+            inner.regions.keep(factor, storage, self._planner.places)
+        behind = {s.place for s in self.found.loops[node].sums}
         states = {
             v: i for i, v in enumerate(node.outputs) if v.dtype is not dtypes.variant and i not in behind
         }
@@ -531,18 +558,18 @@ def _clear_rest(storage: Storage) -> Call:
     return Call("zeros", (), (storage.meta,), (items,), (kernel,), bind)
 
 
-def _sum_call(summed: regions.Sum, a: Storage, b: Storage, target: Value) -> Call:
-    """The product behind a loop that is added to a variable: the rows of all iterations are one matrix."""
+def _sum_call(a: Value, b: Value, target: Value, first: int) -> Call:
+    """The product that is added to a variable from some row on: of matrices, or those of all iterations as one."""
     dtype = target.dtype
-    assert dtype is not None and a.items.shape is not None and b.items.shape is not None
-    trips, rows, m = a.items.shape
-    n = b.items.shape[-1]
+    assert dtype is not None and a.shape is not None and b.shape is not None
+    *rows, m = a.shape
+    n = b.shape[-1]
     total = scalar.leaf(0, dtype) + scalar.leaf(1, dtype)
     product = gemm.Product(dtype, True, False, Epilogue((total,), (Operand(dtype, FULL),)))
-    multiplication = Multiplication(product, m, n, trips * rows, m, n)
-    buffers = (Ref(a.items), Ref(b.items), Ref(target), Ref(target))
-    reads = (a.items, b.items, target)
-    return Call("MatMul AddV2", (), reads, (target,), (), multiplication.binder(buffers))
+    multiplication = Multiplication(product, m, n, math.prod(rows), m, n)
+    sum_ = Ref(target, first * n)
+    buffers = (Ref(a), Ref(b), sum_, sum_)
+    return Call("MatMul AddV2", (), (a, b, target), (target,), (), multiplication.binder(buffers))
 
 
 def _access(node: Node, index: Value | None) -> Access:
