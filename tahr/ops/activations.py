@@ -23,7 +23,6 @@ from tahr.ops.joining import concat
 from tahr.ops.logic import greater, less, logical_and, select_v2
 from tahr.ops.scalars_activations import SELU_SCALE, SELU_SCALE_ALPHA
 from tahr.ops.special import exp, expm1, log1p, sigmoid
-from tahr.ops.structural import zeros_like
 
 _ACTIVATION = "features: T -> activations: T"
 _BY_INPUT = "gradients: T, features: T -> backprops: T"
@@ -71,7 +70,7 @@ def _relu_grad_kernel(dy: Array, x: Array) -> Array:
 
 @ReluGrad.expansion
 def _relu_grad_expansion(dy: Tensor, x: Tensor) -> Tensor:
-    return select_v2(greater(x, 0), dy, zeros_like(dy))
+    return dy * cast(greater(x, 0), dy.dtype)
 
 
 @ReluGrad.gradient
@@ -144,7 +143,7 @@ def _relu6_grad_kernel(dy: Array, x: Array) -> Array:
 
 @Relu6Grad.expansion
 def _relu6_grad_expansion(dy: Tensor, x: Tensor) -> Tensor:
-    return select_v2(logical_and(greater(x, 0), less(x, 6)), dy, zeros_like(dy))
+    return dy * cast(logical_and(greater(x, 0), less(x, 6)), dy.dtype)
 
 
 @Relu6Grad.gradient

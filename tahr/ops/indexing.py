@@ -127,7 +127,10 @@ def _gather_v2_value(params: Spec, indices: Spec, axis: Spec, *, batch_dims: int
     """Some sizes of a shape."""
     if params.value is None or params.value.ndim != 1 or indices.value is None or known_ints(indices) is None:
         return None
-    return np.asarray(params.value.take(indices.value.astype(np.int64)), dtype=object)
+    places = indices.value.astype(np.int64)
+    if ((places < 0) | (places >= params.value.size)).any():
+        return None  # an error, which the kernel raises
+    return np.asarray(params.value.take(places), dtype=object)
 
 
 @GatherV2.kernel

@@ -30,7 +30,7 @@ class _Format(NamedTuple):
         magic: 1.5 * 2^fraction: added to x, it leaves x rounded to an integer in the lowest bits.
         tiny: the smallest normal number.
         ln2_high, ln2_low: ln 2, the high part with so few bits that its products with exponents are exact.
-        exp_min, exp_max: where exp leaves the normal numbers.
+        exp_min, exp_max: the first and the last number of this dtype whose exp is a normal number.
         exp: (exp(r) - 1 - r) / r^2 on [-ln(2) / 2, ln(2) / 2].
         expm1_min: below, exp(x) - 1 is -1.
         tanh_max: from there on, tanh(x) is 1.
@@ -65,7 +65,7 @@ _F32 = _Format(
     ln2_high=0.693359375,
     ln2_low=-2.12194440e-4,
     exp_min=-87.336544,
-    exp_max=88.722839,
+    exp_max=88.722831,
     # error 2^-26
     exp=(0.500000006, 0.16666545, 0.0416662892, 0.00836640733, 0.00139460978),
     expm1_min=-18.0,
@@ -269,7 +269,9 @@ def expm1(x: Scalar) -> Scalar:
     # 2^n - 1 + 2^n (exp(r) - 1), halved, since 2^n may be out of range.
     scale = bitcast(n + _bits_of(0.5, form), form.dtype)
     half = muladd(scale, _expm1_reduced(r), scale - 0.5)
-    return select(x <= form.exp_max, copysign(half + half, x), x * math.inf)
+    # Half of the smallest normal numbers would count as zero, and -0.0 lose its sign.
+    result = select(abs(x) < 4 * form.tiny, x, half + half)
+    return select(x <= form.exp_max, result, x * math.inf)
 
 
 @_of_floats

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tahr.core.scalar import Scalar, maximum, minimum, select
+from tahr.core.scalar import Scalar, constant, maximum, minimum, select
 from tahr.ops import scalar_math
 
 # For these a unit's mean 0 and variance 1 are a fixed point of selu: Klambauer et al. (2017), equation 14.
@@ -16,8 +16,8 @@ def relu(x: Scalar) -> Scalar:
 
 
 def relu_grad(dy: Scalar, x: Scalar) -> Scalar:
-    """dy where x > 0, else 0."""
-    return select(x > 0, dy, 0)
+    """dy times whether x > 0: as in TensorFlow, what is no number stays none."""
+    return dy * select(x > 0, constant(1, dy.dtype), 0)
 
 
 def relu6(x: Scalar) -> Scalar:
@@ -26,8 +26,8 @@ def relu6(x: Scalar) -> Scalar:
 
 
 def relu6_grad(dy: Scalar, x: Scalar) -> Scalar:
-    """dy where 0 < x < 6, else 0."""
-    return select((x > 0) & (x < 6), dy, 0)
+    """dy times whether 0 < x < 6."""
+    return dy * select((x > 0) & (x < 6), constant(1, dy.dtype), 0)
 
 
 def leaky_relu(x: Scalar, *, alpha: float) -> Scalar:

@@ -117,6 +117,24 @@ def test_ends_of_the_range(name: str, dtype: DType):
         np.testing.assert_array_equal(np.signbit(result[keeps_sign]), np.signbit(expected[keeps_sign]))
 
 
+@pytest.mark.parametrize("dtype", [dtypes.float32, dtypes.float64], ids=lambda dtype: dtype.name)
+@pytest.mark.parametrize("name", ["exp", "expm1"])
+def test_the_last_number_whose_exponential_is_finite(name: str, dtype: DType):
+    kind = dtype.numpy.type
+    last = kind(np.log(np.finfo(kind).max.astype(Wide)))
+    x = np.array([np.nextafter(last, kind(0)), last, np.nextafter(last, kind(math.inf))])
+    with np.errstate(over="ignore"):
+        expected = EXACTNESS[name][0](x.astype(Wide)).astype(kind)
+    np.testing.assert_allclose(compiled(name, dtype, x), expected, rtol=4 * np.finfo(kind).eps)
+
+
+@pytest.mark.parametrize("dtype", [dtypes.float32, dtypes.float64], ids=lambda dtype: dtype.name)
+@pytest.mark.parametrize("name", ["expm1", "log1p", "tanh", "sin", "tan", "atan", "asin", "sinh"])
+def test_the_smallest_normal_numbers_stay(name: str, dtype: DType):
+    x = np.finfo(dtype.numpy).tiny * np.array([1, 1.5, 2, 3, 5, -1, -1.5, -2.5]).astype(dtype.numpy)
+    np.testing.assert_array_equal(compiled(name, dtype, x), x)
+
+
 @pytest.mark.parametrize("name", ["sin", "cos", "tan"])
 def test_large_angles(name: str):
     x = np.exp(np.random.default_rng(0).uniform(math.log(1e3), math.log(2.0**45), COUNT))

@@ -165,6 +165,9 @@ GATHER = [
         bad=(
             Bad(([1.0, 2.0], [[0, 7]], 0), {}, InvalidArgumentError, "indices[0,1] = 7 is not in [0, 2)"),
             Bad(([1.0, 2.0], -1, 0), {}, InvalidArgumentError, "indices = -1 is not in [0, 2)"),
+            # Integers, which might be sizes, are looked at when the graph is built.
+            Bad(([1, 2], [0, 7], 0), {}, InvalidArgumentError, "indices[1] = 7 is not in [0, 2)"),
+            Bad(([1, 2], -1, 0), {}, InvalidArgumentError, "indices = -1 is not in [0, 2)"),
             Bad(([1.0, 2.0], [0], 3), {}, ValueError, "Shape must be at least rank 4 but is rank 1"),
             Bad(
                 (ROWS, [[0]], 0),
