@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 import scipy.special
 
+from tahr.backends.native import target
 from tahr.core import dtypes, scalar
 from tahr.core.dtypes import DType
 from tahr.ops import scalar_math
 from tests.backends.native.loop import Loop
 from tests.ops import minimax
+
+pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 Array = np.ndarray[Any, Any]
 Wide = np.longdouble

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tahr.backends.native import target
 from tahr.core import dtypes, scalar
 from tahr.core.dtypes import DType
 from tahr.core.opdef import OPS, Elementwise, OpDef, Update
 from tests.backends.native.loop import Loop
 from tests.ops.test_training_ops import RATES
+
+pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 # Sorted, so that test processes side by side collect the same tests.
 SUPPORTED = sorted(scalar.SUPPORTED, key=lambda dtype: dtype.name)

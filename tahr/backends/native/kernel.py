@@ -13,6 +13,7 @@ on the sizes and the processor alone, never on the number of threads: results ar
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Kernel:
     title: str
     parts: tuple[Kernel, ...] = ()
 
-    @property
+    @functools.cached_property
     def symbol(self) -> str:
         """The name of the compiled function: equal texts are one function."""
         return "tahr_" + hashlib.sha256(self.text.encode()).hexdigest()[:24]

@@ -167,6 +167,10 @@ class Jump:
 class Steps:
     """Steps in the form that native code reads.
 
+    Args:
+        steps: the steps.
+        others: kernels that are loaded too, for steps of other sizes.
+
     Attributes:
         records: the array of `STEP`; `tiles`, `work`, `samples` and `chunk` may be changed between runs.
         sizes: for each step a view of its sizes, which may be changed between runs.
@@ -174,10 +178,10 @@ class Steps:
         widest: the largest number of buffers of a step.
     """
 
-    def __init__(self, steps: Sequence[Step | Jump]) -> None:
+    def __init__(self, steps: Sequence[Step | Jump], others: Sequence[Kernel] = ()) -> None:
         kernels = [step.kernel for step in steps if isinstance(step, Step)]
         _announce()
-        addresses = iter(engines.load(kernels))
+        addresses = iter(engines.load([*kernels, *others]))
         self._indices = np.array([i for step in steps for i in step.buffers], np.int32)
         all_sizes = np.array([size for step in steps for size in step.sizes], np.int64)
         self.records = np.zeros(len(steps), STEP)

@@ -103,7 +103,9 @@ class BoundSegment:
                 for storage, span in self._flow.spans(outside).items()
             }
         )
-        self.steps = runtime.Steps([self._step(step) for step in self._flow.steps])
+        # Whatever sizes come next, nothing is compiled then.
+        others = [kernel for call in segment.calls for kernel in call.kernels]
+        self.steps = runtime.Steps([self._step(step) for step in self._flow.steps], others)
         self.reserved = [(r.storage, s) for r, s in self._slots.items() if isinstance(r.storage, Reserved)]
         running = [(r.storage, s) for r, s in self._slots.items() if isinstance(r.storage, Running)]
         # One order for all threads, so that none waits for another.
@@ -131,7 +133,9 @@ class BoundSegment:
             sizes = [*step.sizes, len(doors), *offsets]
             return runtime.Step(step.kernel, [*slots, *(door for _, door in doors)], sizes, 1)  # pyright: ignore[reportArgumentType]
         bound = step.bound
-        kernel = replace(step.kernel, scratch=max(bound.scratch, step.kernel.scratch))
+        kernel = step.kernel
+        if bound.scratch > kernel.scratch:
+            kernel = replace(kernel, scratch=bound.scratch)
         return runtime.Step(kernel, slots, bound.sizes, bound.tiles)
 
     @property

@@ -12,11 +12,9 @@ import pytest
 
 import tahr as tf
 from tahr import errors
-from tahr.backends.native import candidates, target
+from tahr.backends.native import candidates
 from tahr.ops.philox import Stream
 from tests.backends.native import guarded, natively
-
-pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 SAMPLERS: dict[str, Callable[..., Any]] = {
     "uniform": tf.nn.uniform_candidate_sampler,

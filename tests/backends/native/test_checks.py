@@ -9,11 +9,9 @@ import pytest
 
 import tahr as tf
 from tahr import errors
-from tahr.backends.native import checks, target
+from tahr.backends.native import checks
 from tahr.core import dtypes
 from tests.backends.native import guarded, natively
-
-pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 HALVES_AND_FLOATS = ["float16", "bfloat16", "float32", "float64"]
 

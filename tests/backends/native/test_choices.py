@@ -9,11 +9,9 @@ import pytest
 
 import tahr as tf
 from tahr import errors
-from tahr.backends.native import choices, target
+from tahr.backends.native import choices
 from tahr.core import dtypes
 from tests.backends.native import guarded, natively
-
-pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 
 @pytest.fixture(autouse=True)

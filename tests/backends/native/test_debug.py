@@ -12,8 +12,6 @@ import tahr as tf
 from tahr.backends.native import target
 from tahr.program.passes import pipeline
 
-pytestmark = pytest.mark.skipif(not target.is_available(), reason="llvmlite is not installed")
-
 
 def lines(text: str) -> list[str]:
     """The lines, stripped, without comments."""

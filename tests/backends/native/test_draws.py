@@ -10,11 +10,8 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import target
 from tahr.ops.philox import Philox, Stream
 from tests.backends.native import natively
-
-pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 DRAWS: dict[str, Callable[[Any], Any]] = {
     **{

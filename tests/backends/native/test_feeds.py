@@ -12,10 +12,8 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import builtin, loops, runtime, segments, target
+from tahr.backends.native import builtin, loops, runtime, segments
 from tests.backends.native.hostile import definition_with, hostile
-
-pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 LONG = 2 * loops.TILE + 1
 

@@ -8,11 +8,8 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import target
 from tahr.program.passes import convolutions
 from tests.backends.native import natively
-
-pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 TOLERANCES = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 1e-5, "float64": 1e-12}
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import execute, loops, target
+from tahr.backends.native import engine, execute, loops
 from tahr.backends.native.blocks import BlockLoop
+from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.strips import StripLoop
 from tahr.core.opdef import Array
 from tests.backends.native.hostile import hostile
 from tests.backends.native.natively import run, same
-
-pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 
 def random(*shape: int) -> Array:
@@ -235,3 +235,20 @@ def test_a_few_tiles_are_of_one_size(rows, columns, elements, expected):
 def test_stretches_of_columns_are_multiples_of_vectors():
     tile, tiles = loops.cut(1, 20_000, False, 16_384, False)
     assert tile % loops.STRETCH == 0 and (tiles - 1) * tile < 20_000 <= tiles * tile and tiles == 4
+
+
+def test_more_tiles_compile_nothing(monkeypatch: pytest.MonkeyPatch):
+    load, loaded = engine.load, set[str]()
+
+    def watched(kernels: Sequence[Kernel]) -> list[int]:
+        loaded.update(kernel.symbol for kernel in kernels)
+        return load(kernels)
+
+    monkeypatch.setattr(engine, "load", watched)
+    x = tf.placeholder(tf.float32, [None, 5])
+    fetches = [tf.reduce_sum(tf.exp(x), 0), tf.reduce_max(x), tf.reduce_mean(tf.cast(x, tf.float16))]
+    with tf.Session(backend="native", tier="compiled") as session:
+        session.run(fetches, {x: np.ones((2, 5))})
+        before = loaded.copy()
+        session.run(fetches, {x: np.ones((50_000, 5))})
+    assert before and loaded == before

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import execute, roles, target
+from tahr.backends.native import execute, roles
 from tahr.backends.native.plan import HostStep
 from tahr.core import dtypes
 from tahr.core.convert import IndexedSlices
@@ -26,8 +26,6 @@ from tests.backends.native.hostile import hostile
 from tests.gradient_check import random_cotangent
 from tests.ops import checks
 from tests.ops.samples import Sample, collect
-
-pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 TABLE = collect()
 # How many times the units of `checks.ULPS` results may differ from NumPy's by, where once is not enough.

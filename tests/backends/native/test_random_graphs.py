@@ -9,17 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given, settings, strategies as st
 
 import tahr as tf
-from tahr.backends.native import loops, target
+from tahr.backends.native import loops
 from tahr.core.opdef import Array
 from tests.backends.native import graphs
 from tests.backends.native.graphs import Recipe
 from tests.backends.native.hostile import hostile
-
-pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 NUMBERS = st.integers(0, 255)
 RECIPES = st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=14)

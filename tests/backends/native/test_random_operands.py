@@ -12,12 +12,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import tahr as tf
-from tahr.backends.native import target
 from tests.backends.native.hostile import hostile
 from tests.backends.native.operands import Dims, Maker, Misfit, Term
 from tests.backends.native.test_random_graphs import check
-
-pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 NUMBERS = st.lists(st.integers(0, 255), min_size=20, max_size=60)
 DTYPES = st.sampled_from(["float64", "float64", "float32", "bfloat16"])

@@ -9,10 +9,7 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import target
 from tests.backends.native.hostile import hostile
-
-pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 
 def agree(fetches: Sequence[Any], feeds: Sequence[Mapping[Any, Any]]) -> None:

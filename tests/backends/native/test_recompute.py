@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import execute, target
+from tahr.backends.native import execute
 from tahr.core.opdef import Array
 from tests.backends.native.natively import run
-
-pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 
 def random(*shape: int) -> Array:

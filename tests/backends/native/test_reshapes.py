@@ -10,10 +10,7 @@ import pytest
 
 import tahr as tf
 from tahr import errors
-from tahr.backends.native import target
 from tests.backends.native import natively
-
-pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 
 @pytest.fixture(autouse=True)

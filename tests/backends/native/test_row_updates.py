@@ -11,13 +11,11 @@ import pytest
 
 import tahr as tf
 from tahr import errors
-from tahr.backends.native import distinct, execute, row_updates, target
+from tahr.backends.native import distinct, execute, row_updates
 from tahr.core import dtypes, scalar
 from tahr.core.dtypes import DType
 from tahr.ops import counted, training_ops
 from tests.backends.native import guarded, natively
-
-pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 TIERS = {"numpy": None, "native": "compiled"}
 

@@ -8,10 +8,7 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import target
 from tests.backends.native.natively import run
-
-pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 
 @pytest.mark.parametrize("dtype", [tf.int32, tf.int64])

@@ -15,9 +15,6 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import target
-
-pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 
 @pytest.fixture

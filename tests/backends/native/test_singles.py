@@ -9,12 +9,10 @@ import pytest
 
 import tahr as tf
 from tahr import errors
-from tahr.backends.native import execute, target
+from tahr.backends.native import execute
 from tahr.core import scalar
 from tests.backends.native import natively
 from tests.ops.samples import Sample, collect
-
-pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 # The ops, and the inputs that are fed.
 OPS = {

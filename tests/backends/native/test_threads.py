@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import loops, target
+from tahr.backends.native import loops
 from tests.backends.native.hostile import shared
-
-pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 ROWS = 3 * loops.TILE // 16 + 5
 

@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import execute, target
+from tahr.backends.native import execute
 from tahr.backends.native.calls import Bind
 from tahr.core.opdef import OPS, Array
 from tests.backends.native.natively import op_of_sample, run
 from tests.ops.samples import Sample, collect
-
-pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 NATIVE = [
     "Conv2D",
