@@ -6,15 +6,12 @@ machine where the cache on disk keeps them. What is loaded stays until the proce
 
 from __future__ import annotations
 
-import atexit
 import functools
-import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from tahr.backends.native import conversions, target as targets
+from tahr.backends.native import conversions, llvm, target as targets
 from tahr.backends.native.cache import Cache, default, key
 from tahr.backends.native.compiler import OPTIONS, CompileError, Compiler
 from tahr.backends.native.kernel import SYMBOL, Kernel, with_parts
@@ -67,14 +64,8 @@ class Engine:
         self._compile_seconds = self._load_seconds = 0.0
 
     @functools.cached_property
-    def _jit(self) -> Any:
-        # JITLink keeps a library's sections together, as aarch64's short jumps need; Windows is beyond it.
-        jit = targets.llvm().create_lljit_compiler(
-            self._compiler.new_machine(), use_jit_link=os.name != "nt", suppress_errors=True
-        )
-        # Threads may still be in the code when the interpreter is taken down: nothing is ever unmapped.
-        atexit.register(jit.detach)
-        return jit
+    def _linker(self) -> llvm.Linker:
+        return llvm.Linker(self._compiler.new_machine())
 
     # ------------------------------------------------------------ loading
 
@@ -120,7 +111,7 @@ class Engine:
             self._announced[text] = title
 
     def link(
-        self, objects: Iterable[bytes], symbols: Iterable[str], imports: Mapping[str, int] | None = None
+        self, objects: Sequence[bytes], symbols: Sequence[str], imports: Mapping[str, int] | None = None
     ) -> dict[str, int]:
         """Loads compiled objects for good.
 
@@ -136,24 +127,15 @@ class Engine:
             CompileError: a symbol is missing.
         """
         with LOCK:
-            objects = list(objects)
             imports = {**self._conversions_for(objects), **(imports or {})}
             start = time.perf_counter()
-            builder = targets.llvm().JITLibraryBuilder()
-            for data in objects:
-                builder.add_object_img(data)
-            for symbol in symbols:
-                builder.export_symbol(symbol)
-            for name, address in imports.items():
-                builder.import_symbol(name, address)
             self._libraries += 1  # a name is taken even where linking fails
             try:
-                library = builder.link(self._jit, f"tahr{self._libraries}")
+                return self._linker.link(f"tahr{self._libraries}", objects, imports, symbols)
             except RuntimeError as error:
                 raise CompileError(str(error)) from error
-            library.detach()  # from Python's garbage collection: the code stays
-            self._load_seconds += time.perf_counter() - start
-            return {symbol: library[symbol] for symbol in symbols}
+            finally:
+                self._load_seconds += time.perf_counter() - start
 
     def _conversions_for(self, objects: Sequence[bytes]) -> dict[str, int]:
         """The addresses of those functions of `conversions` that objects call: they hold their names."""

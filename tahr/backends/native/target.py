@@ -1,4 +1,4 @@
-"""The processor that kernels are compiled for, and the one place where LLVM is imported."""
+"""The processor that kernels are compiled for, and whether LLVM is there to compile for it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
+from tahr.backends.native import llvm
 from tahr.backends.native.once import once
 
 # The release of llvmlite; pyproject.toml asks for the same.
@@ -43,24 +43,11 @@ def complaint() -> str | None:
     return None
 
 
-@once
-def llvm() -> Any:
-    """`llvmlite.binding`, ready to compile for this machine.
-
-    It takes 60 ms to import, so it enters where something is compiled and not before.
-    """
-    import llvmlite.binding as binding  # pyright: ignore[reportMissingTypeStubs]
-
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
-    return binding
-
-
 def llvm_version() -> str:
     """The versions of llvmlite and of the LLVM in it."""
     import llvmlite  # pyright: ignore[reportMissingTypeStubs]
 
-    return f"{llvmlite.__version__} {'.'.join(map(str, llvm().llvm_version_info))}"
+    return f"{llvmlite.__version__} {llvm.version()}"
 
 
 @dataclass(frozen=True)
@@ -177,8 +164,7 @@ def _from_environment(name: str) -> Target:
 @once
 def host() -> Target:
     """This machine's processor."""
-    binding = llvm()
-    features = binding.get_host_cpu_features().flatten()
+    features = llvm.features()
     has = set(features.split(","))
     if "+avx512f" in has:
         vector_bytes, registers = 64, 32
@@ -187,8 +173,8 @@ def host() -> Target:
     else:
         vector_bytes, registers = 16, 32 if platform.machine().lower() in ("arm64", "aarch64") else 16
     return Target(
-        triple=binding.get_process_triple(),
-        cpu=binding.get_host_cpu_name(),
+        triple=llvm.triple(),
+        cpu=llvm.cpu(),
         features=features,
         vector_bytes=vector_bytes,
         vector_registers=registers,
