@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tahr.backends.native import filter_gradients, ir, kernel, sliding
+from tahr.backends.native import ir, kernel, sliding
 from tahr.backends.native.epilogue import Epilogue, Segment, addresses, emit, plain
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.sliding import Walk, Window, volume
@@ -249,16 +249,6 @@ def to_filter_sizes(batch: int, image: Sequence[int], out: Sequence[int], low: S
         low: the padding before each spatial dimension of the image.
     """
     return [batch, *volume(out, 1), *volume(image, 1), *volume(low, 0)]
-
-
-def combine(spec: Spec) -> Kernel:
-    """The kernel that adds up the partial gradients. Buffers: these, the gradient. It needs no sizes."""
-    return filter_gradients.total(spec.dtype, math.prod(spec.window) * spec.outputs, splits(spec))
-
-
-def combine_tiles(spec: Spec) -> int:
-    """How many tiles `combine` has."""
-    return filter_gradients.total_tiles(math.prod(spec.window) * spec.outputs)
 
 
 def _between(f: ir.Function, value: str, first: str, end: str) -> str:

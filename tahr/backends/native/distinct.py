@@ -52,7 +52,7 @@ def distinct(dtype: DType, places: DType) -> Kernel:
         first = f.load(memory, found, align=dtype.size)
         f.store(memory, first, f.at(memory, found, i), align=dtype.size)
     f.store(ir.I32, f.value(f"trunc i64 {end} to i32"), total)
-    return Kernel(f.finish() + "\n", 0, f"distinct {dtype.name}")
+    return Kernel(kernel.AS_WRITTEN + f.finish() + "\n", 0, f"distinct {dtype.name}")
 
 
 def slot(f: ir.Function, dtype: DType, element: str, table: str, found: str, bits: str, slots: str) -> str:

@@ -20,7 +20,6 @@ from tahr.backends.native.convolution import Spec
 from tahr.backends.native.correlation import ATTRIBUTES, copy, multiply_add, segments, tiling
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.sliding import volume
-from tahr.core.dtypes import DType
 
 # With fewer input channels than this, the taps of whole rows of the window are taken together.
 _FEW_INPUTS = 4
@@ -399,42 +398,3 @@ class _Walk:
             f.do(f"call void @main({arguments})")
             branches.otherwise()
             f.do(f"call void @rest({arguments})")
-
-
-_COMBINED = 1024
-
-
-def combine(spec: Spec) -> Kernel:
-    """The kernel that adds up the partial gradients of `to_filter`.
-
-    Buffers: the partial gradients, the gradient to the filter. It needs no sizes.
-    """
-    return total(spec.dtype, math.prod(spec.window) * spec.inputs * spec.outputs, splits(spec))
-
-
-def combine_tiles(spec: Spec) -> int:
-    """How many tiles `combine` has."""
-    return total_tiles(math.prod(spec.window) * spec.inputs * spec.outputs)
-
-
-def total(dtype: DType, elements: int, parts: int) -> Kernel:
-    """The kernel that adds up some arrays that follow each other.
-
-    Buffers: the arrays, their sum. It needs no sizes.
-    """
-    f = ir.Function(kernel.SYMBOL, kernel.ARGUMENTS, attributes=ATTRIBUTES)
-    element = ir.MEMORY[dtype]
-    source, target = kernel.buffer(f, 0), kernel.buffer(f, 1)
-    first, stop = f.mul("%begin", _COMBINED), f.minimum(f.mul("%end", _COMBINED), elements)
-    with f.loop(first, stop, hint="element") as i:
-        value = f.load(element, f.at(element, source, i))
-        for part in range(1, parts):
-            other = f.load(element, f.at(element, source, f.add(i, part * elements)))
-            value = f.value(f"fadd {element} {value}, {other}")
-        f.store(element, value, f.at(element, target, i))
-    return Kernel(ir.module([f.finish()]), 0, f"total of {parts} {dtype.name}")
-
-
-def total_tiles(elements: int) -> int:
-    """How many tiles `total` has."""
-    return -(-elements // _COMBINED)

@@ -207,12 +207,14 @@ def tiny(product: Product, m: int | None, n: int | None, k: int | None) -> Kerne
     """The kernel of a tiny product: either B, or C, is held in registers."""
     emitter = _Tiny(product)
     assert n is not None
+    heading = ""
     if k is not None:
         emitter.rows(n, k)
     else:
         assert m is not None
         emitter.sums(m, n)
-    return Kernel(ir.module([emitter.f.finish(), LOOP_METADATA]), 0, product.title("tiny"))
+        heading = AS_WRITTEN  # there is nothing in it to be vectorized
+    return Kernel(heading + ir.module([emitter.f.finish(), LOOP_METADATA]), 0, product.title("tiny"))
 
 
 class _Tiny(Emitter):

@@ -120,7 +120,7 @@ def begin() -> Kernel:
     f.store(ir.I64, length, meta)
     with f.loop(1, f.add(capacity, 1)) as i:
         f.store(ir.I64, flag, f.at(ir.I64, meta, i))
-    return Kernel(f.finish(), 0, "a list's length")
+    return Kernel(kernel.AS_WRITTEN + f.finish(), 0, "a list's length")
 
 
 def clear_rest() -> Kernel:
@@ -132,4 +132,4 @@ def clear_rest() -> Kernel:
     rest = f.mul(f.sub(capacity, length), row)
     end = f.at(ir.I8, items, f.mul(length, row))
     f.do(f"call void @llvm.memset.p0.i64(ptr {end}, i8 0, i64 {rest}, i1 false)")
-    return Kernel(f.finish(), 0, "zeros behind a list's end")
+    return Kernel(kernel.AS_WRITTEN + f.finish(), 0, "zeros behind a list's end")

@@ -392,7 +392,8 @@ def _nest_call(
     loop = compiled(nests.collapsed(nest), title)
     reduces = loop.nest.reduces
     partials = [Partial(value, reduces[j].accumulator) for j, value in leaving]
-    combiners = [nest_kernels.combiner(reduces[j]) for j, _ in leaving]
+    left = [reduces[j] for j, _ in leaving]
+    combiners = [nest_kernels.combiner(r.combine, r.accumulator, r.dtype) for r in left]
     fixed = (*(Ref(s) for s in sources), *(Ref(t) for t in targets))
 
     def bind(known: Known) -> tuple[list[Bind], dict[Partial, int]]:

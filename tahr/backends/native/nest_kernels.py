@@ -9,12 +9,13 @@ from tahr.backends.native.blocks import BlockEmitter, across
 from tahr.backends.native.epilogue import Segment
 from tahr.backends.native.kernel import AS_WRITTEN, Kernel
 from tahr.backends.native.loops import Emitter, Loop, NarrowEmitter
-from tahr.backends.native.nests import Nest, Reduce
+from tahr.backends.native.nests import Nest
 from tahr.backends.native.products import mask
 from tahr.backends.native.strips import StripEmitter, lies_in_strips
 from tahr.backends.native.target import current
 from tahr.backends.native.vector_loops import VectorEmitter, masks
 from tahr.core import scalar
+from tahr.core.dtypes import DType
 
 # Totals of so many columns are combined by one tile.
 COMBINED = 1024
@@ -42,27 +43,40 @@ def _is_narrow(nest: Nest) -> bool:
     return len(scalar.ordered(nest.expressions)) * math.prod(columns) <= loops.MOST_UNROLLED
 
 
-def combiner(reduce: Reduce) -> Kernel:
+def combiner(combine: str, accumulator: DType, dtype: DType) -> Kernel:
     """The kernel that combines the partial results of tiles, in their order.
 
     Buffers: partial results [tiles, columns], result [columns]. Sizes: tiles, columns.
+
+    Args:
+        combine, accumulator, dtype: as in `nests.Reduce`.
     """
     f = kernel.function()
     tiles, columns = kernel.sizes(f, 2)
     source, target = kernel.buffer(f, 0), kernel.buffer(f, 1)
-    dtype = reduce.accumulator
-    width = current().lanes(dtype.size) if masks(current()) else None
-    kind, memory, out = scalars.kind(dtype, width), ir.MEMORY[dtype], ir.MEMORY[reduce.dtype]
-    total = f.variable(kind)
-    stop = f.minimum(f.mul("%end", COMBINED), columns)
-    with f.loop(f.mul("%begin", COMBINED), stop, width or 1, hint="column") as column:
-        run = Segment(width, mask(f, width, f.sub(columns, column)) if width else None)
-        f.store(kind, run.load(f, dtype, f.at(memory, source, column)), total)
+    memory, out = ir.MEMORY[accumulator], ir.MEMORY[dtype]
+    lanes = current().lanes(accumulator.size)
+
+    def combine_columns(column: str, run: Segment) -> None:
+        kind = scalars.kind(accumulator, run.width)
+        total = f.variable(kind, run.load(f, accumulator, f.at(memory, source, column)))
         with f.loop(1, tiles, hint="tile") as tile:
-            value = run.load(f, dtype, f.at(memory, source, f.add(f.mul(tile, columns), column)))
-            f.store(kind, loops.combined(f, reduce.combine, dtype, f.load(kind, total), value, width), total)
-        run.store(f, reduce.dtype, f.load(kind, total), f.at(out, target, column))
-    return Kernel(AS_WRITTEN + f.finish() + "\n", 0, f"combine {reduce.combine} {reduce.dtype.name}")
+            value = run.load(f, accumulator, f.at(memory, source, f.add(f.mul(tile, columns), column)))
+            before = f.load(kind, total)
+            f.store(kind, loops.combined(f, combine, accumulator, before, value, run.width), total)
+        run.store(f, dtype, f.load(kind, total), f.at(out, target, column))
+
+    start, stop = f.mul("%begin", COMBINED), f.minimum(f.mul("%end", COMBINED), columns)
+    if masks(current()):
+        with f.loop(start, stop, lanes, hint="column") as column:
+            combine_columns(column, Segment(lanes, mask(f, lanes, f.sub(columns, column))))
+    else:
+        whole = f.sub(stop, f.rem(f.sub(stop, start), lanes))
+        with f.loop(start, whole, lanes, hint="column") as column:
+            combine_columns(column, Segment(lanes))
+        with f.loop(whole, stop, hint="column") as column:
+            combine_columns(column, Segment())
+    return Kernel(AS_WRITTEN + f.finish() + "\n", 0, f"combine {combine} {dtype.name}")
 
 
 def combiner_tiles(columns: int) -> int:

@@ -431,32 +431,20 @@ def _convolved_to_filter(job: _Job) -> list[_Step]:
         found = filter_gradients.to_filter_sizes(spec, e.batch, e.sizes, e.out, e.low)
         return Bound(tuple(found), filter_gradients.to_filter_tiles(spec, found))
 
-    return _added_up(
-        job,
-        filter_gradients.to_filter(spec),
-        bound,
-        filter_gradients.splits(spec),
-        lambda: (filter_gradients.combine(spec), filter_gradients.combine_tiles(spec)),
-    )
+    return _added_up(job, filter_gradients.to_filter(spec), bound, filter_gradients.splits(spec))
 
 
-def _added_up(
-    job: _Job,
-    kernel: Kernel,
-    bound: Callable[[_Exact], Bound],
-    splits: int,
-    combine: Callable[[], tuple[Kernel, int]],
-) -> list[_Step]:
+def _added_up(job: _Job, kernel: Kernel, bound: Callable[[_Exact], Bound], splits: int) -> list[_Step]:
     """The gradient of a filter: several partial ones, and their sum."""
     if splits == 1:
         return [_Step(kernel, (*job.data, *job.results), bound)]
-    gradient = job.node.outputs[0]
-    partial = Partial(gradient, job.windows.dtype)
-    size = splits * math.prod(d for d in _shape(gradient) if isinstance(d, int))
-    total, tiles = combine()
+    gradient, dtype = job.node.outputs[0], job.windows.dtype
+    partial = Partial(gradient, dtype)
+    elements = math.prod(d for d in _shape(gradient) if isinstance(d, int))
+    total = Bound((splits, elements), nest_kernels.combiner_tiles(elements))
     return [
-        _Step(kernel, (*job.data, Ref(partial)), bound, {partial: lambda e: size}),
-        _Step(total, (Ref(partial), *job.results), lambda e: Bound((), tiles)),
+        _Step(kernel, (*job.data, Ref(partial)), bound, {partial: lambda e: splits * elements}),
+        _Step(nest_kernels.combiner("add", dtype, dtype), (Ref(partial), *job.results), lambda e: total),
     ]
 
 
@@ -489,7 +477,6 @@ def _depthwise_to_filter(job: _Job) -> list[_Step]:
         depthwise.to_filter(spec),
         lambda e: Bound(tuple(depthwise.to_filter_sizes(e.batch, e.sizes, e.out, e.low)), splits),
         splits,
-        lambda: (depthwise.combine(spec), depthwise.combine_tiles(spec)),
     )
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tahr.backends.native import engine
+from tahr.backends.native import engine, nest_kernels
 from tahr.backends.native.kernel import Kernel
+from tahr.core import dtypes
 
 Array = NDArray[Any]
 
@@ -83,3 +84,13 @@ def run(
         if number not in outputs:
             np.testing.assert_array_equal(buffer.array, values)
     return [buffer.array for buffer in buffers[len(inputs) :]]
+
+
+def combined(parts: Array) -> Array:
+    """The sum of partial gradients, as the kernel behind `to_filter` makes it."""
+    dtype = dtypes.as_dtype(parts.dtype)
+    splits, elements = len(parts), parts[0].size
+    outputs = [(parts.shape[1:], parts.dtype)]
+    tiles = nest_kernels.combiner_tiles(elements)
+    (total,) = run(nest_kernels.combiner("add", dtype, dtype), [parts], outputs, [splits, elements], tiles)
+    return total

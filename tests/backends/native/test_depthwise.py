@@ -13,7 +13,7 @@ from tahr.backends.native.depthwise import Spec
 from tahr.backends.native.epilogue import COLUMN, FULL, Epilogue, Operand
 from tahr.core import dtypes, scalar
 from tahr.ops import windows
-from tests.backends.native.guarded import run
+from tests.backends.native.guarded import combined, run
 
 pytest.importorskip("llvmlite")
 
@@ -63,9 +63,7 @@ def test_depthwise_convolution_and_its_gradients(case: Case) -> None:
     outputs = [((splits, *w.shape), w.dtype)]
     (parts,) = run(depthwise.to_filter(spec), [x, dy], outputs, table, splits, per_call=1)
     expected = windows.depthwise_conv_backprop_filter(x, w.shape, dy, *settings)
-    outputs = [(w.shape, w.dtype)]
-    (dw,) = run(depthwise.combine(spec), [parts], outputs, [], depthwise.combine_tiles(spec))
-    np.testing.assert_allclose(dw, expected, **close)
+    np.testing.assert_allclose(combined(parts), expected, **close)
 
 
 def test_the_epilogue() -> None:
