@@ -11,6 +11,7 @@ takes the locks if they are free, and variables out of their cells. What it find
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -223,13 +224,28 @@ _OBJECTS = {
 }
 
 
+TITLE = "entry"
+
+
+@once
+def announce() -> None:
+    """Has what entries are made of compiled behind the next kernels."""
+    if objects.is_known():
+        engines.engine().announce(text(), TITLE, is_urgent=False)
+
+
+def is_coming() -> bool:
+    """Whether it is just being compiled, so that whoever makes an entry waits for it."""
+    return objects.is_known() and engines.engine().is_at_work(text())
+
+
 @once
 def _definition() -> _MethodDefinition:
     """The definition of entries; it lives as long as the process."""
     imports = {name: _address(getattr(ctypes.pythonapi, name)) for name in _FUNCTIONS}
     imports |= {f"tahr_{name}": id(value) for name, value in _OBJECTS.items()}
     imports["tahr_run_steps"] = runtime().run_steps
-    found = engines.engine().load_module(text(), "entry", ["tahr_entry"], imports)
+    found = engines.engine().load_module(text(), TITLE, ["tahr_entry"], imports)
     return _MethodDefinition(b"run", found["tahr_entry"], METH_FASTCALL, None)
 
 
@@ -239,6 +255,7 @@ def _address(function: Any) -> int:
     return address
 
 
+@functools.cache
 def text() -> str:
     """The module of the builtin function."""
     declarations = ["declare i64 @tahr_run_steps(ptr, i64, ptr, ptr)"]

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from tahr.backends.native import conversions, llvm, target as targets
 from tahr.backends.native.cache import Cache, default, key
-from tahr.backends.native.compiler import OPTIONS, CompileError, Compiler
-from tahr.backends.native.kernel import SYMBOL, Kernel, with_parts
+from tahr.backends.native.compiler import OPTIONS, CompileError, Compiler, Job
+from tahr.backends.native.kernel import Kernel, with_parts
 from tahr.backends.native.once import LOCK, once
 from tahr.backends.native.target import Target
 
@@ -55,10 +55,10 @@ class Engine:
     def __init__(self, target: Target, cache: Cache | None = None) -> None:
         self.target = target
         self.cache = cache
-        self._compiler = Compiler(target)
+        self._compiler = Compiler(target, targets.default_threads())
         self._addresses: dict[str, int] = {}
-        self._announced: dict[str, str] = {}
-        self._ahead: dict[str, bytes] = {}
+        self._jobs: dict[str, Job] = {}
+        """Modules that are announced, by their texts, until they are loaded."""
         self._libraries = 0
         self._compiled = self._from_disk = 0
         self._compile_seconds = self._load_seconds = 0.0
@@ -68,6 +68,16 @@ class Engine:
         return llvm.Linker(self._compiler.new_machine())
 
     # ------------------------------------------------------------ loading
+
+    def announce(self, text: str, title: str, is_urgent: bool = True) -> None:
+        """Says that a module will be loaded: it is compiled with the next kernels, or behind them."""
+        with LOCK:
+            self._begin(text, title, is_urgent)
+
+    def is_at_work(self, text: str) -> bool:
+        """Whether a module that was announced is being compiled in the background, so that who loads it waits."""
+        job = self._jobs.get(text)
+        return job is not None and self._compiler.is_at_work(job)
 
     def load(self, kernels: Sequence[Kernel]) -> list[int]:
         """The addresses of kernels, compiled where they are new.
@@ -100,15 +110,20 @@ class Engine:
         self, text: str, title: str, symbols: Sequence[str], imports: Mapping[str, int] | None = None
     ) -> dict[str, int]:
         """The addresses of what a module defines; it is loaded as often as it is asked for."""
-        with LOCK:
-            self._announced.pop(text, None)
-            data = self._ahead.pop(text, None) or self._objects([text], [title])[0]
-            return self.link([data], symbols, imports)
+        return self.load_modules({text: title}, symbols, imports)
 
-    def announce(self, text: str, title: str) -> None:
-        """Says that a module will be loaded soon: it is compiled along with the next kernels, by several threads."""
+    def load_modules(
+        self, modules: Mapping[str, str], symbols: Sequence[str], imports: Mapping[str, int] | None = None
+    ) -> dict[str, int]:
+        """The addresses of what modules define that call each other; see `load_module`.
+
+        Args:
+            modules: the titles by the texts.
+        """
         with LOCK:
-            self._announced[text] = title
+            for text, title in modules.items():
+                self._begin(text, title)
+            return self.link(self._finish(list(modules)), symbols, imports)
 
     def link(
         self, objects: Sequence[bytes], symbols: Sequence[str], imports: Mapping[str, int] | None = None
@@ -163,36 +178,47 @@ class Engine:
         Raises:
             CompileError: LLVM refuses a text.
         """
-        texts = [kernel.text.replace(f"@{SYMBOL}", f"@{kernel.symbol}") for kernel in kernels]
-        titles = [kernel.title for kernel in kernels]
         with LOCK:
-            announced, self._announced = self._announced, {}
-            objects = self._objects([*texts, *announced], [*titles, *announced.values()], kernels=len(texts))
-            self._ahead.update(zip(announced, objects[len(texts) :]))
-            return objects[: len(texts)]
+            for kernel in kernels:
+                if self._begin(kernel.linked_text, kernel.title).is_found:
+                    self._from_disk += 1
+                else:
+                    self._compiled += 1
+            return self._finish([kernel.linked_text for kernel in kernels])
 
-    def _objects(self, texts: Sequence[str], titles: Sequence[str], kernels: int = 0) -> list[bytes]:
-        """The object code of modules, of which the first so many are kernels, and are counted."""
-        start = time.perf_counter()
-        names = [key((*self._circumstances, text)) for text in texts] if self.cache else []
-        found = [self.cache.get(name) for name in names] if self.cache else [None] * len(texts)
-        missing = [i for i, data in enumerate(found) if data is None]
-        compiled_kernels = sum(i < kernels for i in missing)
-        self._compiled += compiled_kernels
-        self._from_disk += kernels - compiled_kernels
-        self._load_seconds += time.perf_counter() - start
-        compiled = self._compile([texts[i] for i in missing], [titles[i] for i in missing]) if missing else []
-        if self.cache:
-            for i, data in zip(missing, compiled):
-                self.cache.put(names[i], data)
-        new = iter(compiled)
-        return [next(new) if data is None else data for data in found]
+    def _begin(self, text: str, title: str, is_wanted: bool = True) -> Job:
+        """The job of a module: to be compiled, or done where it is on disk."""
+        if text not in self._jobs:
+            self._jobs[text] = self._new_job(text, title, is_wanted)
+        return self._jobs[text]
 
-    def _compile(self, texts: Sequence[str], titles: Sequence[str]) -> list[bytes]:
+    def _new_job(self, text: str, title: str, is_wanted: bool) -> Job:
+        if self.cache is None:
+            job = Job(text, title)
+        else:
+            name = key((*self._circumstances, text))
+            job = Job(text, title, functools.partial(self.cache.put, name))
+            start = time.perf_counter()
+            found = self.cache.get(name)
+            self._load_seconds += time.perf_counter() - start
+            if found is not None:
+                job.find(found)
+                return job
+        self._compiler.announce(job, is_wanted)
+        return job
+
+    def _finish(self, texts: Sequence[str]) -> list[bytes]:
+        """The object code of modules whose jobs were begun."""
         start = time.perf_counter()
-        objects = self._compiler.compile(texts, titles, targets.default_threads())
-        self._compile_seconds += time.perf_counter() - start
-        return objects
+        jobs = [self._jobs[text] for text in texts]
+        has_waited = not all(job.is_done for job in jobs)
+        try:
+            self._compiler.finish(jobs)
+            return [job.data for job in jobs]
+        finally:  # what went wrong is begun anew where it is asked for again
+            for text in texts:
+                self._jobs.pop(text, None)
+            self._compile_seconds += time.perf_counter() - start if has_waited else 0.0
 
     # ------------------------------------------------------------ looking inside
 

@@ -37,6 +37,8 @@ SYMBOL = "KERNEL"
 # A text that starts with this holds its loops and vectors as they shall be, and only has to be cleaned up: LLVM's whole
 # pipeline takes ten times as long and finds nothing.
 AS_WRITTEN = "; as written\n"
+# A text that starts with this runs seldom, or waits: its code is made with little effort, in a fifth of the time.
+SELDOM = "; seldom\n"
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ class Kernel:
     def symbol(self) -> str:
         """The name of the compiled function: equal texts are one function."""
         return "tahr_" + hashlib.sha256(self.text.encode()).hexdigest()[:24]
+
+    @functools.cached_property
+    def linked_text(self) -> str:
+        """The text with that name in it."""
+        return self.text.replace(f"@{SYMBOL}", f"@{self.symbol}")
 
 
 def with_parts(kernels: Iterable[Kernel]) -> Iterator[Kernel]:

@@ -97,6 +97,10 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     ),
 }
 
+# While these run, so does other Python code. The rest is too brief for that: who lets go of Python's lock waits up to
+# five milliseconds to have it back.
+_LONG = ("RunNewModulePassManager", "TargetMachineEmitToMemory", "LLJIT_Link")
+
 
 @once
 def _functions() -> dict[str, Callable[..., Any]]:
@@ -105,10 +109,11 @@ def _functions() -> dict[str, Callable[..., Any]]:
     from llvmlite.utils import get_library_name  # pyright: ignore[reportMissingTypeStubs]
 
     place: str = llvmlite.__path__[0]
-    library = ctypes.CDLL(os.path.join(place, "binding", get_library_name()))
+    path = os.path.join(place, "binding", get_library_name())
+    brief, long = ctypes.PyDLL(path), ctypes.CDLL(path)
     functions: dict[str, Callable[..., Any]] = {}
     for name, (result, *arguments) in _SIGNATURES.items():
-        function = functions[name] = getattr(library, f"LLVMPY_{name}")
+        function = functions[name] = getattr(long if name in _LONG else brief, f"LLVMPY_{name}")
         function.restype, function.argtypes = result, arguments
     functions["InitializeNativeTarget"]()
     functions["InitializeNativeAsmPrinter"]()

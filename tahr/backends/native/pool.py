@@ -44,11 +44,8 @@ PATIENCE = 1000
 WAKE_ABOVE = 20_000
 # Each thread draws about so many times from a step's tiles: less is uneven, more costs atomic additions.
 DRAWS = 4
-# Of functions that run seldom, or wait: LLVM makes code of them with little effort.
-COLD = "noinline optnone"
 
-
-DECLARATIONS = (
+_SYSTEM = (
     "declare i32 @clock_gettime(i32, ptr)",
     "declare i32 @sched_yield()",
     "declare i32 @pthread_create(ptr, ptr, ptr, ptr)",
@@ -65,12 +62,24 @@ DECLARATIONS = (
 )
 
 
+# The pool is two modules: what steps call, and what runs seldom, or waits.
 DEFINITION = f"@tahr_pool = global [{POOL_BYTES} x i8] zeroinitializer, align 64"
+DECLARATIONS = (*_SYSTEM, "declare void @tahr_start(ptr, i64)")
+SELDOM_DECLARATIONS = (
+    *_SYSTEM,
+    f"@tahr_pool = external global [{POOL_BYTES} x i8], align 64",
+    "declare void @tahr_draw(ptr, ptr, ptr, ptr, i64, i64, i64, i64, i64, ptr)",
+)
 
 
 def functions(system: System) -> list[str]:
-    """The functions of the pool; `share` is what a step calls."""
-    return [_draw(), _deal(), _share(system), _start(system), _Worker(system).text(), _scratch_of(), _reset()]
+    """What a step calls to share its tiles, `share`, and what that calls."""
+    return [_draw(), _deal(), _share(system)]
+
+
+def seldom_functions(system: System) -> list[str]:
+    """What runs seldom, or waits."""
+    return [_start(system), _Worker(system).text(), _scratch_of(), _reset()]
 
 
 def _field(f: ir.Function, base: str, offset: int) -> str:
@@ -112,7 +121,7 @@ def _draw() -> str:
         (ir.I64, "mine"),
         (ir.POINTER, "scratch"),
     ]
-    f = ir.Function("draw", arguments, linkage="internal")
+    f = ir.Function("tahr_draw", arguments)
     with f.loop(0, "%parts", hint="part") as i:
         part = f.rem(f.add("%mine", i), "%parts")
         end = _part(f, f.add(part, 1))
@@ -162,7 +171,7 @@ def _share(system: System) -> str:
     _open_job(f)
     _wake_sleepers(f)
     f.do(
-        f"call void @draw(ptr %pool, ptr %kernel, ptr %buffers, ptr %sizes, i64 %tiles, i64 %first, i64 {chunk}, "
+        f"call void @tahr_draw(ptr %pool, ptr %kernel, ptr %buffers, ptr %sizes, i64 %tiles, i64 %first, i64 {chunk}, "
         f"i64 {parts}, i64 0, ptr %scratch)"
     )
     _close_job(f, system)
@@ -177,7 +186,7 @@ def _have_threads(f: ir.Function, helpers: str) -> None:
     wanted = f.minimum(helpers, _get(f, ir.I64, "%pool", MOST))
     f.branch(f.value(f"icmp slt i64 {started}, {wanted}"), start, ready)
     f.open(start)
-    f.do(f"call void @start(ptr %pool, i64 {wanted})")
+    f.do(f"call void @tahr_start(ptr %pool, i64 {wanted})")
     f.jump(ready)
     f.open(ready)
 
@@ -268,7 +277,7 @@ def _deal() -> str:
 
 def _start(system: System) -> str:
     """Starts threads until the pool has as many as wanted; where the system refuses one, it is not asked again."""
-    f = ir.Function("start", [(ir.POINTER, "pool"), (ir.I64, "wanted")], attributes=COLD, linkage="internal")
+    f = ir.Function("tahr_start", [(ir.POINTER, "pool"), (ir.I64, "wanted")])
     # Signals are for Python's main thread; new threads inherit the mask.
     everything, before, thread = f.variable("[128 x i8]"), f.variable("[128 x i8]"), f.variable(ir.POINTER)
     f.do(f"call void @llvm.memset.p0.i64(ptr {everything}, i8 -1, i64 128, i1 false)")
@@ -300,7 +309,7 @@ class _Worker:
 
     def __init__(self, system: System) -> None:
         self._system = system
-        self._f = f = ir.Function("worker", [(ir.POINTER, "pool")], ir.POINTER, COLD, "internal")
+        self._f = f = ir.Function("worker", [(ir.POINTER, "pool")], ir.POINTER, linkage="internal")
         self._idle, self._sleep, self._join, self._work = (
             f.label(name) for name in ("idle", "sleep", "join", "work")
         )
@@ -406,7 +415,9 @@ class _Worker:
             )
         ]
         mine = f"i64 {parts}, i64 {f.rem(me, parts)}"
-        f.do(f"call void @draw(ptr %pool, {', '.join(job)}, {mine}, ptr {f.load(ir.POINTER, self._scratch)})")
+        f.do(
+            f"call void @tahr_draw(ptr %pool, {', '.join(job)}, {mine}, ptr {f.load(ir.POINTER, self._scratch)})"
+        )
         f.jump(leave)
         f.open(leave)
         _atomic(f, "sub", "%pool", STATE, 1, "release")
@@ -416,7 +427,7 @@ class _Worker:
 def _scratch_of() -> str:
     """Makes a thread's scratch large enough for the job; false where there is no memory."""
     arguments = [(ir.POINTER, "pool"), (ir.POINTER, "scratch"), (ir.POINTER, "has")]
-    f = ir.Function("scratch_of", arguments, ir.I1, COLD, "internal")
+    f = ir.Function("scratch_of", arguments, ir.I1, linkage="internal")
     grow, small = f.label("grow"), f.label("small")
     need = _get(f, ir.I64, "%pool", JOB_SCRATCH)
     f.branch(f.value(f"icmp sgt i64 {need}, {f.load(ir.I64, '%has')}"), grow, small)
@@ -433,7 +444,7 @@ def _scratch_of() -> str:
 
 def _reset() -> str:
     """Makes the pool one without threads: when it is new, and in a child process, where only the caller lives on."""
-    f = ir.Function("tahr_reset", [], attributes=COLD)
+    f = ir.Function("tahr_reset", [])
     pool = "@tahr_pool"
     for field in (STARTED, WORKERS, BUSY, STATE, SLEEPERS):
         _put(f, ir.I64, 0, pool, field)

@@ -7,6 +7,7 @@ Its native code is the loop that walks through steps (`walk.py`) and the pool of
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,31 +17,35 @@ import numpy as np
 
 from tahr import errors
 from tahr.backends.native import engine as engines, ir, pool, walk
-from tahr.backends.native.kernel import AS_WRITTEN, Kernel
+from tahr.backends.native.kernel import AS_WRITTEN, SELDOM, Kernel
 from tahr.backends.native.once import once
 from tahr.backends.native.systems import System, float_mode, now, set_float_mode
 from tahr.backends.native.target import Target, default_threads
 from tahr.backends.native.walk import SAMPLES, STATUS, STEP
 
 
-def text(target: Target) -> str:
-    """The runtime's module."""
+@functools.cache
+def modules(target: Target) -> dict[str, str]:
+    """The runtime's modules, and what to call them."""
     system = System(target)
-    functions = [float_mode(system), set_float_mode(system), *walk.functions(system)]
-    if system.threads:
-        functions += [now(system), *pool.functions(system)]
-    declarations = (pool.DEFINITION, *(pool.DECLARATIONS if system.threads else ()))
-    return AS_WRITTEN + ir.module(functions, declarations)
-
-
-TITLE = "runtime"
+    mode = [float_mode(system), set_float_mode(system)]
+    functions = [*mode, *walk.functions(system)]
+    if not system.threads:
+        return {AS_WRITTEN + ir.module(functions, [pool.DEFINITION]): "runtime"}
+    functions += [now(system), *pool.functions(system)]
+    seldom = [*mode, now(system), *pool.seldom_functions(system)]
+    return {
+        AS_WRITTEN + ir.module(functions, [pool.DEFINITION, *pool.DECLARATIONS]): "runtime",
+        SELDOM + ir.module(seldom, pool.SELDOM_DECLARATIONS): "threads",
+    }
 
 
 @once
 def _announce() -> None:
     """Has the runtime compiled along with the first kernels."""
     engine = engines.engine()
-    engine.announce(text(engine.target), TITLE)
+    for text, title in modules(engine.target).items():
+        engine.announce(text, title)
 
 
 class Runtime:
@@ -57,7 +62,7 @@ class Runtime:
         has_threads = System(engine.target).threads
         if has_threads:
             names.append("tahr_reset")
-        addresses = engine.load_module(text(engine.target), TITLE, names)
+        addresses = engine.load_modules(modules(engine.target), names)
         self.run_steps: int = addresses["tahr_run_steps"]
         self.pool: int = addresses["tahr_pool"]
         if has_threads:
