@@ -150,7 +150,7 @@ class _Planner:
     def plan(self) -> NativePlan:
         """The plan."""
         written = self.prepare()
-        outputs = [self._fetchable(v, written) for v in self.program.outputs]
+        outputs = [self._output(v, written) for v in self.program.outputs]
         before = self._before(written)
         stages = self._stages(before)
         items = self._items(stages, before, outputs)
@@ -353,6 +353,16 @@ class _Planner:
         if place is not None and place.root in written and value is not place.root:
             return self._copy(value)
         return value
+
+    def _output(self, value: Value, written: set[Value]) -> Value:
+        """A value as it is fetched: a view of what is computed is copied, unless it is all of it and stands for it."""
+        value = self._fetchable(value, written)
+        place = self.places.get(value)
+        if place is None or place.root is value or self.roles[place.root.node] not in COMPUTED:
+            return value
+        counts = (shapes.num_elements(s) for s in (place.view.shape, _shape(place.root)))
+        is_whole = place.view.is_dense and sizes.surely_equal(*counts)
+        return value if is_whole and place.root not in self.program.outputs else self._copy(value)
 
     def _dense(self, value: Value) -> Value:
         return value if self.places[value].view.is_dense else self._copy(value)

@@ -26,6 +26,7 @@ from tahr.core import dtypes, sizes
 from tahr.core.convert import Const
 from tahr.core.dtypes import DType
 from tahr.core.opdef import Array, known_value
+from tahr.core.sizes import Dim
 from tahr.ops import lists
 from tahr.ops.philox import Stream
 from tahr.program.node import Value
@@ -185,6 +186,10 @@ class BoundSegment:
         """The only place of the table that leads to the start of a value's storage; None where there are others."""
         places = self._places.get(value, ())
         return places[0][0] if len(places) == 1 and places[0][1] == 0 else None
+
+    def exact(self, shape: Sequence[Dim]) -> tuple[int, ...]:
+        """A shape of the plan for the segment's sizes."""
+        return tuple(sizes.evaluate(d, self._bound) for d in shape)  # pyright: ignore[reportArgumentType]
 
     def is_unread(self, value: Value) -> bool:
         """Whether no kernel looks at a value."""

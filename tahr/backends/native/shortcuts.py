@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,10 +30,35 @@ def is_repeatable(plan: NativePlan, segment: BoundSegment) -> bool:
     unread = {v for v in program.inputs if segment.is_unread(v)}
     if any(program.inputs[i] in unread for _, i, _ in plan.symbols):
         return False  # a size that counts is that of an array that does not
-    if len(set(program.outputs)) < len(program.outputs) or set(program.outputs) != set(segment.shapes):
+    results = [_result(plan, segment, v) for v in program.outputs]
+    storages = {r.storage for r in results if r is not None}
+    if None in results or len(storages) < len(results) or storages != set(segment.shapes):
         return False
-    given = (*program.inputs, *segment.segment.cells, *program.outputs)
+    given = (*program.inputs, *segment.segment.cells, *segment.shapes)
     return not segment.segment.overwritten and all(v in unread or segment.slot(v) is not None for v in given)
+
+
+class _Result(NamedTuple):
+    """Where an output of a program comes from.
+
+    Attributes:
+        storage: a result of the segment.
+        shape: the output's own.
+    """
+
+    storage: Value
+    shape: tuple[int, ...]
+
+
+def _result(plan: NativePlan, segment: BoundSegment, output: Value) -> _Result | None:
+    """The result of a segment that is an output's array: of a reshape, what is reshaped, if that is all of it."""
+    if output in segment.shapes:
+        return _Result(output, segment.shapes[output])
+    place = plan.places.get(output)
+    if place is None or place.root not in segment.shapes or not place.view.is_dense:
+        return None
+    shape = segment.exact(place.view.shape)
+    return _Result(place.root, shape) if math.prod(shape) == math.prod(segment.shapes[place.root]) else None
 
 
 def make_shortcut(
@@ -72,7 +98,7 @@ def make_shortcut(
         frame=frame,
         inputs=inputs,
         variables=segment.variables(cells),
-        results=[segment.buffer(v, segment.shapes[v]) for v in plan.program.outputs],
+        results=[segment.buffer(*r) for v in plan.program.outputs if (r := _result(plan, segment, v))],
         form=form,
         release=segment.is_long or segment.has_loops,
         failed=failed,

@@ -70,6 +70,34 @@ def test_the_structure_of_the_fetches_does_not_matter(session: Any) -> None:
             assert repr(call(feed)) == repr(build(fetch))
 
 
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_views_of_what_is_computed(session: Any, count: int) -> None:
+    """A reshape is its result's own array; of other views there is a copy, made by a kernel."""
+    x = tf.placeholder(tf.float32, [None, 2, 5])
+    y, z = x * 2.0, x + 1.0
+    fetches: list[Any] = [
+        tf.reshape(y, [-1]),
+        [tf.reshape(y, [-1, 5]), z],
+        [y, tf.reshape(y, [-1, 10])],
+        tf.transpose(y),
+        y[:, -1],
+        y[:, 1:, ::2],
+        tf.expand_dims(y, 0),
+        tf.broadcast_to(tf.reduce_sum(y), [2, 3]),
+        tf.reshape(tf.transpose(y), [2, -1]),
+    ]
+    feed = values(count, 2, 5)
+    for fetch in fetches:
+        with tf.Session(backend="numpy") as other:
+            expected = other.run(fetch, {x: feed})
+        for _ in range(4):
+            found = session.run(fetch, {x: feed})
+            assert repr(found) == repr(expected)
+            first = found[0] if isinstance(fetch, list) else found
+            first += 1  # the caller's own
+    assert len(shortcuts(session)) == len(fetches)
+
+
 def test_tensors_are_fed_by_name_and_in_any_order(session: Any) -> None:
     x, y = (tf.placeholder(tf.float32, [2], name=name) for name in "xy")
     z = x - y
