@@ -112,6 +112,43 @@ class Seen:
     at: tuple[str, str, str]
 
 
+@dataclass(frozen=True)
+class _Line:
+    """A row of what is written.
+
+    Attributes:
+        place: the number of its first pixel.
+        image: as of its pixels.
+        in_depth, in_row: what they are concerned with along the first axes.
+    """
+
+    place: str
+    image: str
+    in_depth: _Range
+    in_row: _Range
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of taps, or of windows that see a pixel.
+
+    Attributes:
+        line: the number of the row's first pixel in the array that is seen.
+        tap_line: the number of the row's first tap in the window.
+        is_there: whether there is such a row.
+        at: its depth and height.
+    """
+
+    line: str
+    tap_line: str
+    is_there: str
+    at: tuple[str, str]
+
+
+_Position = Callable[[int, str], tuple[str, str, str]]
+"""Of an axis and a number in its range the position in the array that is seen, the tap, and whether there is one."""
+
+
 class Walk:
     """A kernel under construction that visits each pixel of what it writes.
 
@@ -152,9 +189,74 @@ class Walk:
         """The loops over the pixels of an image: `each_window` gives those that see one."""
         return self._pixels(self._windows_of)
 
+    def windows_together(
+        self, count: int, together: Callable[[Pixel], None], single: Callable[[Pixel], None]
+    ) -> None:
+        """The loops over the windows of an output: neighbours in a row at once, where all of their taps are inside.
+
+        Args:
+            count: how many; `together` gets the first of them.
+            single: what is emitted for the others.
+        """
+        f, stride, low = self.f, self.window.strides[2], self.low[2]
+        reach = (count - 1) * stride + (self.window.taps[2] - 1) * self.window.dilations[2]
+
+        def are_inside(column: str) -> str:
+            origin = f.sub(f.mul(column, stride), low)
+            fits = f.value(f"icmp slt i64 {f.add(origin, reach)}, {self.seen[2]}")
+            return self._both(f.value(f"icmp sge i64 {origin}, 0"), fits)
+
+        first = f.div(f.add(low, stride - 1), stride)
+        self._together(count, self._taps_of, first, are_inside, together, single)
+
+    def pixels_together(
+        self, count: int, together: Callable[[Pixel], None], single: Callable[[Pixel], None]
+    ) -> None:
+        """The loops over the pixels of an image, as `windows_together`: where all windows that could see them exist.
+
+        The windows neither stride nor are dilated.
+        """
+        f, low, taps = self.f, self.low[2], self.window.taps[2]
+
+        def are_seen(column: str) -> str:
+            last = f.add(column, low)
+            begins = f.value(f"icmp sge i64 {last}, {taps - 1}")
+            return self._both(begins, f.value(f"icmp slt i64 {f.add(last, count - 1)}, {self.seen[2]}"))
+
+        first = f.maximum(f.sub(taps - 1, low), 0)
+        self._together(count, self._windows_of, first, are_seen, together, single)
+
+    def _together(
+        self,
+        count: int,
+        around: Callable[[int, str], _Range],
+        first: str,
+        are_inside: Callable[[str], str],
+        together: Callable[[Pixel], None],
+        single: Callable[[Pixel], None],
+    ) -> None:
+        """The loops over all pixels: in each row groups that fit to the first of those with all their neighbours."""
+        f, width = self.f, self.walked[2]
+        with self._lines(around) as line:
+            start = f.sub(f.rem(first, count), count)
+            with f.loop(start, width, count, hint="columns") as column:
+                end = f.add(column, count)
+                is_begun, fits = f.value(f"icmp sge i64 {column}, 0"), f.value(f"icmp sle i64 {end}, {width}")
+                with f.either(self._both(self._both(is_begun, fits), are_inside(column))) as branches:
+                    together(self._pixel(line, column, around))
+                    branches.otherwise()
+                    with f.loop(f.maximum(column, 0), f.minimum(end, width), hint="column") as each:
+                        single(self._pixel(line, each, around))
+
     @contextmanager
     def _pixels(self, around: Callable[[int, str], _Range]) -> Generator[Pixel]:
-        f, walked, seen = self.f, self.walked, self.seen
+        with self._lines(around) as line, self.f.loop(0, self.walked[2], hint="column") as column:
+            yield self._pixel(line, column, around)
+
+    @contextmanager
+    def _lines(self, around: Callable[[int, str], _Range]) -> Generator[_Line]:
+        """The loops over the rows of what is written."""
+        f, walked = self.f, self.walked
         with f.loop("%begin", "%end", hint="tile") as tile:
             block, rest = f.rem(tile, self._blocks), f.div(tile, self._blocks)
             depth, image = f.rem(rest, walked[0]), f.div(rest, walked[0])
@@ -163,10 +265,12 @@ class Walk:
             with f.loop(first, f.minimum(f.add(first, self._rows), walked[1]), hint="row") as row:
                 in_row = around(1, row)
                 line = f.add(f.mul(f.add(f.mul(image, walked[0]), depth), walked[1]), row)
-                with f.loop(0, walked[2], hint="column") as column:
-                    place = f.add(f.mul(line, walked[2]), column)
-                    ranges = (in_depth, in_row, around(2, column))
-                    yield Pixel(place, f.mul(image, seen[0]), ranges)
+                yield _Line(f.mul(line, walked[2]), f.mul(image, self.seen[0]), in_depth, in_row)
+
+    def _pixel(self, line: _Line, column: str, around: Callable[[int, str], _Range]) -> Pixel:
+        return Pixel(
+            self.f.add(line.place, column), line.image, (line.in_depth, line.in_row, around(2, column))
+        )
 
     def _taps_of(self, axis: int, position: str) -> _Range:
         """What a window sees along an axis."""
@@ -186,8 +290,8 @@ class Walk:
         before = f.div(f.maximum(f.add(f.sub(origin, taps), stride), 0), stride)
         return _Range(origin, last, f.add(f.sub(last, before), 1))
 
-    def channels(self, body: Callable[[str, list[Segment]], None]) -> None:
-        """Emits the loop over channels: the body gets the first channel, and the vectors that begin there.
+    def channels(self, body: Callable[[str, list[Segment]], None], most: int = _VECTORS) -> None:
+        """Emits the loop over channels: the body gets the first channel, and at most so many vectors that begin there.
 
         Where channels do not fill the last vector, it ends with them, and what it shares with the one before is
         computed twice; or it is masked. (LLVM 22 writes four bytes for a mask of one lane over a truncated vector,
@@ -195,10 +299,10 @@ class Walk:
         """
         channels = self.window.channels
         whole, rest = divmod(channels, self.lanes)
-        full = whole // _VECTORS * _VECTORS
+        full = whole // most * most
         if full:
-            with self.f.loop(0, full * self.lanes, _VECTORS * self.lanes, "channel") as channel:
-                body(channel, [Segment(self.lanes)] * _VECTORS)
+            with self.f.loop(0, full * self.lanes, most * self.lanes, "channel") as channel:
+                body(channel, [Segment(self.lanes)] * most)
         if whole > full:
             body(str(full * self.lanes), [Segment(self.lanes)] * (whole - full))
         if rest and self._overlaps:
@@ -212,18 +316,40 @@ class Walk:
     @contextmanager
     def each_tap(self, pixel: Pixel) -> Generator[Seen]:
         """The loops over the taps of a window inside the image."""
+        with self._each(pixel, self._tap(pixel), [False] * 3) as seen:
+            yield seen
+
+    @contextmanager
+    def each_window(self, pixel: Pixel) -> Generator[Seen]:
+        """The loops over the windows that see a pixel, in the order of the taps that see it."""
+        window = self.window
+        apart = [
+            taps <= stride and dilation == 1
+            for taps, stride, dilation in zip(window.taps, window.strides, window.dilations)
+        ]
+        with self._each(pixel, self._window(pixel), apart) as seen:
+            yield seen
+
+    def each_row_of_taps(self, pixel: Pixel) -> AbstractContextManager[Row]:
+        """The loops over the rows of a window inside the image."""
+        return self._each_row(pixel, self._tap(pixel), [False] * 3)
+
+    def each_row_of_windows(self, pixel: Pixel) -> AbstractContextManager[Row]:
+        """The loops over the rows of windows that see a pixel, where they neither stride nor are dilated."""
+        return self._each_row(pixel, self._window(pixel), [False] * 3)
+
+    def _tap(self, pixel: Pixel) -> _Position:
+        """The taps of a window."""
 
         def position(axis: int, number: str) -> tuple[str, str, str]:
             around = pixel.ranges[axis]
             tap = self.f.add(around.first, number)
             return self.f.add(around.origin, self.f.mul(tap, self.window.dilations[axis])), tap, "true"
 
-        with self._each(pixel, position, [False] * 3) as seen:
-            yield seen
+        return position
 
-    @contextmanager
-    def each_window(self, pixel: Pixel) -> Generator[Seen]:
-        """The loops over the windows that see a pixel, in the order of the taps that see it."""
+    def _window(self, pixel: Pixel) -> _Position:
+        """The windows that see a pixel."""
         f = self.f
 
         def position(axis: int, number: str) -> tuple[str, str, str]:
@@ -240,26 +366,29 @@ class Walk:
             is_positive = f.value(f"icmp sge i64 {ahead}, 0")
             return at, number, self._both(self._both(is_inside, is_pixel), is_positive)
 
-        window = self.window
-        apart = [
-            taps <= stride and dilation == 1
-            for taps, stride, dilation in zip(window.taps, window.strides, window.dilations)
-        ]
-        with self._each(pixel, position, apart) as seen:
-            yield seen
+        return position
 
     @contextmanager
-    def _each(
-        self, pixel: Pixel, position: Callable[[int, str], tuple[str, str, str]], single: Sequence[bool]
-    ) -> Generator[Seen]:
+    def _each(self, pixel: Pixel, position: _Position, single: Sequence[bool]) -> Generator[Seen]:
         """The loops over a pixel's ranges.
 
         Args:
-            position: of an axis and a number in its range, the position in the array that is seen, the tap, and
-                whether there is such a position.
+            position: what a number in a range stands for.
             single: of each axis, whether its ranges have at most one position.
         """
-        f, (depths, rows, columns), taps = self.f, pixel.ranges, self.window.taps
+        f = self.f
+        with (
+            self._each_row(pixel, position, single) as row,
+            self._up_to(pixel.ranges[2].count, single[2]) as k,
+        ):
+            column, tap_column, has_column = position(2, k)
+            with f.when(self._both(row.is_there, has_column)):
+                yield Seen(f.add(row.line, column), f.add(row.tap_line, tap_column), (*row.at, column))
+
+    @contextmanager
+    def _each_row(self, pixel: Pixel, position: _Position, single: Sequence[bool]) -> Generator[Row]:
+        """The loops over a pixel's ranges but the innermost."""
+        f, (depths, rows, _), taps = self.f, pixel.ranges, self.window.taps
         with self._up_to(depths.count, single[0]) as i:
             depth, tap_depth, has_depth = position(0, i)
             plane = f.mul(f.add(pixel.image, depth), self.seen[1])
@@ -268,11 +397,7 @@ class Walk:
                 row, tap_row, has_row = position(1, j)
                 line = f.mul(f.add(plane, row), self.seen[2])
                 tap_line = f.mul(f.add(tap_plane, tap_row), taps[2])
-                has_line = self._both(has_depth, has_row)
-                with self._up_to(columns.count, single[2]) as k:
-                    column, tap_column, has_column = position(2, k)
-                    with f.when(self._both(has_line, has_column)):
-                        yield Seen(f.add(line, column), f.add(tap_line, tap_column), (depth, row, column))
+                yield Row(line, tap_line, self._both(has_depth, has_row), (depth, row))
 
     @contextmanager
     def _up_to(self, count: str, single: bool) -> Generator[str]:

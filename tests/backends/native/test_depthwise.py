@@ -28,6 +28,25 @@ CASES: list[Case] = [
     ((2, 2), (3, 3), (1, 1), "VALID", (2, 8, 9), 1, 4, "float32"),
     ((5, 5), (1, 1), (1, 1), "SAME", (2, 2, 3), 1, 1, "float32"),  # larger than the image
     ((3, 3), (1, 1), (1, 1), "SAME", (0, 2, 3), 4, 1, "float32"),  # no images
+    # Rows of images in which several neighbours are computed at once, with some left over at both ends.
+    ((3, 3), (1, 1), (1, 1), "SAME", (2, 4, 14), 50, 1, "float32"),
+    ((5, 5), (1, 1), (1, 1), "VALID", (1, 7, 17), 16, 1, "float64"),
+    ((7, 7), (1, 1), (1, 1), "SAME", (1, 8, 19), 20, 1, "float32"),
+    ((8, 8), (1, 1), (1, 1), "SAME", (1, 8, 19), 3, 1, "float32"),
+    ((3, 3), (2, 2), (1, 1), "SAME", (1, 6, 23), 33, 1, "float32"),
+    ((2, 3), (1, 1), (2, 2), "SAME", (1, 6, 21), 18, 1, "float32"),
+    (
+        (3, 3),
+        (1, 1),
+        (1, 1),
+        [(2, 0), (6, 5)],
+        (1, 5, 12),
+        17,
+        1,
+        "float32",
+    ),  # more padding than the window is wide
+    ((3,), (1,), (1,), "SAME", (2, 26), 40, 1, "float32"),
+    ((3, 1), (1, 1), (1, 1), "SAME", (1, 6, 13), 16, 1, "float32"),
 ]
 
 
