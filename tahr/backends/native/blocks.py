@@ -144,24 +144,25 @@ class BlockEmitter(Emitter):
             self.copies[i] = place
             place = f.at(ir.I8, place, f.mul(self.width, ROWS * access.dtype.size))
 
-    def _row(self, row: str, totals: Mapping[int, str]) -> None:
+    def _each_row(self, start: str, stop: str, totals: Mapping[int, str]) -> None:
+        with self.f.loop(start, stop, hint="block") as block:
+            self._block(block, totals)
+
+    def _block(self, number: str, totals: Mapping[int, str]) -> None:
         """One block: its operands are turned, then its rows are computed."""
         f = self.f
-        segment, block = f.rem(row, self.across), f.div(row, self.across)
+        segment, block = f.rem(number, self.across), f.div(number, self.across)
         self.first = f.mul(f.rem(block, self.down), ROWS)
         rows = f.minimum(f.sub(self.last, self.first), ROWS)
         start = f.mul(segment, self.width)
         stop = f.minimum(f.add(start, self.width), self.columns)
-        self.outer = self._indices(f.div(block, self.down), self.nest.rows[:-1])
-        self.row_indices = [*self.outer, self.first]
+        outer = self._indices(f.div(block, self.down), self.nest.rows[:-1])
+        self.row_indices = [*outer, self.first]
         for i, access in self.turned.items():
             self._turn(i, access, rows, start, f.sub(stop, start))
         self.column_range = (start, stop)
         with f.loop(0, rows, hint="of.block") as self.number:
-            super()._row(f.add(self.first, self.number), totals)
-
-    def _unravel(self, row: str) -> list[str]:
-        return [*self.outer, row]
+            self._row([*outer, f.add(self.first, self.number)], totals)
 
     def _input(self, access: Source, number: int, indices: Sequence[str], group: int | None) -> str:
         if number not in self.turned:

@@ -411,7 +411,7 @@ class Fusion:
                     mapping[i] = found
                 elif found and mapping[i] != found:
                     return None
-        return _completed(group, shape, mapping)
+        return _completed(group, shape, mapping) or _around_reduction(group, shape, mapping)
 
     def _join_reduce(self, group: Group, node: Node, mapping: Sequence[Axes]) -> bool:
         count = len(group.space)
@@ -705,3 +705,29 @@ def _completed(
             more.append(shape[i])
             low = len(group.space) + len(more)
     return [axes or () for axes in result], more
+
+
+def _around_reduction(
+    group: Group, shape: Sequence[Dim], mapping: Sequence[Axes | None]
+) -> tuple[list[Axes], list[Dim]] | None:
+    """A mapping for what surrounds a reduction along a dimension in the middle, which is the last of the space.
+
+    A dimension that no member decides is one of those that are reduced, as in x less its largest elements.
+    """
+    used = [a for axes in mapping for a in axes or ()]
+    if not group.has_rows or group.split is None or len(set(used)) < len(used):
+        return None
+    orders = [[a for axes in m for a in axes] for m in group.maps.values()]
+    if all(order == sorted(order) for order in orders):
+        return None  # no member reduces a dimension in the middle
+    free = [a for a in range(group.split, len(group.space)) if a not in used]
+    result: list[Axes] = []
+    for axes, size in zip(mapping, shape):
+        if axes is None:
+            axis = next((a for a in free if sizes.surely_equal(group.space[a], size)), None)
+            if axis is None:
+                return None
+            free.remove(axis)
+            axes = (axis,)
+        result.append(axes)
+    return result, []

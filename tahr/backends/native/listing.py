@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tahr.backends.native import blocks, engine, loops, strips
+from tahr.backends.native import blocks, engine, loops
 from tahr.backends.native.blocks import BlockLoop
 from tahr.backends.native.calls import Bind, Jump, Known, Mark, Partial, Ref, Seat
 from tahr.backends.native.kernel import Kernel, with_parts
@@ -153,7 +153,7 @@ class _Nest:
         self.tile = loop.tile
         self.note = "written out, so that the loop over rows is the inner one" if loop.is_narrow else ""
         if isinstance(loop, StripLoop):
-            self.note = f"inside of it a loop over a strip of up to {strips.LANES} rows"
+            self.note = f"inside of it a loop over a strip of up to {loop.strip} rows"
         if isinstance(loop, BlockLoop):
             self.note = f"what lies across is turned in blocks of up to {blocks.ROWS} rows"
         memory = [a for a in self.nest.inputs if isinstance(a, Access)]

@@ -250,8 +250,7 @@ class Emitter:
                 with f.loop(start, whole, ROWS, "rows") as row:
                     self._rows_together(row, totals)
                 start = whole
-            with f.loop(start, stop, hint="row", metadata=self._row_metadata()) as row:
-                self._row(row, totals)
+            self._each_row(start, stop, totals)
             self._store_totals(number, totals)
         text = "\n\n".join([f.finish(), "\n".join(f.metadata)]) + "\n"
         made = Kernel(self.heading + text, 0, self.title)
@@ -327,9 +326,27 @@ class Emitter:
     def _row_metadata(self) -> str:
         return ""
 
-    def _row(self, row: str, totals: Mapping[int, str]) -> None:
+    def _each_row(self, start: str, stop: str, totals: Mapping[int, str]) -> None:
+        """Goes over some rows: one run along the last dimension after the other, as dividing takes long.
+
+        A run of few rows is not worth a loop, and to divide by what is compiled in takes less.
+        """
+        f, rows = self.f, self.nest.rows
+        if len(rows) < 2 or (isinstance(rows[-1], int) and rows[-1] <= SMALL):
+            with f.loop(start, stop, hint="row", metadata=self._row_metadata()) as row:
+                self._row(self._unravel(row), totals)
+            return
+        last = f.maximum(self._value(rows[-1]), 1)
+        end = f.div(f.add(stop, f.sub(last, 1)), last)
+        with f.loop(f.div(start, last), end, hint="run") as run:
+            before, outer = f.mul(run, last), self._indices(run, rows[:-1])
+            first, behind = f.maximum(f.sub(start, before), 0), f.minimum(f.sub(stop, before), last)
+            with f.loop(first, behind, hint="row", metadata=self._row_metadata()) as row:
+                self._row([*outer, row], totals)
+
+    def _row(self, indices: list[str], totals: Mapping[int, str]) -> None:
         nest = self.nest
-        self.row_indices = self._unravel(row)
+        self.row_indices = indices
         self.bases = self._bases()
         self.known: dict[Scalar, str] = {}  # values that are the same in the whole row
         last = max(map(self.level, nest.expressions), default=0)
@@ -709,9 +726,9 @@ class NarrowEmitter(Emitter):
             value = self.f.load(scalars.kind(dtype), total)
             self._write(dtype, value, self.partials[j], self.f.add(first, c))
 
-    def _row(self, row: str, totals: Mapping[int, str]) -> None:
+    def _row(self, indices: list[str], totals: Mapping[int, str]) -> None:
         self.by_column: list[dict[Scalar, str]] = [{} for _ in self.columns]
-        super()._row(row, totals)
+        super()._row(indices, totals)
 
     def _pass(self, number: int, totals: Mapping[int, str]) -> None:
         nest = self.nest

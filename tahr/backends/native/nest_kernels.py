@@ -14,6 +14,7 @@ from tahr.backends.native.products import mask
 from tahr.backends.native.strips import StripEmitter, lies_in_strips
 from tahr.backends.native.target import current
 from tahr.backends.native.vector_loops import VectorEmitter, masks
+from tahr.backends.native.vector_strips import VectorStripEmitter
 from tahr.core import scalar
 from tahr.core.dtypes import DType
 
@@ -25,7 +26,8 @@ def compiled(nest: Nest, title: str) -> Loop:
     """The kernel of a nest. Its buffers: inputs in memory, stores, and partial results of reductions that leave."""
     turned = across(nest)
     if lies_in_strips(nest):
-        return StripEmitter(nest, title).emit()
+        strips = VectorStripEmitter if VectorStripEmitter.can_write(nest) else StripEmitter
+        return strips(nest, title).emit()
     if turned is not None:
         return BlockEmitter(turned, title).emit()
     if _is_narrow(nest):

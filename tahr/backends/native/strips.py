@@ -1,7 +1,7 @@
 """Loop nests whose columns lie far apart, while their rows lie side by side: a sum along a dimension in the middle.
 
 A *strip* of neighbouring rows is worked on at once: the innermost loop goes over them, for one column after the other.
-So whole cache lines are read, and the loop can be vectorized.
+So whole cache lines are read, and the loop can be vectorized. (`vector_strips.py` writes vectors itself.)
 """
 
 from __future__ import annotations
@@ -30,19 +30,21 @@ class StripLoop(Loop):
     """A nest's kernel that works on strips of rows.
 
     Attributes:
+        strip: how many rows a strip has.
         arrays: the bytes of scratch for what is one number in a row, for a strip.
     """
 
+    strip: int
     arrays: int
 
     def bind(self, known: Mapping[str, int]) -> Bound:
         """The call for exact values of the symbols."""
         rows, columns = count(self.nest.rows, known), count(self.nest.columns, known)
         last = count(self.nest.rows[-1:], known)
-        strips = rows // max(last, 1) * -(-last // LANES)
-        tile, tiles = cut(strips, columns * LANES, True, self.tile, False)
+        strips = rows // max(last, 1) * -(-last // self.strip)
+        tile, tiles = cut(strips, columns * self.strip, True, self.tile, False)
         table = (tile, *(sizes.evaluate(d, known) for d in self.entries))  # pyright: ignore[reportArgumentType]
-        return Bound(table, tiles, self.kept_bytes * columns * LANES + self.arrays)
+        return Bound(table, tiles, self.kept_bytes * columns * self.strip + self.arrays)
 
 
 def lies_in_strips(nest: Nest) -> bool:
@@ -54,46 +56,71 @@ def lies_in_strips(nest: Nest) -> bool:
     if isinstance(last, int) and last < FEWEST_LANES:
         return False
     split = len(nest.rows)
-    wide = [a for a in accesses(nest) if any(s != 0 for s in a.strides[split:])]
-    along = sum(a.strides[split - 1] == 1 for a in wide)
-    return 2 * along > len(wide)
+    # What is the same for neighbouring rows is read once for all of them.
+    steps = [a.strides[split - 1] for a in accesses(nest) if any(s != 0 for s in a.strides[split:])]
+    along = steps.count(1)
+    return along > len(steps) - steps.count(0) - along
 
 
-class StripEmitter(Emitter):
-    """Writes a nest whose columns lie far apart, while its rows lie side by side, as in a sum along a middle dimension.
+class Strips(Emitter):
+    """What goes over strips of rows.
 
-    A strip of neighbouring rows is worked on at once: the innermost loop goes over them, for one column after the
-    other. What is one number in a row is an array in scratch here, behind the expressions that are kept.
+    Attributes:
+        strip: how many rows a strip has.
     """
+
+    strip = LANES
 
     def _plan_stashes(self) -> None:
         columns = [d for d in self.nest.columns if isinstance(d, int)]
         if len(columns) == len(self.nest.columns) and math.prod(columns) <= MOST_KEPT:
             super()._plan_stashes()
+
+    def _count_rows(self) -> str:
+        """The number of strips: none goes beyond the end of the last dimension."""
+        self.last = self._value(self.nest.rows[-1])
+        self.strips = self.f.div(self.f.add(self.last, self.strip - 1), self.strip)
+        outer = self._product(self.nest.rows[:-1])
+        return self.f.mul(outer, self.strips)
+
+    def _each_row(self, start: str, stop: str, totals: Mapping[int, str]) -> None:
+        with self.f.loop(start, stop, hint="strip") as strip:
+            self._row(self._unravel(strip), totals)
+
+    def _unravel(self, row: str) -> list[str]:
+        """The index along each row dimension of a strip's first row."""
+        f = self.f
+        first = f.mul(f.rem(row, self.strips), self.strip)
+        return [*self._indices(f.div(row, self.strips), self.nest.rows[:-1]), first]
+
+    def _stash_row(self, e: Scalar, flat: str) -> str:
+        """Where the values of a kept expression in one column begin, one for each row of the strip."""
+        before = sum(itemsize(s.dtype) for s, i in self._stashed.items() if i < self._stashed[e])
+        start = self.f.at(ir.I8, "%scratch", self.f.mul(self.column_count, self.strip * before))
+        return self.f.at(stash_kind(e.dtype), start, self.f.mul(flat, self.strip))
+
+
+class StripEmitter(Strips):
+    """Writes a nest for one element: the innermost loop goes over the rows of a strip, and LLVM vectorizes it.
+
+    What is one number in a row is an array in scratch here, behind the expressions that are kept.
+    """
+
+    def _plan_stashes(self) -> None:
+        super()._plan_stashes()
         self.slots: dict[Scalar, str] = {}  # the arrays of what is one number in a row
         kept = sum(itemsize(e.dtype) for e in self._stashed)
         self.arrays = self.f.at(ir.I8, "%scratch", self.f.mul(self.column_count, LANES * kept), "arrays")
         self.array_count = 0
 
-    def _count_rows(self) -> str:
-        """The number of strips: none goes beyond the end of the last dimension."""
-        self.last = self._value(self.nest.rows[-1])
-        self.strips = self.f.div(self.f.add(self.last, LANES - 1), LANES)
-        outer = self._product(self.nest.rows[:-1])
-        return self.f.mul(outer, self.strips)
-
-    def _unravel(self, row: str) -> list[str]:
-        f = self.f
-        self.first = f.mul(f.rem(row, self.strips), LANES)
-        self.lanes = f.minimum(f.sub(self.last, self.first), LANES)
-        return [*self._indices(f.div(row, self.strips), self.nest.rows[:-1]), self.first]
-
-    def _row(self, row: str, totals: Mapping[int, str]) -> None:
+    def _row(self, indices: list[str], totals: Mapping[int, str]) -> None:
         self.slots = {}
-        super()._row(row, totals)
+        self.first = indices[-1]
+        self.lanes = self.f.minimum(self.f.sub(self.last, self.first), LANES)
+        super()._row(indices, totals)
 
     @contextmanager
-    def _each_row(self) -> Generator[tuple[str, int]]:
+    def _each_lane(self) -> Generator[tuple[str, int]]:
         """The loop over the rows of a strip: its index, and the group of accesses."""
         f, before = self.f, (self.row_indices, self.bases, self.known)
         vectorized, group = self._new_group()
@@ -121,7 +148,7 @@ class StripEmitter(Emitter):
         if not missing:
             return
         arrays = {e: self._array() for e in missing}
-        with self._each_row() as (lane, group):
+        with self._each_lane() as (lane, group):
             self._row_group = group
             super()._compute(missing)
             for e, array in arrays.items():
@@ -132,13 +159,13 @@ class StripEmitter(Emitter):
         for i, (e, access) in enumerate(self.nest.stores):
             if self.level(e) in levels and not self._is_wide(i):
                 self._row_values([e])
-                with self._each_row() as (_, group):
+                with self._each_lane() as (_, group):
                     self._write(access.dtype, self.known[e], self.targets[i], self.bases[id(access)], group)
 
     def _start_row_total(self, reduce: Reduce) -> str:
         dtype, array = reduce.accumulator, self._array()
         nothing = ir.number(identity(reduce.combine, dtype), scalars.kind(dtype))
-        with self._each_row() as (lane, group):
+        with self._each_lane() as (lane, group):
             self._put(dtype, nothing, self.f.at(stash_kind(dtype), array, lane), group)
         return array
 
@@ -147,7 +174,7 @@ class StripEmitter(Emitter):
 
     def _column_loops(self, stack: ExitStack) -> tuple[list[str], str, int]:
         indices, flat, _ = super()._column_loops(stack)
-        self.lane, group = stack.enter_context(self._each_row())
+        self.lane, group = stack.enter_context(self._each_lane())
         return indices, flat, group
 
     def _accumulate(
@@ -169,10 +196,8 @@ class StripEmitter(Emitter):
         self._put(dtype, total, place, group)
 
     def _stash_place(self, e: Scalar, flat: str) -> str:
-        before = sum(itemsize(s.dtype) for s, i in self._stashed.items() if i < self._stashed[e])
-        start = self.f.at(ir.I8, "%scratch", self.f.mul(self.column_count, LANES * before))
-        return self.f.at(stash_kind(e.dtype), start, self.f.add(self.f.mul(flat, LANES), self.lane))
+        return self.f.at(stash_kind(e.dtype), self._stash_row(e, flat), self.lane)
 
     def _loop(self, made: Kernel) -> Loop:
         arrays = self.array_count * LANES * 8
-        return StripLoop(self.nest, made, tuple(self._entries), tuple(self._stashed), False, arrays)
+        return StripLoop(self.nest, made, tuple(self._entries), tuple(self._stashed), False, LANES, arrays)

@@ -29,6 +29,8 @@ COPIES = ((4, 10), (2, 40))
 # Rows of so few vectors, with so many nodes in all of them, are written out: then totals of columns are in registers.
 WRITTEN_OUT = 4
 MOST_WRITTEN_OUT = 120
+# How floats are compared of which one is the maximum or minimum.
+EXTREMA = {"maximum": "ogt", "minimum": "olt"}
 
 
 def masks(target: Target) -> bool:
@@ -76,7 +78,7 @@ class VectorEmitter(Emitter):
 
     def __init__(self, nest: Nest, title: str) -> None:
         super().__init__(nest, title)
-        computed = [e for e in scalar.ordered(nest.expressions) if self.on_columns(e)]
+        computed = [e for e in scalar.ordered(nest.expressions) if self._is_vector(e)]
         self.lanes = current().lanes(max((itemsize(e.dtype) for e in computed), default=4))
         self.copies = next((n for n, most in COPIES if len(computed) <= most), 1)
         self.has_rest = True
@@ -84,12 +86,19 @@ class VectorEmitter(Emitter):
         """The runs of a row that is written out."""
         self._in_registers: dict[int, list[str]] = {}
         """For reductions along the rows the totals of each run, where they are not in memory."""
-        last = nest.columns[-1]
-        if isinstance(last, int) and len(self.dims) > 1:
-            self._fit(last, len(computed))
+        self._missing: dict[str, str] = {}
+        """For accumulators of maxima and minima of floats, which elements were not a number."""
+        self._fit(len(computed))
 
-    def _fit(self, length: int, nodes: int) -> None:
+    def _is_vector(self, e: Scalar) -> bool:
+        """Whether an expression is computed in vectors."""
+        return self.on_columns(e)
+
+    def _fit(self, nodes: int) -> None:
         """Finds how to go through rows of a known length."""
+        length = self.nest.columns[-1]
+        if not isinstance(length, int) or len(self.dims) == 1:
+            return
         vectors = -(-length // self.lanes)
         if vectors <= WRITTEN_OUT and vectors * nodes <= MOST_WRITTEN_OUT:
             self.copies = vectors
@@ -169,7 +178,7 @@ class VectorEmitter(Emitter):
                     run.segment.store(f, dtype, value, f.at(ir.MEMORY[dtype], target, run.column))
                 for e, value, place in zip(stash, values[len(reduces) + len(stores) :], keeps):
                     run.segment.store(
-                        f, _stashed(e.dtype), value, f.at(stash_kind(e.dtype), place, run.column)
+                        f, stashed(e.dtype), value, f.at(stash_kind(e.dtype), place, run.column)
                     )
 
             self._along(start, stop, body)
@@ -249,7 +258,7 @@ class VectorEmitter(Emitter):
             values = dict(known)
             for e, place in keeps.items():
                 values[e] = run.segment.load(
-                    f, _stashed(e.dtype), f.at(stash_kind(e.dtype), place, run.column)
+                    f, stashed(e.dtype), f.at(stash_kind(e.dtype), place, run.column)
                 )
             for e, start in starts.items():
                 values[e] = run.segment.load(f, e.dtype, f.at(ir.MEMORY[e.dtype], start, run.column))
@@ -282,7 +291,11 @@ class VectorEmitter(Emitter):
             self.lanes, kind, ir.number(loops.identity(reduce.combine, reduce.accumulator), kind)
         )
         vector = ir.vector(self.lanes, kind)
-        return [self.f.variable(vector, nothing, "sum") for _ in range(self.copies)]
+        sums = [self.f.variable(vector, nothing, "sum") for _ in range(self.copies)]
+        if reduce.combine in EXTREMA and reduce.accumulator.is_floating:
+            flags = ir.vector(self.lanes, ir.I1)
+            self._missing |= {sum_: self.f.variable(flags, "zeroinitializer", "missing") for sum_ in sums}
+        return sums
 
     def _add_to_sum(self, reduce: Reduce, sum_: str, value: str, segment: Segment) -> None:
         f, dtype = self.f, reduce.accumulator
@@ -292,8 +305,30 @@ class VectorEmitter(Emitter):
             nothing = ir.splat(self.lanes, kind, ir.number(loops.identity(reduce.combine, dtype), kind))
             mask_ = f"{segment.type(ir.I1)} {segment.mask}"
             value = f.value(f"select {mask_}, {vector} {value}, {vector} {nothing}")
-        f.store(
-            vector, loops.combined(f, reduce.combine, dtype, f.load(vector, sum_), value, self.lanes), sum_
+        before = f.load(vector, sum_)
+        if sum_ in self._missing:
+            self._note_missing(sum_, vector, value)
+            f.store(vector, _extremum(f, reduce.combine, dtype, before, value, self.lanes), sum_)
+        else:
+            f.store(vector, loops.combined(f, reduce.combine, dtype, before, value, self.lanes), sum_)
+
+    def _note_missing(self, sum_: str, vector: str, value: str) -> None:
+        """Notes beside a maximum or minimum which elements are not a number."""
+        f, flags = self.f, ir.vector(self.lanes, ir.I1)
+        found = f.value(f"fcmp uno {vector} {value}, {value}")
+        place = self._missing[sum_]
+        f.store(flags, f.value(f"or {flags} {f.load(flags, place)}, {found}"), place)
+
+    def _total(self, reduce: Reduce, sum_: str) -> str:
+        """An accumulator's vector."""
+        f, kind = self.f, scalars.kind(reduce.accumulator)
+        vector, flags = ir.vector(self.lanes, kind), ir.vector(self.lanes, ir.I1)
+        total = f.load(vector, sum_)
+        if sum_ not in self._missing:
+            return total
+        nan = ir.splat(self.lanes, kind, ir.number(float("nan"), kind))
+        return f.value(
+            f"select {flags} {f.load(flags, self._missing[sum_])}, {vector} {nan}, {vector} {total}"
         )
 
     def _totals(self, totals: Mapping[int, str], flat: str) -> dict[int, str]:
@@ -318,7 +353,7 @@ class VectorEmitter(Emitter):
             dtype = self.nest.reduces[j].accumulator
             row = f.at(ir.MEMORY[dtype], self.partials[j], f.mul(tile, self.column_count))
             for run, register in zip(self.runs, registers):
-                value = f.load(ir.vector(self.lanes, scalars.kind(dtype)), register)
+                value = self._total(self.nest.reduces[j], register)
                 run.segment.store(f, dtype, value, f.at(ir.MEMORY[dtype], row, run.column))
 
     def _add_to_total(self, j: int, columns: Mapping[int, str], value: str, run: _Run) -> None:
@@ -338,8 +373,8 @@ class VectorEmitter(Emitter):
         f, reduce = self.f, self.nest.reduces[j]
         dtype, width = reduce.accumulator, self.lanes
         kind = scalars.kind(dtype)
-        loaded = [f.load(ir.vector(width, kind), copy) for copy in copies]
-        value = functools.reduce(lambda a, b: loops.combined(f, reduce.combine, dtype, a, b, width), loaded)
+        vectors = [self._total(reduce, copy) for copy in copies]
+        value = functools.reduce(lambda a, b: loops.combined(f, reduce.combine, dtype, a, b, width), vectors)
         while width > 1:
             vector, width = ir.vector(width, kind), width // 2
             halves = [
@@ -358,6 +393,16 @@ class VectorEmitter(Emitter):
             f.store(kind, loops.combined(f, reduce.combine, dtype, f.load(kind, totals[j]), value), totals[j])
 
 
-def _stashed(dtype: DType) -> DType:
+def _extremum(f: ir.Function, combine: str, dtype: DType, a: str, b: str, width: int) -> str:
+    """The maxima or minima of two vectors of floats, of which a are numbers: a where b are not, and of equal zeros.
+
+    That is one instruction, where llvm.maximum takes six: for NaN, which is looked for beside it, and signs of zeros.
+    """
+    kind = scalars.kind(dtype, width)
+    better = f.value(f"fcmp {EXTREMA[combine]} {kind} {b}, {a}")
+    return f.value(f"select {ir.vector(width, ir.I1)} {better}, {kind} {b}, {kind} {a}")
+
+
+def stashed(dtype: DType) -> DType:
     """As what an expression is kept: halves as they are computed."""
     return dtypes.float32 if dtype in scalar.HALVES else dtype

@@ -9,7 +9,7 @@ from functools import partial
 from tahr.core.opdef import Elementwise, OpDef
 from tahr.program import check
 from tahr.program.node import Program
-from tahr.program.passes import canonicalize, convolutions, expand, fold, simplify, stabilize
+from tahr.program.passes import canonicalize, convolutions, expand, fold, simplify, softmaxes, stabilize
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,12 @@ def _has_form(opdef: OpDef) -> bool:
     return isinstance(form, Elementwise) and form.scalar is not None
 
 
-NATIVE = (Pass("convolutions", convolutions.run), *passes(keeps=_has_form))
+NATIVE = (
+    Pass("convolutions", convolutions.run),
+    # Before expansion, after which nobody sees what a softmax was.
+    Pass("softmaxes", softmaxes.run),
+    *passes(keeps=_has_form),
+)
 """The native backend's, behind the reference backend's."""
 
 

@@ -116,6 +116,84 @@ def test_indices_in_strips() -> None:
     check([tf.exp(-tf.abs(total)) * x, total], {x: random(3, 4, 70)})
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("axis", [0, 1, -2])
+@pytest.mark.parametrize(
+    "shape", [(3, 5, 9), (2, 100, 130), (5, 5, 5), (0, 4, 16), (3, 0, 16), (3, 4, 0), (1, 7, 1)]
+)
+def test_softmax_along_another_dimension(shape: tuple[int, ...], axis: int, dtype: str) -> None:
+    values = random(*shape).astype(tf.as_dtype(dtype).as_numpy_dtype)
+    x = tf.placeholder(dtype, [None, *shape[1:]])
+    check([tf.nn.softmax(x, axis), tf.nn.log_softmax(x, axis)], {x: values}, dtype)
+
+
+def test_softmax_along_another_dimension_is_one_nest() -> None:
+    """Nothing is transposed, and what surrounds the reductions joins them."""
+    x = tf.placeholder(tf.float32, [None, 30, 40])
+    values = {x: random(3, 30, 40).astype(np.float32)}
+    with tf.Session(backend="native", tier="compiled") as session:
+        stages = tf.debug.ir(tf.nn.softmax(x, 1), values, session)
+    assert "Transpose" not in stages.passes["native: softmaxes"].split("return")[1]
+    assert stages.groups.count("group") == 1
+
+
+def test_softmax_of_what_is_not_a_number() -> None:
+    values = random(2, 6, 70)
+    values[0, 3, 5], values[1, 2, 69], values[1, 0, 0] = np.nan, np.inf, -np.inf
+    values[0, :, 7] = -np.inf
+    x = tf.placeholder(tf.float64, [2, 6, 70])
+    with np.errstate(all="ignore"):
+        check([tf.nn.softmax(x, 1), tf.nn.log_softmax(x, 1)], {x: values})
+
+
+@pytest.mark.parametrize("shape", [(4, 9, 9), (9, 9, 9), (9, 4, 9), (4, 9, 70)])
+def test_what_surrounds_a_reduction_in_the_middle(shape: tuple[int, ...]) -> None:
+    """Equal sizes do not make equal dimensions."""
+    x, y = tf.placeholder(tf.float64, [None, *shape[1:]]), tf.placeholder(tf.float64, [None, *shape[1:]])
+    total = tf.reduce_sum(x, 1, keepdims=True)
+    fetches = [x - total, tf.exp(y - total) * x, tf.reduce_max(x - total, 1), tf.reduce_sum(x * total, 2)]
+    check(fetches, {x: random(*shape), y: random(*shape) + 1})
+    row = tf.reduce_sum(x, 1)  # now along the last two dimensions, or the first and the last
+    check([row[:, None, :] * x, row[:, :, None] + row[:, None, :]], {x: random(*shape)})
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 5, 40, 33), (2, 300, 20, 7), (1, 1, 17, 64), (7, 40, 3, 300), (0, 5, 20, 8), (3, 5, 0, 8)]
+)
+def test_rows_of_several_dimensions(shape: tuple[int, ...]) -> None:
+    """A tile may begin and end anywhere in a run of rows."""
+    x = tf.placeholder(tf.float32, [None, *shape[1:]])
+    y = tf.placeholder(tf.float32, [shape[3]])
+    turned = tf.transpose(x, [0, 2, 1, 3])
+    fetches = [turned * 2.0, tf.reduce_sum(tf.square(turned + y), 3), tf.reduce_sum(turned * y)]
+    check(fetches, {x: random(*shape).astype(np.float32), y: random(shape[3]).astype(np.float32)}, "float32")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("length", [1, 7, 16, 100, 1000])
+def test_extremes_of_rows(length: int, dtype: str) -> None:
+    """One NaN anywhere is the extreme of its row; infinities and rows of nothing else count as they are."""
+    values = random(length + 3, length)
+    values[range(length), range(length)] = np.nan
+    values[-3:] = np.array([np.inf, -np.inf, np.nan])[:, None]
+    values = values.astype(tf.as_dtype(dtype).as_numpy_dtype)
+    x = tf.placeholder(dtype, [None, length])
+    y = tf.placeholder(dtype, [None, length])
+    fetches = [tf.reduce_max(x, 1), tf.reduce_min(x, 1), tf.reduce_max(x), tf.reduce_min(x, 0)]
+    check(
+        [*fetches, tf.reduce_max(y, 1), tf.reduce_min(y), tf.reduce_max(y, 0)],
+        {x: values, y: -np.ones_like(values)},
+        dtype,
+    )
+
+
+def test_extremes_of_zeros() -> None:
+    x = tf.placeholder(tf.float64, [None, 40])
+    values = np.zeros((3, 40)) * np.where(np.arange(40) % 3, 1, -1)
+    (found, least) = check([tf.reduce_max(x, 1), tf.reduce_min(x, 1)], {x: values})
+    assert not found.any() and not least.any()
+
+
 @pytest.mark.parametrize("rows", [1, 15, 17, 300, 2000])
 @pytest.mark.parametrize("columns", [1, 700, 1024, 2500])
 def test_totals_of_long_rows(rows: int, columns: int) -> None:

@@ -23,6 +23,7 @@ from tahr.backends.native import (
     strips,
     target,
     vector_loops,
+    vector_strips,
 )
 from tahr.backends.native.epilogue import Segment
 from tahr.backends.native.vector_loops import VectorEmitter
@@ -259,6 +260,7 @@ def strips_of_whole_width(patch: pytest.MonkeyPatch) -> None:
         return str(b) if b == strips.LANES else right(f, a, b)
 
     patch.setattr(ir.Function, "minimum", minimum)
+    patch.setattr(vector_strips, "mask", lambda f, width, count: ir.splat(width, ir.I1, "true"))
 
 
 def blocks_not_turned(patch: pytest.MonkeyPatch) -> None:
