@@ -13,7 +13,7 @@ import itertools
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from tahr.backends.native import ir, micro, packing
+from tahr.backends.native import fetching, ir, micro, packing
 from tahr.backends.native.ir import I64, POINTER
 from tahr.backends.native.kernel import AS_WRITTEN, Kernel
 from tahr.backends.native.micro import Micro
@@ -21,7 +21,6 @@ from tahr.backends.native.packing import Packing
 from tahr.backends.native.products import (
     FINISH,
     LOOP_METADATA,
-    PREFETCH,
     Problem,
     Product,
     Size,
@@ -240,10 +239,10 @@ class _Blocked(Walk):
         self.micro = plan.micro.kernel()
         self.pack, self.turn = plan.packing(plan.dtype), plan.packing(plan.micro.dtype)
         block = plan.rows * plan.columns
-        sizes = (plan.packed_a, plan.packed_b, block)
+        sizes = (plan.packed_a, plan.packed_b, block, fetching.BYTES // self.bytes)
         offsets = itertools.accumulate(sizes, initial=0)
         places = [self.f.at(self.element, "%scratch", offset) for offset in offsets]
-        self.packed_a, self.packed_b, self.turned, self.small_c = places
+        self.packed_a, self.packed_b, self.turned, self.lines, self.small_c = places
         # An epilogue reads whole vectors, also where a block is narrower.
         self.scratch_bytes = (sum(sizes) + max(plan.accumulated, block) + plan.lanes) * self.bytes
 
@@ -261,6 +260,7 @@ class _Blocked(Walk):
         self.packs_b = f.value(f"icmp ne i64 {size[Size.PACKS_B]}, 0")
         # Which block each scratch holds; -1 is none.
         held_a, held_b = f.variable(I64, "-1"), f.variable(I64, "-1")
+        fetching.begin(f, self.lines)
         with self.tiles() as tile, loop(f, 0, size[Size.K_BLOCKS], hint="kb") as k_block:
             k = f.mul(k_block, size[Size.KC])
             depth = f.minimum(size[Size.KC], f.sub(size[Size.K], k))
@@ -311,9 +311,10 @@ class _Blocked(Walk):
                 rows, columns = (
                     either(f, self.is_swapped, *pair) for pair in ((width, height), (height, width))
                 )
-                with f.when(f.value("icmp ne ptr %prefetch, null")):
-                    call(f, "%prefetch", PREFETCH, "%buffers", rows, offset, size[Size.LDC])
-                self._call(self.micro, a, a_row, a_term, height, b, b_term, width, depth, c, again)
+                with f.when(last):
+                    fetching.fill(f, self.lines, "%arrays", rows, columns, offset, size[Size.LDC])
+                block_of_a = a, a_row, a_term, height
+                self._call(self.micro, *block_of_a, b, b_term, width, depth, c, again, self.lines)
                 with f.when(last):
                     block = *self._upright(c, height, width), rows, columns, column, offset
                     call(f, "%finish", FINISH, "%buffers", *block, size[Size.LDC])

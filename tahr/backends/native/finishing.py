@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from tahr.backends.native import ir, kernel
+from tahr.backends.native import fetching, ir, kernel
 from tahr.backends.native.epilogue import FULL, Segment, addresses, emit
 from tahr.backends.native.kernel import AS_WRITTEN, Kernel
 from tahr.backends.native.products import (
     FINISH,
     LOOP_METADATA,
-    PREFETCH,
     WALK,
     Product,
     call,
@@ -19,8 +18,6 @@ from tahr.backends.native.products import (
 from tahr.backends.native.target import Target
 
 _INTERNAL = {"attributes": kernel.ATTRIBUTES, "linkage": "internal"}
-# How many vectors of a row are fetched: as many as the widest micro-kernel computes.
-_FETCHED = 3
 
 
 def kernel_of(product: Product, walk: Kernel, target: Target, way: str) -> Kernel:
@@ -31,11 +28,10 @@ def kernel_of(product: Product, walk: Kernel, target: Target, way: str) -> Kerne
         way: how it does that, for people.
     """
     lanes = target.lanes(product.accumulated.size)
-    prefetch = _prefetch(product, lanes)
     f = kernel.function()
     arguments = [f"%{name}" for _, name in kernel.ARGUMENTS]
-    call(f, f"@{walk.symbol}", WALK, *arguments, "@finish", "@prefetch" if prefetch else "null")
-    functions = [_finish(product, lanes, target.has("avx512f")), *prefetch, f.finish(), LOOP_METADATA]
+    call(f, f"@{walk.symbol}", WALK, *arguments, "@finish", "@arrays")
+    functions = [_finish(product, lanes, target.has("avx512f")), _arrays(product), f.finish(), LOOP_METADATA]
     text = AS_WRITTEN + ir.module(functions, [declaration(walk.symbol, WALK)])
     return Kernel(text, walk.scratch, product.title(way), (walk,))
 
@@ -71,21 +67,10 @@ def _finish(product: Product, lanes: int, masks: bool) -> str:
     return f.finish()
 
 
-def _prefetch(product: Product, lanes: int) -> list[str]:
-    """The function that fetches the operands that have C's layout, if there are some.
-
-    They arrive while the block is computed.
-    """
-    operands = product.epilogue.operands
-    if all(operand.access != FULL for operand in operands):
-        return []
-    f = ir.Function("prefetch", PREFETCH, **_INTERNAL)
-    buffers = _operands(f, product)
-    with loop(f, 0, "%rows", hint="row") as row:
-        line = f.add("%offset", f.mul(row, "%leading"))
-        for operand, base in zip(operands, buffers):
-            if operand.access == FULL:
-                for vector in range(_FETCHED):
-                    address = f.at(ir.MEMORY[operand.dtype], base, f.add(line, vector * lanes))
-                    f.do(f"call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 3, i32 1)")
-    return [f.finish()]
+def _arrays(product: Product) -> str:
+    """The table of the arrays that lie as C does."""
+    epilogue = product.epilogue
+    every = [(operand.dtype, operand.access) for operand in epilogue.operands]
+    every += [(output.dtype, FULL) for output in epilogue.outputs]
+    found = [(number, dtype.size) for number, (dtype, access) in enumerate(every, 2) if access == FULL]
+    return fetching.table("arrays", found)

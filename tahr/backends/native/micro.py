@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tahr.backends.native import ir, kernel
+from tahr.backends.native import fetching, ir, kernel
 from tahr.backends.native.epilogue import Segment, broadcast
 from tahr.backends.native.ir import F32, F64, I1, I64, POINTER
 from tahr.backends.native.kernel import AS_WRITTEN, SYMBOL, Kernel
@@ -13,8 +13,8 @@ from tahr.core import dtypes
 from tahr.core.dtypes import DType
 
 # a, with the distances from row to row and from k to k; how many rows there are; b, with the distance from k to k, and
-# how many columns there are; k; the small block c, whose rows are as long as the widest; and whether it is increased by
-# a b instead of becoming a b.
+# how many columns there are; k; the small block c, whose rows are as long as the widest; whether it is increased by
+# a b instead of becoming a b; and the lines to fetch meanwhile (`fetching.py`).
 ARGUMENTS = (
     (POINTER, "a"),
     (I64, "a_row"),
@@ -26,7 +26,11 @@ ARGUMENTS = (
     (I64, "k"),
     (POINTER, "c"),
     (I1, "again"),
+    (POINTER, "list"),
 )
+# So many steps along K before it is used, a transposed a is fetched: the time that memory takes. Processors do not
+# foresee it by themselves where its rows are on different pages.
+_AHEAD = 32
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,10 @@ class Micro:
         element = self._element
         lines = [f.at(element, "%a", f.mul(f.minimum(final, row), "%a_row")) for row in range(self.rows)]
         count = f.div(f.add("%columns", self.lanes - 1), self.lanes)
+        last = fetching.last(f, "%list")
         for vectors in range(1, self.vectors + 1):
             with f.when(f.value(f"icmp eq i64 {count}, {vectors}")):
-                self._block(f, lines, vectors)
+                self._block(f, lines, vectors, last)
         title = f"micro-kernel {self.dtype.name}"
         return Kernel(AS_WRITTEN + ir.module([f.finish(), LOOP_METADATA]), 0, title)
 
@@ -70,11 +75,12 @@ class Micro:
     def _element(self) -> str:
         return F64 if self.dtype == dtypes.float64 else F32
 
-    def _block(self, f: ir.Function, lines: list[str], vectors: int) -> None:
+    def _block(self, f: ir.Function, lines: list[str], vectors: int, last: str) -> None:
         """A block that is so many vectors wide.
 
         Args:
             lines: where the rows of a begin.
+            last: the number of the last group of lines to fetch.
         """
         element, lanes, vector = self._element, self.lanes, ir.vector(self.lanes, self._element)
         align = lanes * self.dtype.size
@@ -88,6 +94,10 @@ class Micro:
         if self.masks:
             runs[-1] = Segment(lanes, mask(f, lanes, f.sub("%columns", (vectors - 1) * lanes)))
         with loop(f, 0, "%k", hint="k") as k:
+            # One vector is multiplied so soon that fetching would take a quarter as long.
+            if vectors > 1:
+                fetching.fetch_listed(f, "%list", last, k)
+                fetching.fetch(f, f.at(element, lines[0], f.mul(f.add(k, _AHEAD), "%a_term")))
             b = f.at(element, "%b", f.mul(k, "%b_term"))
             row_of_b = [run.load(f, self.dtype, f.at(element, b, v * lanes)) for v, run in enumerate(runs)]
             along = f.mul(k, "%a_term")

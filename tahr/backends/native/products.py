@@ -222,8 +222,9 @@ def even(size: int, most: int, unit: int) -> int:
 
 # ---------------------------------------------------------------- what walks and kernels agree on
 
-# A walk: a kernel's arguments, and two functions of the kernel's.
-WALK = (*kernel.ARGUMENTS, (POINTER, "finish"), (POINTER, "prefetch"))
+# A walk: a kernel's arguments, its epilogue, and the arrays that have C's layout and that the epilogue reads or writes:
+# how many, and for each the number of its buffer and the bytes of an element.
+WALK = (*kernel.ARGUMENTS, (POINTER, "finish"), (POINTER, "arrays"))
 # The epilogue of a block of C: the address of its products, with the distance from row to row; how many rows and
 # columns there are; the first column; the place in C of its first element; and the distance between rows of C.
 FINISH = (
@@ -236,8 +237,6 @@ FINISH = (
     (I64, "offset"),
     (I64, "leading"),
 )
-# Fetches what the epilogue will read. It may be null.
-PREFETCH = ((POINTER, "buffers"), (I64, "rows"), (I64, "offset"), (I64, "leading"))
 
 
 def call(f: ir.Function, callee: str, arguments: Sequence[tuple[str, str]], *values: str | int) -> None:
