@@ -108,6 +108,10 @@ class Fusion:
         self.of: dict[Node, Group] = {}
         self._depends: list[int] = []  # for each group the groups that it needs, as bits
         self._position = {node: i for i, node in enumerate(nodes)}
+        self._users: dict[Value, list[Node]] = {}
+        for node in nodes:
+            for root in dict.fromkeys(self._roots(node)):
+                self._users.setdefault(root, []).append(node)
         for node in nodes:
             self._add(node)
         self._merge_siblings()
@@ -471,9 +475,47 @@ class Fusion:
             return False
         if any(self.operand_access(group, v, shape) is None for v in self._needs[node]):
             return False
+        if self._is_left_to_nests(group, node):
+            return False
         for value in _results(node, role):
             group.maps[value] = ()
         return True
+
+    def _is_left_to_nests(self, group: Group, node: Node) -> bool:
+        """Whether only nests use what a node computes, and can as well compute it of what is stored in any case.
+
+        The gradient of a normalization is an example: it is summed, multiplied and summed, and multiplied again.
+        """
+        read = [root for root in self._roots(node) if self.of.get(root.node) is group]
+        return self._is_for_nests(node) and all(map(self._is_stored, read))
+
+    def _is_stored(self, value: Value) -> bool:
+        """Whether a value is stored because it is used outside its epilogue, or would be if that saved others."""
+        users = self._users[value]
+        return any(map(self._is_outside, users)) or (len(users) > 1 and all(map(self._is_for_nests, users)))
+
+    def _is_for_nests(self, node: Node) -> bool:
+        """Whether all that is made of what a node computes ends in nests that cannot be a part of its epilogue."""
+        seen = {node}
+        stack = [node]
+        while stack:
+            users = [user for value in stack.pop().outputs for user in self._users.get(value, ())]
+            if not users or len(seen) > MOST_NODES:
+                return False
+            if any(self._roles[user] not in (Role.ELEMENTWISE, Role.REDUCE) for user in users):
+                return False
+            inside = {user for user in users if not self._is_outside(user)} - seen
+            seen |= inside
+            stack += inside
+        return True
+
+    def _is_outside(self, node: Node) -> bool:
+        """Whether a node cannot be a part of any epilogue."""
+        role = self._roles[node]
+        if role is not Role.ELEMENTWISE:
+            return True
+        shape = iteration_shape(node, role)
+        return any(_access(self._places[v].view, shape) is None for v in self._needs[node])
 
     def _takes_epilogue(self, anchor: Node) -> bool:
         role = self._roles[anchor]
@@ -486,15 +528,7 @@ class Fusion:
         if self.of.get(place.root.node) is group:
             whole = view.is_dense and _same_rows(view.shape, shape)
             return "member" if whole else None
-        if all(s == 0 or d == 1 for d, s in zip(view.shape, view.strides)):
-            return "scalar"
-        if view.is_dense and _same_rows(view.shape, shape):
-            return "full"
-        wide = [i for i, d in enumerate(view.shape) if d != 1 and view.strides[i] != 0]
-        last = len(view.shape) - 1
-        if wide == [last] and view.strides[last] == 1 and sizes.surely_equal(view.shape[last], shape[-1]):
-            return "column"
-        return None
+        return _access(view, shape)
 
 
 # ---------------------------------------------------------------- shapes and maps
@@ -503,6 +537,19 @@ class Fusion:
 def _shape(value: Value) -> tuple[Dim, ...]:
     assert value.shape is not None
     return value.shape
+
+
+def _access(view: View, shape: Sequence[Dim]) -> str | None:
+    """How an epilogue reads a view of what is not its own, for elements of a shape; None if it cannot."""
+    if all(s == 0 or d == 1 for d, s in zip(view.shape, view.strides)):
+        return "scalar"
+    if view.is_dense and _same_rows(view.shape, shape):
+        return "full"
+    wide = [i for i, d in enumerate(view.shape) if d != 1 and view.strides[i] != 0]
+    last = len(view.shape) - 1
+    if wide == [last] and view.strides[last] == 1 and sizes.surely_equal(view.shape[last], shape[-1]):
+        return "column"
+    return None
 
 
 def iteration_shape(node: Node, role: Role) -> tuple[Dim, ...]:
