@@ -141,11 +141,13 @@ def _cost(plan: Blocking, product: Product, problem: Problem) -> float:
     """About how many multiplications of vectors a product takes, or could be done in the time that packing takes."""
     m, n, k = problem.m, problem.n, problem.k
     across = (n if product.transpose_b else 0) + (m if product.is_half and not product.transpose_a else 0)
-    return k * (up(m, plan.rows) * up(n, plan.lanes) / plan.lanes + _ACROSS * across)
+    scattered = min(m, n) if n > plan.columns and _is_scattered(plan, product, problem) else 0
+    return k * (up(m, plan.rows) * up(n, plan.lanes) / plan.lanes + _ACROSS * across + _SCATTERED * scattered)
 
 
-# What it takes to pack an element whose line lies across, and to turn an element of C, in multiplications of vectors.
-_ACROSS, _TURN = 0.5, 1.5
+# What it takes to pack an element whose line lies across, to have a scattered A for each row or column of C, whichever
+# are fewer, and to turn an element of C, in multiplications of vectors.
+_ACROSS, _SCATTERED, _TURN = 0.5, 3, 1.5
 
 
 def _depth(plan: Blocking, problem: Problem) -> int:
@@ -157,17 +159,20 @@ def _tile(plan: Blocking, problem: Problem, depth: int, packs_a: bool, packs_b: 
     """Rows and columns of a tile: packed blocks fit their scratch, and there is work for several threads."""
     most = min(_TILE_ROWS, plan.packed_a // depth, plan.accumulated // plan.columns)
     rows = even(problem.m, most // plan.rows * plan.rows, plan.rows)
-    most, tiles = plan.packed_b // depth, _TILES if packs_a else 2 * _TILES
+    most, enough = plan.packed_b // depth, _TILES if packs_a else 2 * _TILES
     if depth < problem.k:
         # Nothing stays packed from one tile to the next.
-        most, tiles = min(most, plan.accumulated // rows), _TILES // 2
+        most, enough = min(most, plan.accumulated // rows), _TILES // 2
     # A tile has work for some microseconds; beyond that, more tiles let more threads take part.
     least = _TILE_WORK // (rows * depth)
-    wanted = problem.n * problem.batch * blocks(problem.m, rows) // tiles
+    wanted = problem.n * problem.batch * blocks(problem.m, rows) // enough
     columns = min(most // plan.columns * plan.columns, up(max(wanted, least, 1), plan.columns))
     columns = even(problem.n, columns, plan.columns)
-    # Where nothing is packed again for another row of tiles, tiles may be flat.
-    if not packs_a and (not packs_b or (columns >= problem.n and depth == problem.k)):
+    # Where nothing is packed again for another row of tiles, or there are too few of them for two threads, tiles may be
+    # flat.
+    tiles = problem.batch * blocks(problem.m, rows) * blocks(problem.n, columns)
+    is_packed_again = packs_b and (columns < problem.n or depth < problem.k)
+    if not packs_a and (not is_packed_again or tiles < _FEW_TILES):
         rows = _flat(plan, problem, rows, columns, depth, packs_b)
     return rows, columns
 
@@ -185,24 +190,33 @@ def _flat(plan: Blocking, problem: Problem, rows: int, columns: int, depth: int,
     return rows
 
 
-# A tile's most rows; its least multiplications; how many tiles are enough for every thread.
-_TILE_ROWS, _TILE_WORK, _TILES = 256, 1 << 17, 16
+# A tile's most rows; its least multiplications; how many tiles are enough for every thread, and how many are not even
+# enough for two.
+_TILE_ROWS, _TILE_WORK, _TILES, _FEW_TILES = 256, 1 << 17, 16, 4
 
 
 def _packs_a(plan: Blocking, product: Product, problem: Problem) -> bool:
-    """Whether A is packed.
+    """Whether A is packed: halves, and what is scattered, if it is read often.
 
-    As long as its rows lie along K, the micro-kernel reads a few of them as fast from where they are. Across, it reads
-    a part of a cache line of each, which is as good if the line stays in the cache until its other parts are read. That
-    is not so where lines share few places in the cache, nor quick where each is on another page.
+    As long as its rows lie along K, the micro-kernel reads a few of them as fast from where they are.
     """
-    if product.is_half or not product.transpose_a:
-        return product.is_half
+    if product.is_half:
+        return True
+    return problem.n > 2 * plan.columns and _is_scattered(plan, product, problem)
+
+
+def _is_scattered(plan: Blocking, product: Product, problem: Problem) -> bool:
+    """Whether the micro-kernel would wait for A.
+
+    Across, it reads a part of a cache line of each row, which is as good as along if the line stays in the cache until
+    its other parts are read. That is not so where lines share few places in the cache, nor quick where each is on
+    another page.
+    """
     is_wide = plan.rows * plan.element_bytes >= 32
     is_cached = problem.k * problem.lda * plan.element_bytes <= plan.cache // 2
     apart = problem.lda * plan.element_bytes
     is_close = apart < _PAGE and apart % (_PAGE // 2) != 0
-    return problem.n > 2 * plan.columns and not (is_wide and (is_cached or is_close))
+    return product.transpose_a and not (is_wide and (is_cached or is_close))
 
 
 def _packs_b(plan: Blocking, product: Product, problem: Problem) -> bool:

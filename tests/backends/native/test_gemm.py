@@ -373,6 +373,22 @@ def test_operands_are_exchanged_where_that_saves_packing() -> None:
     assert not is_swapped(False, lanes, 384, 1024)
 
 
+def test_operands_are_exchanged_where_the_left_one_lies_scattered() -> None:
+    """Rows half a page or a page apart are better on the right; not if both are, nor what the cache holds."""
+
+    def is_swapped(m: int, n: int, k: int) -> bool:
+        product = Product(dtypes.float32, True, False, plain(dtypes.float32))
+        return bool(gemm.sizes(product, gemm.problem(product, m, n, k), Way(gemm.BLOCKED))[Size.SWAPPED])
+
+    with targets.using(dataclasses.replace(targets.host(), l2=1 << 20)):
+        if blocked.blocking(dtypes.float32, targets.current()).rows < 8:
+            pytest.skip("with few rows at a time, whatever lies across counts as scattered")
+        assert is_swapped(512, 128, 1024) and is_swapped(1024, 256, 2048)
+        assert not is_swapped(128, 512, 1024)
+        assert not is_swapped(512, 512, 1024)
+        assert not is_swapped(512, 128, 64)
+
+
 # ---------------------------------------------------------------- values
 
 
@@ -403,15 +419,26 @@ WAYS = [(20, 60, 33), (20, 10, 33), (1, 60, 33), (60, 1, 33), (60, 3, 2), (0, 5,
 
 
 def finished(
-    epilogue: Epilogue, m: int, n: int, k: int, arrays: Sequence[Array], dtype: DType
+    epilogue: Epilogue,
+    m: int,
+    n: int,
+    k: int,
+    arrays: Sequence[Array],
+    dtype: DType,
+    is_swapped: bool = False,
 ) -> list[Array]:
-    """What an epilogue gives, checked against the scalar language's own evaluator."""
+    """What an epilogue gives, checked against the scalar language's own evaluator; of exchanged operands on demand."""
     product = Product(dtype, False, False, epilogue)
     problem = gemm.problem(product, m, n, k)
     way = gemm.choose(product, problem, (None, n, k) if n * k < 10 else (None, None, None))
+    table = gemm.sizes(product, problem, way)
+    if is_swapped:
+        way = Way(gemm.BLOCKED)
+        plan = blocked.blocking(dtype, targets.current())
+        table = blocked.tiled(plan, *swapped(product, problem), is_swapped=True)
     a, b = operands(product, m, n, k)
     outputs = [np.full((m, n), 7, output.dtype.numpy) for output in epilogue.outputs]
-    call(gemm.kernel(product, way), gemm.sizes(product, problem, way), [a, b, *arrays, *outputs])
+    call(gemm.kernel(product, way), table, [a, b, *arrays, *outputs])
     accumulated = exact(product, a, b).astype(product.accumulated.numpy)
     expected = scalar.evaluate(epilogue.outputs, [accumulated, *(np.broadcast_to(x, (m, n)) for x in arrays)])
     for actual, reference in zip(outputs, expected):
@@ -463,6 +490,33 @@ def test_an_output_may_be_an_operand(m: int, n: int, k: int) -> None:
     expected = c + exact(product, a, b)
     call(gemm.kernel(product, way), gemm.sizes(product, problem, way), [a, b, c, c])
     assert_close(dtypes.float32, c, expected, k)
+
+
+def of_many_arrays() -> tuple[Epilogue, list[DType]]:
+    """An epilogue with more arrays than are fetched ahead, of elements of 1 to 8 bytes; and its operands' dtypes."""
+    kinds = [dtypes.float64, dtypes.int64, dtypes.bool_, dtypes.float32]
+    wide, whole, flag, plus = (leaf(i, kind) for i, kind in enumerate(kinds, 1))
+    total = leaf(0, dtypes.float32) + plus
+    outputs = [
+        scalar.convert(total, dtypes.float64) * wide,
+        whole + scalar.constant(1, dtypes.int64),
+        scalar.select(flag, total, 0.0),
+        scalar.lt(total, scalar.constant(0.0, dtypes.float32)),
+        *(total * (0.1 * i) for i in range(6)),
+    ]
+    return Epilogue(tuple(outputs), tuple(Operand(kind, FULL) for kind in kinds)), kinds
+
+
+@pytest.mark.parametrize(("cpu", "vector_bytes"), [("x86-64", 16), ("haswell", 32), ("", 0)])
+@pytest.mark.parametrize(("m", "n", "k"), [(50, 20, 60), (9, 70, 130), (100, 49, 1500), (3, 5, 0), (0, 5, 5)])
+def test_many_arrays(cpu: str, vector_bytes: int, m: int, n: int, k: int) -> None:
+    """The lists of lines to be fetched have room for all that is in them, turned or not."""
+    epilogue, kinds = of_many_arrays()
+    rng = np.random.default_rng(7)
+    arrays = [(2 * rng.random((m, n))).astype(kind.numpy) for kind in kinds]
+    with targets.using(native(cpu, vector_bytes) if vector_bytes else targets.host()):
+        for is_swapped in (False, True):
+            finished(epilogue, m, n, k, arrays, dtypes.float32, is_swapped)
 
 
 # ---------------------------------------------------------------- other processors
