@@ -5,7 +5,8 @@ starts a group of its own. There are three kinds:
 
 * a *nest* has a space: dimensions that its elements are indexed by. A member lies along some of them, in order.
   Element-wise nodes, reductions over the leading or the trailing dimensions, and updates of variables join;
-* a *product* (or convolution) takes element-wise nodes and updates of its output's shape as an epilogue;
+* a *product* (or convolution) takes element-wise nodes and updates of its output's shape as an epilogue, but not what
+  only nests use and can compute of what it stores for them in any case;
 * anything else stays alone.
 
 Joining must not make a circle: a node may not join a group if something that it needs, outside the group, needs the
