@@ -219,10 +219,15 @@ class Lookup(Form):
         axes: `axes(*specs, **attrs)` gives the dimension, from 0, that the second input's elements are indices along,
             and how many leading dimensions both inputs have in common; None where they are not known. Without it the
             second input's rows are tuples of indices along the first dimensions.
+        count: which input says how much of the second counts, along its first dimension; where nothing does, slices
+            are zero. None where all of it counts.
     """
 
-    def __init__(self, axes: Callable[..., tuple[int, int] | None] | None = None) -> None:
+    def __init__(
+        self, axes: Callable[..., tuple[int, int] | None] | None = None, count: int | None = None
+    ) -> None:
         self.axes = axes
+        self.count = count
 
 
 class Accumulation(Form):
@@ -236,6 +241,7 @@ class Accumulation(Form):
         tuples: whether those are tuples of indices along the first dimensions.
         drops_negative: whether a negative place means nowhere, instead of an error.
         combine: "add", "multiply", "maximum" or "minimum".
+        count: which input says how many of the places count, from the first on; None where all do.
     """
 
     def __init__(
@@ -245,12 +251,14 @@ class Accumulation(Form):
         tuples: bool = False,
         drops_negative: bool = False,
         combine: str = "add",
+        count: int | None = None,
     ) -> None:
         self.rows = rows
         self.indices = indices
         self.tuples = tuples
         self.drops_negative = drops_negative
         self.combine = combine
+        self.count = count
 
 
 class Scatter(Form):
@@ -296,12 +304,21 @@ class Distinct(Form):
     """
 
 
+class Places(Form):
+    """The places, tuples of indices, of the elements of input 0 that are not zero, in row-major order.
+
+    The first output has as many rows as there are elements. How many of them count says the second; the others are
+    zero.
+    """
+
+
 class Scattered(Form):
     """A copy of input 0 with rows changed; everything else as in `Scatter`."""
 
-    def __init__(self, combine: str, tuples: bool = True) -> None:
+    def __init__(self, combine: str, tuples: bool = True, count: int | None = None) -> None:
         self.combine = combine
         self.tuples = tuples
+        self.count = count
 
 
 class Draw(Form):

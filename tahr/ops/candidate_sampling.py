@@ -43,7 +43,7 @@ ComputeAccidentalHits = OpDef(
 ComputeAccidentalHits.not_differentiable()
 
 # What is added to the logit of a sampled class that is a true one, so that its probability vanishes.
-_NEVER = -np.finfo(np.float32).max
+NEVER = np.asarray(-np.finfo(np.float32).max)
 
 
 @ComputeAccidentalHits.shape
@@ -60,7 +60,7 @@ def _accidental_hits_kernel(
     true_classes: Array, sampled: Array, *, num_true: int, seed: int, seed2: int
 ) -> tuple[Array, Array, Array]:
     rows, _, ids = np.nonzero(true_classes[:, :, None] == sampled)
-    return rows.astype(np.int32), ids.astype(np.int64), np.full(len(rows), _NEVER, np.float32)
+    return rows.astype(np.int32), ids.astype(np.int64), np.full(len(rows), NEVER, np.float32)
 
 
 def compute_accidental_hits(

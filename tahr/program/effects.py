@@ -77,7 +77,7 @@ def own_read(variable: Operation) -> Tensor | None:
     return next((t for t in outputs if reference_behind(t) is not None), None)
 
 
-def _names_variable(tensor: Tensor) -> bool:
+def names_variable(tensor: Tensor) -> bool:
     """Whether a tensor stands for a variable: operations take no value from it, but read the variable."""
     return is_variable(tensor) or reference_behind(tensor) is not None
 
@@ -180,7 +180,7 @@ class Outline:
                 continue
             reached.add(op)
             for tensor in op.inputs:
-                if self._is_outside(tensor) and not _names_variable(tensor):
+                if self._is_outside(tensor) and not names_variable(tensor):
                     captures[tensor] = None
             for tensor in op.outputs:
                 if tensor in own:
@@ -189,7 +189,7 @@ class Outline:
         if self._region is not None:
             # A region may give back what it captured.
             captures.update(
-                (t, None) for t in self._region.outputs if self._is_outside(t) and not _names_variable(t)
+                (t, None) for t in self._region.outputs if self._is_outside(t) and not names_variable(t)
             )
         self.captures = tuple(captures)
         self.arguments = tuple(arguments)
@@ -271,7 +271,7 @@ class Outline:
         A use of a reference, or of a variable's own read, as a value is a read, as are a ReadVariableOp and the reads
         of a region.
         """
-        args = op.opdef.flat_inputs(len(op.inputs), op.attrs) if any(map(_names_variable, op.inputs)) else ()
+        args = op.opdef.flat_inputs(len(op.inputs), op.attrs) if any(map(names_variable, op.inputs)) else ()
         for i, arg in enumerate(args):
             tensor = op.inputs[i]
             if tensor in self._fed:

@@ -202,7 +202,8 @@ class _Extraction:
         return list(crossing)
 
     def _is_cheap(self, tensor: Tensor) -> bool:
-        if tensor.op.opdef is Const or tensor.op in self.padded:
+        padded = self.padded.get(tensor.op)
+        if tensor.op.opdef is Const or (padded is not None and padded.finder is tensor.op):
             return True  # how many rows count belongs to no tensor: what counts them is at hand in each stage
         value = self.values.get(tensor)
         return value is not None and value.spec.value is not None
@@ -286,13 +287,19 @@ class _Extraction:
 
     def _counted(self, op: Operation, inputs: list[Value]) -> tuple[OpDef, list[Value]]:
         """What stands for an operation, and its inputs: see `padding`."""
-        unique = self.padded.get(op)
-        if unique is None:
+        padded = self.padded.get(op)
+        if padded is None:
             return op.opdef, inputs
-        if unique is op:
-            return counted.PaddedUnique, inputs
-        count = self._value(unique.outputs[0]).node.outputs[2]
-        return counted.counted(op.opdef), [*inputs, count]
+        if padded.finder is op:
+            return counted.PADDED[op.opdef], inputs
+        count = self._value(padded.finder.outputs[0]).node.outputs[-1]
+        if not padded.numbers:
+            return counted.counted(op.opdef), [*inputs, count]
+        for i in padded.numbers:
+            dtype = inputs[i].dtype
+            assert dtype is not None
+            inputs[i] = self._cast(count, dtype)
+        return op.opdef, inputs
 
     def _reads_before(self, op: Operation) -> list[Node]:
         """The reads of the state that the operation replaces: they must be over when it writes.

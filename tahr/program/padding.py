@@ -5,49 +5,58 @@ An optimizer's step for a sparse gradient first sums the rows of equal indices:
     unique, places = tf.unique(indices)
     rows = tf.unsorted_segment_sum(values, places, tf.shape(unique)[0])
 
-How many rows that makes is known when the indices are. But often all that happens to them is element-wise, up to
-operations that write them to rows of variables. Then the Program has as many rows as there are indices, and counts
-those that matter: `unique` becomes `_PaddedUnique`, what writes gets the count as one more input (`ops.counted`), and
-everything between is as it was, on some rows too many.
+A loss of those elements that a mask chooses looks them up, and takes a mean:
 
-Whether the number is seen is found out by following what depends on it through the operations of a function. A tensor
-either has that many *rows*, or is their *shape*, or their *number*; where it goes anywhere else, nothing is padded.
+    chosen = tf.gather(losses, tf.squeeze(tf.where(mask), 1))
+    loss = tf.reduce_mean(chosen)
+
+How many rows that makes is known when the indices, or the mask, are. But often all that happens to them is done to
+each row alone, up to operations that can be told how many rows count: those that reduce them, add them up elsewhere, or
+write them to rows of variables. Then the Program has as many rows as there are indices (or elements of the mask), and
+counts those that matter: what finds rows becomes an operation that finds their number too, what must know it gets it
+as one more input (`ops.counted`), and everything between is as it was, on some rows too many.
+
+Whether that can be is found out by following what depends on the number through the operations of a function, with the
+rules of `rows`. Where a tensor goes anywhere else, nothing is padded, and the stage ends.
 """
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from tahr.core.convert import constant_value
+from tahr.core.convert import Const
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import Accumulation, Elementwise, Lookup
 from tahr.ops import counted
-from tahr.ops.shaping import Identity, ShapeOp, SizeOp, StopGradient
-from tahr.ops.slicing import StridedSlice
 from tahr.ops.sorting import Unique
+from tahr.program import rows
+from tahr.program.effects import names_variable
+from tahr.program.node import attrs_key
+from tahr.program.rows import Kind
 
 
-class _Kind(enum.Enum):
-    """How a tensor depends on the number of rows."""
+class Padded(NamedTuple):
+    """How an operation runs on padded rows.
 
-    ROWS = "its first dimension is that number"
-    SHAPE = "a vector whose first element is that number"
-    NUMBER = "that number"
-    NOT = "not at all"
+    Attributes:
+        finder: what finds those rows: perhaps the operation itself.
+        numbers: the inputs in which it takes their number itself. If there are none it gets it as one more input.
+    """
+
+    finder: Operation
+    numbers: tuple[int, ...] = ()
 
 
 class _Tag(NamedTuple):
-    """What is known of a tensor: how it depends on how many elements an operation `unique` finds."""
+    """How a tensor depends on how many rows an operation finds."""
 
-    unique: Operation
-    kind: _Kind
+    finder: Operation
+    kind: Kind
 
 
 def find(
-    order: Sequence[Operation], fed: Iterable[Tensor], results: Iterable[Tensor]
-) -> dict[Operation, Operation]:
+    order: Iterable[Operation], fed: Iterable[Tensor], results: Iterable[Tensor]
+) -> dict[Operation, Padded]:
     """The operations that run on padded rows.
 
     Args:
@@ -56,124 +65,89 @@ def find(
         results: tensors whose values are seen.
 
     Returns:
-        Each `unique` whose number of elements nobody sees, by itself; and what writes its rows, with it.
+        What finds rows of which nobody sees how many there are, and what is told their number.
     """
-    if not any(map(_can_be_padded, order)):
+    order = list(order)
+    if not any(map(_finds_rows, order)):
         return {}
-    tags: dict[Tensor, _Tag] = {}
-    uniques: dict[Operation, None] = {}
-    writers: dict[Operation, Operation] = {}
-    seen: set[Operation] = set()
-    given = set(fed)
-    for op in order:
-        read = {i: tags[t] for i, t in enumerate(op.inputs) if t in tags and t not in given}
-        if read:
-            kind = _followed(op, read)
-            if kind is None:
-                seen.update(tag.unique for tag in read.values())
-            unique = next(iter(read.values())).unique
-            if _writes_rows(op):
-                writers[op] = unique
-            elif kind is not None and kind is not _Kind.NOT:
-                tags.update(dict.fromkeys(op.outputs, _Tag(unique, kind)))
-        if _can_be_padded(op):
-            uniques[op] = None
-            tags[op.outputs[0]] = _Tag(op, _Kind.ROWS)
-    seen.update(tags[t].unique for t in results if t in tags)
-    padded = {op: op for op in uniques if op not in seen}
-    return padded | {writer: unique for writer, unique in writers.items() if unique in padded}
+    return _Search(set(fed)).run(order, results)
 
 
-def _can_be_padded(op: Operation) -> bool:
-    if op.opdef is not Unique:
+class _Search:
+    def __init__(self, fed: set[Tensor]) -> None:
+        self._fed = fed
+        self._tags: dict[Tensor, _Tag] = {}
+        self._finders: dict[
+            Operation, Operation
+        ] = {}  # those that surely find the same have one to stand for them
+        self._told: dict[Operation, Padded] = {}
+        self._seen: set[Operation] = set()
+
+    def run(self, order: Iterable[Operation], results: Iterable[Tensor]) -> dict[Operation, Padded]:
+        for op in order:
+            read = {i: self._tags[t] for i, t in enumerate(op.inputs) if t in self._tags}
+            if read:
+                self._follow(op, read)
+            if _finds_rows(op):
+                self._begin(op)
+        self._seen.update(self._tags[t].finder for t in results if t in self._tags)
+        padded = {op: Padded(op) for op, same in self._finders.items() if same not in self._seen}
+        told = {op: how for op, how in self._told.items() if how.finder not in self._seen}
+        return padded | told
+
+    def _begin(self, op: Operation) -> None:
+        """Tags the rows that an operation finds."""
+        alike = (other for other in self._finders if self._find_the_same(op, other))
+        finder = self._finders[op] = next(alike, op)
+        found = op.outputs[:1] if op.opdef is Unique else op.outputs
+        self._tag(found, _Tag(finder, Kind.ROWS))
+
+    def _find_the_same(self, a: Operation, b: Operation) -> bool:
+        same = a.opdef is b.opdef and attrs_key(a.attrs) == attrs_key(b.attrs)
+        return same and all(_are_same(x, y, self._fed) for x, y in zip(a.inputs, b.inputs))
+
+    def _follow(self, op: Operation, read: Mapping[int, _Tag]) -> None:
+        """Tags what an operation makes of tensors that depend on a number of rows, or notes that it sees it."""
+        finders = {tag.finder for tag in read.values()}
+        (finder, *others) = finders
+        kinds = {i: tag.kind for i, tag in read.items()}
+        found = None if others else rows.outcome(op, kinds, lambda tensor: self._is_place(tensor, finder))
+        if found is None:
+            self._seen.update(finders)
+            return
+        if found.is_told or found.numbers:
+            self._told[op] = Padded(finder, found.numbers)
+        if found.kind is not Kind.NOT:
+            self._tag(op.outputs, _Tag(finder, found.kind))
+
+    def _tag(self, tensors: Iterable[Tensor], tag: _Tag) -> None:
+        self._tags.update({t: tag for t in tensors if t not in self._fed})
+
+    def _is_place(self, tensor: Tensor, finder: Operation) -> bool:
+        """Whether a tensor says, for each element of a vector, which of its different elements it is."""
+        return (
+            self._finders.get(tensor.op) is finder and tensor.op.opdef is Unique and tensor.value_index == 1
+        )
+
+
+def _finds_rows(op: Operation) -> bool:
+    if op.opdef not in counted.PADDED:
         return False
     spec = op.inputs[0].spec
-    return spec.rank == 1 and spec.dtype is not None and spec.dtype.is_integer
+    if op.opdef is Unique:
+        return spec.rank == 1 and spec.dtype is not None and spec.dtype.is_integer
+    return bool(spec.rank)
 
 
-def _writes_rows(op: Operation) -> bool:
-    return counted.can_be_counted(op.opdef)
-
-
-def _followed(op: Operation, read: Mapping[int, _Tag]) -> _Kind | None:
-    """How the outputs of an operation depend on a number of rows; None where it is seen.
-
-    Args:
-        op: the operation.
-        read: which of its inputs depend on such a number.
-    """
-    tags = set(read.values())
-    if len(tags) > 1:
-        return None
-    ((unique, kind),) = tags
-    if op.opdef in (Identity, StopGradient):
-        return kind
-    if kind is not _Kind.ROWS:
-        return _of_number(op, unique, kind, list(read))
-    if op.opdef is ShapeOp:
-        return _Kind.SHAPE
-    if op.opdef is SizeOp and op.inputs[0].spec.rank == 1:
-        return _Kind.NUMBER
-    if _writes_rows(op):
-        return _written(op, read)
-    if isinstance(op.opdef.form, Elementwise):
-        return _Kind.ROWS if _goes_row_by_row(op, read) else None
-    if isinstance(op.opdef.form, Lookup):
-        return _looked_up(op, unique, list(read))
-    return None
-
-
-def _of_number(op: Operation, unique: Operation, kind: _Kind, read: Sequence[int]) -> _Kind | None:
-    """As `_followed`, for operations on the number of rows or their shape."""
-    if kind is _Kind.SHAPE and op.opdef is StridedSlice and read == [0]:
-        return _sliced(op)
-    form = op.opdef.form
-    if kind is _Kind.NUMBER and isinstance(form, Accumulation) and not form.tuples and read == [2]:
-        # Rows behind the last are made of nothing: to divide integers by them would be an error.
-        dtype = op.outputs[0].spec.dtype
-        is_floating = dtype is not None and dtype.is_floating
-        return _Kind.ROWS if is_floating and op.inputs[form.indices] is unique.outputs[1] else None
-    return None
-
-
-def _sliced(op: Operation) -> _Kind | None:
-    """As `_followed`, for parts of a shape."""
-    begin, stride = constant_value(op.inputs[1]), constant_value(op.inputs[3])
-    is_other = any(op.attrs[mask] for mask in ("begin_mask", "ellipsis_mask", "new_axis_mask"))
-    if begin is None or stride is None or begin.size != 1 or is_other or int(stride[0]) != 1:
-        return None
-    if begin[0] > 0:
-        return _Kind.NOT
-    return _Kind.NUMBER if begin[0] == 0 and op.outputs[0].spec.rank == 0 else None
-
-
-def _goes_row_by_row(op: Operation, read: Mapping[int, _Tag]) -> bool:
-    """Whether an element-wise operation computes each row of its output from the same row of what it reads."""
-    rank = op.outputs[0].spec.rank
-    for i, tensor in enumerate(op.inputs):
-        shape = tensor.spec.shape
-        if rank is None or shape is None:
-            return False
-        is_smaller = len(shape) < rank or shape[0] == 1
-        if (len(shape) != rank) if i in read else not is_smaller:
-            return False
-    return bool(rank)
-
-
-def _looked_up(op: Operation, unique: Operation, read: Sequence[int]) -> _Kind | None:
-    form = op.opdef.form
-    assert isinstance(form, Lookup)
-    specs = [t.spec for t in op.inputs]
-    if form.axes is None or form.axes(*specs, **op.attrs) != (0, 0):
-        return None
-    if read == [1]:
-        return _Kind.ROWS
-    # Places are those of rows that count.
-    return _Kind.NOT if read == [0] and op.inputs[1] is unique.outputs[1] else None
-
-
-def _written(op: Operation, read: Mapping[int, _Tag]) -> _Kind | None:
-    indices, rows = counted.row_inputs(op.opdef)
-    is_number = op.inputs[rows].spec.rank == 0
-    fits = set(read) == ({indices} if is_number else {indices, rows})
-    return _Kind.NOT if fits and op.inputs[indices].spec.rank == 1 else None
+def _are_same(a: Tensor, b: Tensor, fed: Collection[Tensor], depth: int = 8) -> bool:
+    """Whether two tensors surely have the same value: they are one, or equal operations on the same ones."""
+    if a is b:
+        return not names_variable(a)  # that is read anew by whatever takes it
+    if a in fed or b in fed or a.value_index != b.value_index:
+        return False
+    if a.op.opdef is not b.op.opdef or a.op.opdef.effects.any or len(a.op.inputs) != len(b.op.inputs):
+        return False
+    if not depth or attrs_key(a.op.attrs) != attrs_key(b.op.attrs):
+        return False
+    is_made = bool(a.op.inputs) or a.op.opdef is Const
+    return is_made and all(_are_same(x, y, fed, depth - 1) for x, y in zip(a.op.inputs, b.op.inputs))

@@ -167,7 +167,7 @@ def _permutation_call(node: Node, places: Mapping[Value, Place]) -> Call:
             position = Reserved(node, -(-(count - 1) // philox.WORDS_PER_BLOCK))
             binds = [draws.bound(Distribution("words", dtypes.uint32), Ref(words), position, count - 1)]
         tile, tiles = single.cut(count, length * dtype.size)
-        table = (tile, count, count, length, count, 1, count)
+        table = (tile, count, count, length, count, 1, count, 1)
         return [
             *binds,
             Bind(permutation(), (Ref(words), Ref(order)), single.bound((count,), 1)),

@@ -67,32 +67,37 @@ def _row(f: ir.Function, rows: Rows, indices: str, number: str, dims: Sequence[s
 # ---------------------------------------------------------------- lookups
 
 
-def lookup(rows: Rows, has_outer: bool, has_batch: bool) -> Kernel:
+def lookup(rows: Rows, has_outer: bool, has_batch: bool, is_counted: bool = False) -> Kernel:
     """Copies rows.
 
     Buffers: source [batch, between, rows, length], indices [batch, places, depth], target
-    [batch, between, places, length], status. Sizes: rows of the target in a tile, rows of the target, places, length,
-    rows of the source, between, the indexed dimensions. There must be no tile where there are no places.
+    [batch, between, places, length], status, perhaps int32 how much of the indices counts. Sizes: rows of the target in
+    a tile, rows of the target, places, length, rows of the source, between, the indexed dimensions, and places that
+    count together. There must be no tile where there are no places.
 
     Args:
         rows: what is compiled in.
         has_outer: whether batch and between are anything but 1.
         has_batch: whether batch is.
+        is_counted: whether a buffer says how many places count; there is no batch then and nothing between. The rows of
+            others become zero.
     """
     f = kernel.function()
     source, indices, target, status = (kernel.buffer(f, i) for i in range(4))
     tile, total, places, length, height, between, *dims = kernel.sizes(f, 6 + rows.depth)
     count = length if rows.length is None else rows.length
     kind = ir.MEMORY[rows.dtype]
+    limit = f.mul(counted_places(f, 4), kernel.size(f, 6 + rows.depth)) if is_counted else total
     with f.loop("%begin", "%end", hint="tile") as number:
         start = f.mul(number, tile)
+        end = f.minimum(f.add(start, tile), total)
         # The place of the row, and the part of the source, are counted on: divisions are slow.
         place = f.variable(ir.I64, f.rem(start, places) if has_outer else start, "place")
         part = f.variable(ir.I64, f.div(start, places) if has_outer else "0", "part")
         first = f.variable(ir.I64, "0", "first")
         if has_batch:
             f.store(ir.I64, f.mul(f.div(f.load(ir.I64, part), between), places), first)
-        with f.loop(start, f.minimum(f.add(start, tile), total), hint="row") as i:
+        with f.loop(start, f.minimum(end, limit), hint="row") as i:
             at = f.add(f.load(ir.I64, first), f.load(ir.I64, place)) if has_outer else i
             row, is_inside = _row(f, rows, indices, at, dims)
             with f.either(is_inside) as branches:
@@ -109,6 +114,9 @@ def lookup(rows: Rows, has_outer: bool, has_batch: bool) -> Kernel:
                     f.store(ir.I64, following, part)
                     if has_batch:
                         f.store(ir.I64, f.mul(f.div(following, between), places), first)
+        if is_counted:
+            rest = f.minimum(f.maximum(start, limit), end)
+            _fill(f, rows.dtype, 0, f.at(kind, target, f.mul(rest, count)), f.mul(f.sub(end, rest), count))
     return Kernel(f.finish() + "\n", 0, f"lookup {rows.title}")
 
 
@@ -129,6 +137,17 @@ def _depth(node: Node) -> int | None:
     return last if isinstance(last, int) else None
 
 
+def _counts(node: Node) -> list[int]:
+    """The input that says how much of others counts, if there is one."""
+    form = node.opdef.form
+    assert isinstance(form, (Lookup, Accumulation))
+    return [] if form.count is None else [form.count]
+
+
+def _lookup_data(node: Node) -> list[int]:
+    return [0, 1, *_counts(node)]
+
+
 def _lookup_fits(node: Node) -> bool:
     return single.are_plain(node, (0, 1)) and _axes(node) is not None and _depth(node) is not None
 
@@ -141,23 +160,25 @@ def _lookup_call(node: Node, places: Mapping[Value, Place]) -> Call:
     end = axis + depth
     rows = _rows(single.dtype_of(params), indices, depth, params.shape[end:])
     named = single.place(places, indices)
-    buffers = (single.place(places, params), named, Ref(node.outputs[0]), Ref(Status()))
+    counts = [single.place(places, node.inputs[i]) for i in _counts(node)]
+    buffers = (single.place(places, params), named, Ref(node.outputs[0]), Ref(Status()), *counts)
 
     def bind(known: Known) -> list[Bind]:
         shape = single.exact(params, known)
         dims, length = shape[axis:end], math.prod(shape[end:])
         batches, between = math.prod(shape[:batch]), math.prod(shape[batch:axis])
-        count = math.prod(single.exact(indices, known)[batch : -1 if form.axes is None else None])
+        numbered = single.exact(indices, known)[batch : -1 if form.axes is None else None]
+        count, together = math.prod(numbered), math.prod(numbered[1:])
         total = batches * between * count
         tile, tiles = single.cut(total, length * rows.dtype.size)
-        table = (tile, total, count, length, math.prod(dims), between, *dims)
-        made = lookup(rows, batches * between != 1, batches != 1)
+        table = (tile, total, count, length, math.prod(dims), between, *dims, together)
+        made = lookup(rows, batches * between != 1, batches != 1, bool(counts))
         return [Bind(made, buffers, single.bound(table, tiles if total else 0))]
 
-    return single.call(node, places, (0, 1), bind, raises=True)
+    return single.call(node, places, _lookup_data(node), bind, raises=True)
 
 
-LOOKUP = Single(_lookup_fits, lambda node: (0, 1), _lookup_call)
+LOOKUP = Single(_lookup_fits, _lookup_data, _lookup_call)
 
 
 # ---------------------------------------------------------------- accumulations
@@ -354,9 +375,9 @@ def _places_depth(indices: Value, tuples: bool) -> int | None:
     return indices.shape[-1] if isinstance(indices.shape[-1], int) else None
 
 
-def _accumulation_data(node: Node) -> tuple[int, int]:
+def _accumulation_data(node: Node) -> list[int]:
     form = _accumulation(node)
-    return form.rows, form.indices
+    return [form.rows, form.indices, *_counts(node)]
 
 
 def _accumulation_fits(node: Node) -> bool:
@@ -375,12 +396,13 @@ def _start(combine: str, dtype: DType) -> float:
 
 def _accumulation_call(node: Node, places: Mapping[Value, Place]) -> Call:
     form, data, output = _accumulation(node), _accumulation_data(node), node.outputs[0]
-    source, indices = (node.inputs[i] for i in data)
+    source, indices, *counts = (single.place(places, node.inputs[i]) for i in data)
     dtype = single.dtype_of(output)
     assert output.shape is not None
-    change = Change(dtype, output.shape, indices, form.tuples)
-    made = accumulate(change.rows, form.combine, _start(form.combine, dtype), form.drops_negative)
-    buffers = (single.place(places, source), single.place(places, indices), Ref(output), Ref(Status()))
+    change = Change(dtype, output.shape, node.inputs[form.indices], form.tuples)
+    start, is_counted = _start(form.combine, dtype), bool(counts)
+    made = accumulate(change.rows, form.combine, start, form.drops_negative, is_counted)
+    buffers = (source, indices, Ref(output), Ref(Status()), *counts)
 
     def bind(known: Known) -> list[Bind]:
         return [Bind(made, buffers, change.bound(known))]

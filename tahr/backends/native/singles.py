@@ -9,6 +9,7 @@ from tahr.backends.native import (
     distinct,
     draws,
     lookups,
+    nonzero,
     positions,
     rankings,
     rearrangements,
@@ -39,6 +40,7 @@ SINGLES: dict[type[Form], Single] = {
     opdef.Accumulation: lookups.ACCUMULATION,
     opdef.RowUpdate: row_updates.ROW_UPDATE,
     opdef.Distinct: distinct.DISTINCT,
+    opdef.Places: nonzero.NONZERO,
     opdef.Finite: checks.FINITE,
 }
 

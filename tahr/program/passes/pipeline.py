@@ -9,7 +9,7 @@ from functools import partial
 from tahr.core.opdef import Elementwise, OpDef
 from tahr.program import check
 from tahr.program.node import Program
-from tahr.program.passes import canonicalize, convolutions, expand, fold, simplify, softmaxes, stabilize
+from tahr.program.passes import canonicalize, convolutions, expand, fold, hits, simplify, softmaxes, stabilize
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ NATIVE = (
     Pass("convolutions", convolutions.run),
     # Before expansion, after which nobody sees what a softmax was.
     Pass("softmaxes", softmaxes.run),
+    Pass("accidental hits", hits.run),
     *passes(keeps=_has_form),
 )
 """The native backend's, behind the reference backend's."""
