@@ -368,6 +368,10 @@ class Finite(Form):
     """The elements of input 0; an error where one is infinite or NaN."""
 
 
+class InRange(Form):
+    """The integers of input 0; an error where one is below 0, or not below the last dimension of input 1."""
+
+
 class Scan(Form):
     """Each element is combined with those before it along the axis that input 1 says.
 

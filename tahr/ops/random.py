@@ -27,6 +27,7 @@ from tahr.core.opdef import (
     Draw,
     OpDef,
     Permutation,
+    known_ints,
     known_value,
 )
 from tahr.core.scopes import get_default_graph, name_scope
@@ -574,7 +575,9 @@ CheckCrop.not_differentiable()
 
 @CheckCrop.value
 def _check_crop_value(shape: Spec, size: Spec) -> Array | None:
-    return shape.value
+    found, wanted = known_ints(shape), known_ints(size)
+    fits = found is None or wanted is None or all(f >= w for f, w in zip(found, wanted))
+    return shape.value if fits else None  # else the kernel raises an error
 
 
 @CheckCrop.kernel

@@ -15,7 +15,7 @@ from tahr.core import shapes
 from tahr.core.convert import constant_value, convert_to_tensor
 from tahr.core.dtypes import FLOATS, INDICES, bfloat16, float16, float32
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import Array, OpDef
+from tahr.core.opdef import Array, InRange, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint
@@ -372,14 +372,12 @@ def _sparse_cross_entropy_shape(features: Spec, labels: Spec) -> list[Shape]:
 
 @SparseSoftmaxCrossEntropyWithLogits.kernel
 def _sparse_cross_entropy_kernel(features: Array, labels: Array) -> tuple[Array, Array]:
-    rows, classes = features.shape
-    if classes == 0:
-        raise Complaint(f"Must have at least one class, but got logits shape {list(features.shape)}")
+    rows = features.shape[0]
     if labels.shape != (rows,):
         raise Complaint(
             f"logits and labels must have the same first dimension, but are {rows} and {labels.shape}"
         )
-    _check_labels(labels, classes)
+    _check_labels(labels, features)
     own = np.arange(rows), labels  # the places of the labels' own logits
     z = _shifted_array(_widened(features))
     softmax = np.exp(z)
@@ -392,10 +390,30 @@ def _sparse_cross_entropy_kernel(features: Array, labels: Array) -> tuple[Array,
     return loss.astype(features.dtype), softmax.astype(features.dtype)
 
 
-def _check_labels(labels: Array, classes: int) -> None:
+# For the expansion, which compares labels with classes: one that is no class would equal none, and go unnoticed.
+CheckLabels = OpDef(
+    "CheckLabels",
+    "labels: Tlabels, features: T -> output: Tlabels",
+    types={"T": FLOATS, "Tlabels": INDICES},
+    form=InRange(),
+    aliases=(0,),
+)
+CheckLabels.not_differentiable()
+
+
+@CheckLabels.shape
+def _check_labels_shape(labels: Spec, features: Spec) -> Shape:
+    return labels.shape
+
+
+@CheckLabels.kernel
+def _check_labels(labels: Array, features: Array) -> Array:
+    classes = features.shape[-1]
+    if classes == 0:
+        raise Complaint(f"Must have at least one class, but got logits shape {list(features.shape)}")
     # As unsigned numbers negative labels are large ones: one look finds both.
     if labels.size == 0 or np.maximum.reduce(labels.view(f"u{labels.itemsize}")) < classes:
-        return
+        return labels
     bad = labels[(labels < 0) | (labels >= classes)][0]
     shown = " ".join(map(str, labels[:32].tolist()))
     raise Complaint(
@@ -409,6 +427,7 @@ def _sparse_cross_entropy_expansion(features: Tensor, labels: Tensor) -> tuple[T
     z = _shifted(features)
     e = exp(z)
     sums = reduce_sum(e, -1, keepdims=True)
+    labels = CheckLabels(labels, features)
     own = equal(expand_dims(labels, -1), cast(range_(shape(features)[1]), labels.dtype))
     # Selected rather than multiplied by 0 and 1: another class's logit may be infinite.
     own_z = reduce_sum(select_v2(own, z, zeros_like(z)), -1)

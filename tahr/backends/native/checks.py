@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from tahr.backends.native import kernel, single
+from tahr.backends.native import ir, kernel, single
 from tahr.backends.native.calls import Bind, Call, Known, Place, Ref, Status
-from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.kernel import AS_WRITTEN, Kernel
 from tahr.backends.native.single import Single
 from tahr.core.dtypes import DType
 from tahr.program.node import Node, Value
@@ -19,40 +19,80 @@ def finite(dtype: DType) -> Kernel:
     Buffers: source, target, status. Sizes: elements in a tile, elements.
     """
     f = kernel.function()
+    kind = f"i{8 * dtype.size}"
+
+    def is_wrong(bits: str) -> str:
+        size = f.value(f"and {kind} {bits}, {(1 << 8 * dtype.size - 1) - 1}")
+        return f.value(f"icmp uge {kind} {size}, {single.INFINITIES[dtype]}")
+
+    return Kernel(_checking(f, kind, dtype.size, is_wrong), 0, f"finite {dtype.name}")
+
+
+def in_range(dtype: DType) -> Kernel:
+    """Copies integers, and reports one that is below 0 or not below a limit.
+
+    Buffers: source, target, status. Sizes: elements in a tile, elements, the limit.
+    """
+    f = kernel.function()
+    kind = ir.MEMORY[dtype]
+    limit = kernel.size(f, 2)
+    limit = limit if kind == ir.I64 else f.value(f"trunc i64 {limit} to {kind}")
+    # As unsigned numbers negative ones are large.
+    text = _checking(f, kind, dtype.size, lambda number: f.value(f"icmp uge {kind} {number}, {limit}"))
+    # There is one for each row of something, so few: to make vectors of them would take longer than it saves.
+    return Kernel(AS_WRITTEN + text, 0, f"in range {dtype.name}")
+
+
+def _checking(f: ir.Function, kind: str, size: int, is_wrong: Callable[[str], str]) -> str:
+    """The text of a kernel that copies elements of a kind of integer, and reports a wrong one."""
     source, target, status = (kernel.buffer(f, i) for i in range(3))
     tile, total = kernel.sizes(f, 2)
-    kind, infinity = f"i{8 * dtype.size}", single.INFINITIES[dtype]
     with f.loop("%begin", "%end", hint="tile") as number:
         start = f.mul(number, tile)
         found = f.variable(kind, "0", "found")
         with f.loop(start, f.minimum(f.add(start, tile), total), hint="element") as i:
-            bits = f.load(kind, f.at(kind, source, i), dtype.size)
-            f.store(kind, bits, f.at(kind, target, i), dtype.size)
-            size = f.value(f"and {kind} {bits}, {(1 << 8 * dtype.size - 1) - 1}")
-            is_wrong = f.value(f"icmp uge {kind} {size}, {infinity}")
-            one = f.value(f"zext i1 {is_wrong} to {kind}")
+            bits = f.load(kind, f.at(kind, source, i), size)
+            f.store(kind, bits, f.at(kind, target, i), size)
+            one = f.value(f"zext i1 {is_wrong(bits)} to {kind}")
             f.store(kind, f.value(f"or {kind} {f.load(kind, found)}, {one}"), found)
         with f.when(f.value(f"icmp ne {kind} {f.load(kind, found)}, 0")):
             single.report(f, status)
-    return Kernel(f.finish() + "\n", 0, f"finite {dtype.name}")
+    return f.finish() + "\n"
 
 
-def _fits(node: Node) -> bool:
+def _is_finite_fit(node: Node) -> bool:
     return single.are_plain(node, (0,)) and node.inputs[0].dtype in single.INFINITIES
 
 
-def _call(node: Node, places: Mapping[Value, Place]) -> Call:
+def _is_range_fit(node: Node) -> bool:
+    return single.are_plain(node, (0,)) and single.is_plain(node.inputs[1].spec)
+
+
+def _call(node: Node, places: Mapping[Value, Place], made: Kernel, limit: Value | None) -> Call:
+    """The call of a kernel that copies a node's first input.
+
+    Args:
+        limit: its last dimension is one of the kernel's sizes.
+    """
     x = node.inputs[0]
-    dtype = single.dtype_of(x)
-    made = finite(dtype)
     buffers = (single.place(places, x), Ref(node.outputs[0]), Ref(Status()))
 
     def bind(known: Known) -> list[Bind]:
         count = math.prod(single.exact(x, known))
-        tile, tiles = single.cut(count, dtype.size)
-        return [Bind(made, buffers, single.bound((tile, count), tiles))]
+        tile, tiles = single.cut(count, single.dtype_of(x).size)
+        limits = () if limit is None else single.exact(limit, known)[-1:]
+        return [Bind(made, buffers, single.bound((tile, count, *limits), tiles))]
 
     return single.call(node, places, (0,), bind, raises=True)
 
 
-FINITE = Single(_fits, lambda node: (0,), _call)
+def _finite_call(node: Node, places: Mapping[Value, Place]) -> Call:
+    return _call(node, places, finite(single.dtype_of(node.inputs[0])), None)
+
+
+def _range_call(node: Node, places: Mapping[Value, Place]) -> Call:
+    return _call(node, places, in_range(single.dtype_of(node.inputs[0])), node.inputs[1])
+
+
+FINITE = Single(_is_finite_fit, lambda node: (0,), _finite_call)
+IN_RANGE = Single(_is_range_fit, lambda node: (0,), _range_call)

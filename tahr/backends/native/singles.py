@@ -42,6 +42,7 @@ SINGLES: dict[type[Form], Single] = {
     opdef.Distinct: distinct.DISTINCT,
     opdef.Places: nonzero.NONZERO,
     opdef.Finite: checks.FINITE,
+    opdef.InRange: checks.IN_RANGE,
 }
 
 

@@ -60,6 +60,47 @@ def test_kernel() -> None:
             assert (status[0] == errors.INVALID_ARGUMENT) == (count > first_wrong)
 
 
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_labels_between_guards(dtype: str) -> None:
+    for labels, first_wrong in (
+        ([0, 4, 2, 1], 9),
+        ([0, 1, 5, 2], 2),
+        ([-1, 0, 0, 0], 0),
+        ([0, 0, 0, 2**31 - 1], 3),
+    ):
+        kernel = checks.in_range(tf.as_dtype(dtype))
+        for tile, tiles in ((4, 1), (1, 4)):
+            values = np.array(labels, dtype)
+            found, status = guarded.run(
+                kernel, [values], [((4,), dtype), ((1,), np.int64)], (tile, 4, 5), tiles
+            )
+            np.testing.assert_array_equal(found, values)
+            assert (status[0] == errors.INVALID_ARGUMENT) == (first_wrong < 4)
+
+
+@pytest.mark.parametrize("label", [-1, 3, 2**31 - 1, -(2**31)])
+@pytest.mark.parametrize("place", [0, 40_000])
+def test_a_label_that_is_no_class(label: int, place: int) -> None:
+    """Nothing is learnt from it."""
+    x, labels = tf.placeholder(tf.float32, [None, 3]), tf.placeholder(tf.int32, [None])
+    w = tf.get_variable("w", initializer=np.ones((3, 3), np.float32))
+    loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=tf.matmul(x, w))
+    train = tf.train.GradientDescentOptimizer(0.1).minimize(loss)
+    given = np.arange(40_001) % 3
+    feeds = {x: np.ones((40_001, 3)), labels: given}
+    with tf.Session(backend="native", tier="compiled") as session:
+        session.run(tf.global_variables_initializer())
+        for fetches in (loss, [loss, train], train):
+            session.run(loss, feeds)
+            before = session.run(w)
+            given[place] = label
+            with pytest.raises(errors.InvalidArgumentError, match=f"Received a label value of {label} which"):
+                session.run(fetches, feeds)
+            np.testing.assert_array_equal(session.run(w), before)
+            given[place] = 0
+        assert not session.explain(train, feeds).boundaries
+
+
 def test_what_follows_a_failed_check_does_not_happen() -> None:
     """A run after an error is as any other."""
     x = tf.placeholder(tf.float32, [4])

@@ -7,6 +7,7 @@ memory that is full of NaN and watched (see `hostile`), and as usual.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -183,6 +184,28 @@ def by_op(left: dict[str, int]) -> Counter[str]:
 def key(name: str, hides_sizes: bool) -> str:
     """What the list of what is native calls one of the tests."""
     return f"{name}, sizes hidden" if hides_sizes else name
+
+
+BAD = {
+    name: [
+        bad for s in samples if s.stateful is None for bad in s.bad if issubclass(bad.exception, tf.OpError)
+    ]
+    for name, samples in collect().items()
+}
+
+
+@pytest.mark.parametrize("name", sorted(name for name, found in BAD.items() if found))
+def test_bad_call(name: str) -> None:
+    """What NumPy's kernel does not take is an error natively too."""
+    for bad in BAD[name]:
+        with tf.Graph().as_default():
+            case = checks.make_case(OPS[name], Sample(name, "bad", bad.inputs, bad.attrs), None)
+            feeds = {tf.placeholder(spec.dtype): array for spec, array in zip(case.specs, case.arrays)}
+            rest = iter(feeds)
+            inputs = [[next(rest) for _ in g] if isinstance(g, list) else next(rest) for g in case.grouped]
+            fetches = case.opdef(*inputs, **case.attrs)
+            with pytest.raises(bad.exception, match=re.escape(bad.phrase)):
+                run(fetches, feeds, "native")
 
 
 @FORMS

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tahr import errors
-from tests.ops.samples import FLOATS, Bad, Sample
+from tests.ops.samples import FLOATS, INDICES, Bad, Sample
 
 NAN, INF = float("nan"), float("inf")
 LOGITS = [[1.0, -2.0, 0.5], [3.0, 3.0, -1.0]]
@@ -176,5 +176,26 @@ SAMPLES = [
         expected=([2000.0, math.log(2)], [[1.0, -1.0, 0.0], [0.0, -0.5, 0.5]]),
         dtypes=FLOATS,
         gradient=False,
+    ),
+    Sample(
+        "CheckLabels",
+        "labels of rows",
+        inputs=([2, 0, 1], np.zeros([3, 3], np.float32)),
+        expected=[2, 0, 1],
+        dtypes=INDICES,
+        var="Tlabels",
+        bad=(
+            Bad(([0, 3], np.ones([2, 3])), {}, errors.InvalidArgumentError, "Received a label value of 3"),
+            Bad(([-1], np.ones([1, 3])), {}, errors.InvalidArgumentError, "Received a label value of -1"),
+            Bad(([0], np.ones([1, 0])), {}, errors.InvalidArgumentError, "Must have at least one class"),
+        ),
+    ),
+    Sample(
+        "CheckLabels",
+        "none",
+        inputs=(np.zeros([0], np.int32), np.zeros([0, 3], np.float32)),
+        expected=np.zeros([0]),
+        dtypes=INDICES,
+        var="Tlabels",
     ),
 ]
