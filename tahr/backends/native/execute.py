@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
@@ -34,6 +34,9 @@ from tahr.program.passes import pipeline
 MAX_BINDINGS = 64
 # The run of a plan from which on it is compiled: what runs once never waits for a compiler.
 COMPILED_FROM = 2
+# A loop may run a plan often in the first run. It is compiled then only if it is long: most loops are part of what is
+# compiled in the second run, and not needed any more by themselves.
+COMPILED_IN_LOOPS_FROM = 100
 
 
 class Binding:
@@ -242,17 +245,27 @@ class _Record:
     """What the backend knows of one plan of the reference backend.
 
     Attributes:
-        runs: how often it ran.
+        runs: in how many calls of `Session.run` it ran.
+        times: how often it ran in the latest.
         native: its native form; None until it is made, or where it cannot be.
         reason: why it has no native form.
     """
 
     def __init__(self) -> None:
-        self.runs = 0
+        self.runs = self.times = 0
+        self._latest: Callable[[], Run | None] = lambda: None
         self.native: NativePlan | None = None
         self.reason = ""
         self.bindings: dict[tuple[int, ...], Binding | None] = {}
         self.lock = threading.RLock()
+
+    def count(self, run: Run) -> None:
+        """Counts that it runs."""
+        if self._latest() is not run:
+            self._latest = ref(run)
+            self.runs += 1
+            self.times = 0
+        self.times += 1
 
 
 class Backend:
@@ -272,8 +285,9 @@ class Backend:
         record = _records.get(plan)
         if record is None:
             record = _records.setdefault(plan, _Record())
-        record.runs += 1
-        if record.runs < self._compiled_from or record.reason:
+        record.count(run)
+        is_early = record.runs < self._compiled_from and record.times < COMPILED_IN_LOOPS_FROM
+        if is_early or record.reason:
             return reference.execute(plan, values, executor, run)
         binding = self._binding(record, plan, values)
         if binding is None:

@@ -339,3 +339,45 @@ def test_what_a_loop_remembered_is_used_behind_a_step_of_numpy():
             for found, expected in zip(session.run(fetches, feeds), reference.run(fetches, feeds)):
                 np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
     assert _loops() > 0
+
+
+# ---------------------------------------------------------------- when the body of a loop is compiled
+
+
+def _compiled() -> int:
+    """How many plans are compiled."""
+    return sum(record.native is not None for record in execute._records.values())
+
+
+def _counting(count: int, is_native: bool):
+    """A loop of so many iterations, and what it gives."""
+    known = (
+        (lambda x: x) if is_native else (lambda x: tf.py_func(lambda x: x, [x], tf.float32, stateful=False))
+    )
+
+    def body(i, total):
+        more = known(total + 1.0)
+        more.set_shape([3])
+        return i + 1, more * 1.0
+
+    _, total = tf.while_loop(lambda i, _: i < count, body, [0, tf.zeros([3])])
+    return total
+
+
+@pytest.mark.parametrize("is_native", [True, False])
+def test_the_first_run_compiles_no_short_loop(is_native):
+    total = _counting(20, is_native)
+    with tf.Session(backend="native") as session:
+        before = _compiled()
+        for run in range(3):
+            assert session.run(total).tolist() == [20, 20, 20]
+            assert (_compiled() > before) == (run > 0)
+
+
+def test_the_first_run_compiles_a_long_loop():
+    count = execute.COMPILED_IN_LOOPS_FROM + 5
+    total = _counting(count, is_native=True)
+    with tf.Session(backend="native") as session:
+        before = _compiled()
+        assert session.run(total).tolist() == [count] * 3
+        assert _compiled() > before
