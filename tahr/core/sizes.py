@@ -154,14 +154,21 @@ class Size:
     def __mul__(self, other: Any) -> Any:
         if isinstance(other, Unknown):
             return UNKNOWN
+        if not isinstance(other, Size):
+            return self._times(int(other))
         product: dict[Monomial, int] = {}
         for m1, f1 in self.terms.items():
-            for m2, f2 in _terms(other).items():
+            for m2, f2 in other.terms.items():
                 monomial = tuple(sorted(m1 + m2, key=repr))
                 product[monomial] = product.get(monomial, 0) + f1 * f2
         return _normal(product)
 
     __rmul__ = __mul__
+
+    def _times(self, factor: int) -> Known:
+        if factor in (0, 1):
+            return self if factor else 0
+        return Size({monomial: f * factor for monomial, f in self.terms.items()})
 
     def __floordiv__(self, other: Any) -> Any:
         if isinstance(other, Unknown):

@@ -31,9 +31,10 @@ class Node:
         op: the operation that it stands for (the first, where several were merged): for error texts, and the
             identity of what has effects.
         number: grows in the order of creation, which is a topological order.
+        has_effects: whether it does more than compute its outputs.
     """
 
-    __slots__ = ("attrs", "inputs", "number", "op", "opdef", "outputs", "tokens")
+    __slots__ = ("attrs", "has_effects", "inputs", "number", "op", "opdef", "outputs", "tokens")
 
     def __init__(
         self,
@@ -52,11 +53,7 @@ class Node:
         self.tokens = tokens
         self.op = op
         self.number = number
-
-    @property
-    def has_effects(self) -> bool:
-        """Whether it does more than compute its outputs."""
-        return self.opdef.effects.any or _has_effectful_region(self.attrs)
+        self.has_effects = opdef.effects.any or _has_effectful_region(attrs)
 
     def __repr__(self) -> str:
         return f"%{self.number} = {self.opdef.name}({', '.join(map(repr, self.inputs))})"
