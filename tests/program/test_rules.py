@@ -16,7 +16,7 @@ from tahr.core import dtypes
 from tahr.core.graph import Tensor
 from tahr.program import check
 from tahr.program.node import Program
-from tahr.program.passes import canonicalize, simplify, stabilize
+from tahr.program.passes import canonicalize, simplify, softmaxes, stabilize
 from tahr.program.pattern import Rule, Rules
 from tahr.program.rewrite import rewrite
 from tests.program.lowering import compute, formula, lower, op
@@ -729,11 +729,76 @@ SIMPLE = [
     ),
 ]
 
-CASES = [*CANONICAL, *STABLE, *SIMPLE]
+CUBE = np.sin(np.arange(24.0)).reshape(2, 3, 4)
+
+
+def gradient_of_softmax(x: Tensor, y: Tensor) -> Tensor:
+    dy, y = (op.Transpose(v, [0, 2, 1]) for v in (x, y))
+    return (dy - tf.reduce_sum(dy * y, -1, keepdims=True)) * y
+
+
+def gradient_of_log_softmax(x: Tensor, y: Tensor) -> Tensor:
+    dy, y = (op.Transpose(v, [0, 2, 1]) for v in (x, y))
+    return dy - tf.reduce_sum(dy, -1, keepdims=True) * tf.exp(y)
+
+
+ALONG = [
+    Case(
+        "softmax_of_transpose",
+        lambda x: op.Softmax(op.Transpose(x, [0, 2, 1])),
+        "Softmax(Transpose(x, [0, 2, 1]))",
+        "Transpose(RealDiv(Exp(Sub(x, Max(x, [1], keep_dims=True))), "
+        "Sum(Exp(Sub(x, Max(x, [1], keep_dims=True))), [1], keep_dims=True)), [0, 2, 1])",
+        {"x": CUBE},
+        rounds=True,
+    ),
+    stays(
+        "softmax_of_transpose",
+        lambda x: op.Softmax(op.Transpose(x, [1, 0, 2])),
+        "Softmax(Transpose(x, [1, 0, 2]))",
+        inputs={"x": CUBE},
+    ),
+    Case(
+        "log_softmax_of_transpose",
+        lambda x: op.LogSoftmax(op.Transpose(x, [2, 0, 1])),
+        "LogSoftmax(Transpose(x, [2, 0, 1]))",
+        "Transpose(Sub(Sub(x, Max(x, [1], keep_dims=True)), "
+        "Log(Sum(Exp(Sub(x, Max(x, [1], keep_dims=True))), [1], keep_dims=True))), [2, 0, 1])",
+        {"x": CUBE},
+        rounds=True,
+    ),
+    stays(
+        "log_softmax_of_transpose",
+        lambda x: op.LogSoftmax(op.Transpose(x, [1, 0, 2])),
+        "LogSoftmax(Transpose(x, [1, 0, 2]))",
+        inputs={"x": CUBE},
+    ),
+    Case(
+        "gradient_of_softmax",
+        gradient_of_softmax,
+        "Mul(Sub(Transpose(x, [0, 2, 1]), Sum(Mul(Transpose(x, [0, 2, 1]), Transpose(y, [0, 2, 1])), -1, "
+        "keep_dims=True)), Transpose(y, [0, 2, 1]))",
+        "Transpose(Mul(Sub(x, Sum(Mul(x, y), [1], keep_dims=True)), y), [0, 2, 1])",
+        {"x": CUBE, "y": CUBE * CUBE},
+        rounds=True,
+    ),
+    Case(
+        "gradient_of_log_softmax",
+        gradient_of_log_softmax,
+        "Sub(Transpose(x, [0, 2, 1]), Mul(Sum(Transpose(x, [0, 2, 1]), -1, keep_dims=True), "
+        "Exp(Transpose(y, [0, 2, 1]))))",
+        "Transpose(Sub(x, Mul(Sum(x, [1], keep_dims=True), Exp(y))), [0, 2, 1])",
+        {"x": CUBE, "y": CUBE * CUBE},
+        rounds=True,
+    ),
+]
+CASES = [*CANONICAL, *STABLE, *SIMPLE, *ALONG]
 
 
 def rule_named(name: str) -> Rule:
-    (found,) = [r for m in (canonicalize, stabilize, simplify) for r in m.RULES.rules if r.name == name]
+    (found,) = [
+        r for m in (canonicalize, stabilize, simplify, softmaxes) for r in m.RULES.rules if r.name == name
+    ]
     return found
 
 
@@ -803,7 +868,7 @@ def test_rule(case: Case, dtype: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [canonicalize, stabilize, simplify], ids=lambda m: m.__name__.rsplit(".")[-1]
+    "module", [canonicalize, stabilize, simplify, softmaxes], ids=lambda m: m.__name__.rsplit(".")[-1]
 )
 def test_every_rule_is_listed_and_has_a_case(module: ModuleType) -> None:
     rules = [value for value in vars(module).values() if isinstance(value, Rule)]

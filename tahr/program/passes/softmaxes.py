@@ -5,6 +5,8 @@ What is compiled adds up along any dimension, so nothing has to move. Then both 
 
 from __future__ import annotations
 
+from typing import Any
+
 from tahr.program.node import Program, Value
 from tahr.program.pattern import Rules, build, p, rule
 from tahr.program.rewrite import rewrite
@@ -35,9 +37,36 @@ def log_softmax_of_transpose(x: Value, perm: tuple[int, ...]) -> Value | None:
     return build.Transpose(build.Sub(z, build.Log(build.Sum(build.Exp(z), [axis], keep_dims=True))), perm)
 
 
+# ---------------------------------------------------------------- gradients
+
+
+def _moved(name: str) -> Any:
+    return p.Transpose(name, perm="perm")
+
+
+_weighted_sum = p.Sum(p.Mul(_moved("dy"), _moved("y")), reduction_indices=-1, keep_dims=True)
+
+
+@rule(p.Mul(p.Sub(_moved("dy"), _weighted_sum), _moved("y")))
+def gradient_of_softmax(dy: Value, y: Value, perm: tuple[int, ...]) -> Value | None:
+    """(dy.T(p) - Σ dy.T(p) y.T(p)) y.T(p) -> ((dy - Σ dy y) y).T(p), the sum along another dimension. No copies."""
+    total = build.Sum(build.Mul(dy, y), [perm[-1]], keep_dims=True)
+    return build.Transpose(build.Mul(build.Sub(dy, total), y), perm)
+
+
+_sum = p.Sum(_moved("dy"), reduction_indices=-1, keep_dims=True)
+
+
+@rule(p.Sub(_moved("dy"), p.Mul(_sum, p.Exp(_moved("y")))))
+def gradient_of_log_softmax(dy: Value, y: Value, perm: tuple[int, ...]) -> Value | None:
+    """dy.T(p) - exp(y.T(p)) Σ dy.T(p) -> (dy - exp(y) Σ dy).T(p), the sum along another dimension. No copies."""
+    total = build.Sum(dy, [perm[-1]], keep_dims=True)
+    return build.Transpose(build.Sub(dy, build.Mul(total, build.Exp(y))), perm)
+
+
 def _shifted(x: Value, axis: int) -> Value:
     """x less its largest elements along a dimension."""
     return build.Sub(x, build.Max(x, [axis], keep_dims=True))
 
 
-RULES = Rules(softmax_of_transpose, log_softmax_of_transpose)
+RULES = Rules(softmax_of_transpose, log_softmax_of_transpose, gradient_of_softmax, gradient_of_log_softmax)

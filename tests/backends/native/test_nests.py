@@ -127,14 +127,23 @@ def test_softmax_along_another_dimension(shape: tuple[int, ...], axis: int, dtyp
     check([tf.nn.softmax(x, axis), tf.nn.log_softmax(x, axis)], {x: values}, dtype)
 
 
+@pytest.mark.parametrize("function", [tf.nn.softmax, tf.nn.log_softmax])
+@pytest.mark.parametrize("shape", [(3, 20, 9), (4, 30, 1), (0, 4, 16)])
+def test_gradients_of_softmax_along_another_dimension(shape: tuple[int, ...], function: Any) -> None:
+    x, dy = tf.placeholder(tf.float64, [None, *shape[1:]]), tf.placeholder(tf.float64, [None, *shape[1:]])
+    y = function(x, 1)
+    check([y, *tf.gradients(y, x, dy)], {x: random(*shape), dy: random(*shape) + 1})
+
+
 def test_softmax_along_another_dimension_is_one_nest() -> None:
     """Nothing is transposed, and what surrounds the reductions joins them."""
     x = tf.placeholder(tf.float32, [None, 30, 40])
     values = {x: random(3, 30, 40).astype(np.float32)}
-    with tf.Session(backend="native", tier="compiled") as session:
-        stages = tf.debug.ir(tf.nn.softmax(x, 1), values, session)
-    assert "Transpose" not in stages.passes["native: softmaxes"].split("return")[1]
-    assert stages.groups.count("group") == 1
+    for function in (tf.nn.softmax, tf.nn.log_softmax):
+        y = function(x, 1)
+        with tf.Session(backend="native", tier="compiled") as session:
+            stages = tf.debug.ir([y, *tf.gradients(y, x, x)], values, session)
+        assert stages.groups.count("group") == 1 and "_Copy" not in stages.groups
 
 
 def test_softmax_of_what_is_not_a_number() -> None:
