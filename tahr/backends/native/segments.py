@@ -345,8 +345,7 @@ class BoundSegment:
     def _advance(frame: runtime.Frame, slot: int, stream: Any) -> None:
         """Puts a random stream where kernels have left it."""
         _, low, high = POSITION.unpack(ctypes.string_at(int(frame.buffers[slot]), POSITION.size))
-        _, counter = stream.state
-        stream.reserve((low + (high << 64) - counter) % 2**128)
+        stream.reserve(passed(stream, low, high))
 
     def _take_cells(
         self, frame: runtime.Frame, cells: Mapping[Value, Any], stack: ExitStack, held: list[Any]
@@ -471,3 +470,9 @@ def stream_of(store: Any, drawn: Reserved | Running) -> Any:
 def position(key: int, counter: int) -> tuple[int, int, int]:
     """A position in a random stream, as kernels read it: key, lower and upper half of the counter."""
     return key, counter % 2**64, counter >> 64
+
+
+def passed(stream: Any, low: int, high: int) -> int:
+    """How many blocks of a random stream are before a position, given as the halves of its counter."""
+    _, counter = stream.state
+    return (low + (high << 64) - counter) % 2**128

@@ -11,21 +11,19 @@ import numpy as np
 
 from tahr.backends.base import Check, Form, Shortcut
 from tahr.backends.native import builtin
-from tahr.backends.native.calls import Reserved
+from tahr.backends.native.calls import Reserved, Running
 from tahr.backends.native.entry import Buffer, Entry, Recipe
 from tahr.backends.native.plan import NativePlan
-from tahr.backends.native.segments import BoundSegment, position, stream_of
+from tahr.backends.native.segments import BoundSegment, passed, position, stream_of
 from tahr.core.opdef import Array
 from tahr.program.node import Value
 
 
 def is_repeatable(plan: NativePlan, segment: BoundSegment) -> bool:
     """Whether a run of a plan is nothing but the steps of its segment, on arrays that lie each in one place."""
-    drawing = [reserved.node.op for reserved, _ in segment.reserved]
+    drawing = [drawn.node.op for drawn, _ in (*segment.reserved, *segment.running)]
     if len(set(drawing)) < len(drawing):
         return False  # one stream feeds several nodes, in order
-    if segment.running:
-        return False  # how far streams move is known only afterwards
     program = plan.program
     unread = {v for v in program.inputs if segment.is_unread(v)}
     if any(program.inputs[i] in unread for _, i, _ in plan.symbols):
@@ -86,9 +84,9 @@ def make_shortcut(
     """
     frame, arena = segment.new_frame(threads)
     # One order for all threads, so that none waits for another.
-    reserved = sorted(segment.reserved, key=lambda item: id(item[0].node.op))
+    drawn = sorted((*segment.reserved, *segment.running), key=lambda item: id(item[0].node.op))
     inputs = [segment.buffer(v, shape) for v, shape in zip(plan.program.inputs, shapes)]
-    inputs += [Buffer(slot, np.dtype(np.uint64), (3,)) for _, slot in reserved]
+    inputs += [Buffer(slot, np.dtype(np.uint64), (3,)) for _, slot in drawn]
 
     def failed() -> None:
         raise segment.failure(frame)
@@ -106,7 +104,7 @@ def make_shortcut(
         held=(arena, segment.fill_fixed(frame, fixed)),
     )
     run = builtin.make_entry(recipe)
-    return _Drawing(run, store, [r for r, _ in reserved]) if reserved else run
+    return _Drawing(run, store, [d for d, _ in drawn]) if drawn else run
 
 
 class _Drawing:
@@ -115,24 +113,25 @@ class _Drawing:
     Args:
         entry: takes the positions in the random streams behind the other arguments.
         store: the session's random streams.
-        reserved: what is drawn, in the order of the positions.
+        drawn: what is drawn, in the order of the positions. Kernels in loops and branches move theirs on.
     """
 
-    def __init__(self, entry: Entry, store: Any, reserved: Sequence[Reserved]) -> None:
+    def __init__(self, entry: Entry, store: Any, drawn: Sequence[Reserved | Running]) -> None:
         self._entry = entry
         self._store = store
-        self._reserved = reserved
+        self._drawn = drawn
 
     def __call__(self, *values: Any) -> Any:
         """Runs where the streams are, and advances them if it did run."""
         with ExitStack() as stack:
-            streams = [stack.enter_context(stream_of(self._store, reserved)) for reserved in self._reserved]
+            streams = [stack.enter_context(stream_of(self._store, drawn)) for drawn in self._drawn]
             positions = [np.array(position(*stream.state), np.uint64) for stream in streams]
             found = None
             try:
                 found = self._entry(*values, *positions)
             finally:
                 if found is not NotImplemented:
-                    for stream, reserved in zip(streams, self._reserved):
-                        stream.reserve(reserved.blocks)
+                    for stream, drawn, (_, low, high) in zip(streams, self._drawn, positions):
+                        is_known = isinstance(drawn, Reserved)
+                        stream.reserve(drawn.blocks if is_known else passed(stream, int(low), int(high)))
         return found

@@ -330,6 +330,50 @@ def test_loops_have_shortcuts(session: Any, power: tuple[Any, Any, Any]) -> None
     assert shortcuts(session)
 
 
+def test_draws_in_loops_and_branches_have_shortcuts(session: Any) -> None:
+    """Their streams are moved on as far as the runs have drawn, whichever way the runs go."""
+    tf.set_random_seed(5)
+    n, flag = tf.placeholder(tf.int32, []), tf.placeholder(tf.bool, [])
+    drawn = tf.while_loop(
+        lambda i, _: i < n, lambda i, y: (i + 1, y + tf.random_uniform([3])), [0, tf.zeros([3])]
+    )[1]
+    chosen = tf.cond(flag, lambda: tf.random_normal([2]), lambda: tf.random_uniform([2], 5, 6))
+    fetches = [drawn, chosen, tf.random_uniform([4])]
+    fed = [{n: np.array(k, np.int32), flag: np.array(k % 3 == 1)} for k in (3, 0, 1, 10, 3, 1, 0, 2)]
+    found = [session.run(fetches, feeds) for feeds in fed]
+    assert shortcuts(session)
+    session._shortcuts.clear()
+    found += [session.run(fetches, feeds) for feeds in fed]
+    with tf.Session(backend="numpy") as reference:
+        expected = [reference.run(fetches, feeds) for feeds in (*fed, *fed)]
+    for a, b in zip(found, expected):
+        for x, y in zip(a, b):
+            np.testing.assert_allclose(x, y, rtol=1e-6)
+
+
+def test_threads_share_a_stream_of_a_loop(session: Any) -> None:
+    """Each number is drawn once."""
+    fetch = tf.while_loop(
+        lambda i, _: i < 20,
+        lambda i, y: (i + 1, tf.maximum(y, tf.random_uniform([], 0, 10**6, tf.int32, seed=3))),
+        [0, 0],
+    )[1]
+    with tf.Session(backend="numpy") as reference:
+        expected = sorted(int(reference.run(fetch)) for _ in range(84))
+    found = [int(session.run(fetch)) for _ in range(4)]
+    assert shortcuts(session)
+
+    def work() -> None:
+        found.extend(int(session.run(fetch)) for _ in range(20))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == expected
+
+
 def endless() -> tuple[Any, Any]:
     flag = tf.placeholder(tf.bool, [])
     found = tf.while_loop(lambda i: tf.logical_or(i < 5, flag), lambda i: [i + 1], [tf.constant(0)])
