@@ -17,11 +17,13 @@ from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
 from tahr.core.views import Assembly, Part, Run, View, parts_of_runs
 from tahr.errors import Complaint
-from tahr.ops.joining import stack
+from tahr.ops.elementwise import minimum
+from tahr.ops.joining import concat, split, stack, unstack
 from tahr.ops.structural import (
     range_,
     reduce_sum,
     reshape,
+    reverse,
     shape,
     size,
     static_shape,
@@ -313,6 +315,28 @@ def _mirror_pad_grad_kernel(x: Array, paddings: Array, *, mode: str) -> Array:
             np.add.at(folded, _mirrored(before, size, after, mode), moved)
             total = np.moveaxis(folded, 0, axis)
     return total.copy() if total is x else total
+
+
+@MirrorPadGrad.expansion
+def _mirror_pad_grad_expansion(dy: Tensor, paddings: Tensor, *, mode: str) -> Tensor:
+    edge = 1 if mode == "REFLECT" else 0  # how many elements at the edge are not repeated
+    for axis in range(len(dy.spec.shape or ())):
+        before, after = _paddings_of(paddings, axis)
+        if before is not None:
+            mirrored, kept, shown, rest = split(dy, [before, minimum(edge, before), before, -1], axis)
+            dy = concat([kept, shown + reverse(mirrored, [axis]), rest], axis)
+        if after is not None:
+            rest, shown, kept, mirrored = split(dy, [-1, after, minimum(edge, after), after], axis)
+            dy = concat([rest, shown + reverse(mirrored, [axis]), kept], axis)
+    return dy
+
+
+def _paddings_of(paddings: Tensor, axis: int) -> list[Any]:
+    """How many elements are added before and after a dimension; None where it is known that none are."""
+    known = convert.constant_value(paddings)
+    if known is None:
+        return unstack(reshape(slice_(paddings, [axis, 0], [1, 2]), [2]), 2)
+    return [n if n else None for n in known[axis]]
 
 
 @MirrorPadGrad.gradient

@@ -14,7 +14,7 @@ from tahr import errors
 from tahr.core import convert, dtypes, scopes, shapes
 from tahr.core.dtypes import FLOATS, DType
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import CHECKS, IO, REQUIRED, Array, Finite, OpDef
+from tahr.core.opdef import CHECKS, IO, REQUIRED, Array, Check, Finite, OpDef
 from tahr.core.shapes import Shape, Spec
 from tahr.ops import control_flow, elementwise, logic, reductions, shaping, structural
 from tahr.ops.shaping import same_shape
@@ -78,7 +78,11 @@ def _rows(shape: tuple[int, ...], rest: Any, left: list[int], depth: int = 0) ->
 # ---------------------------------------------------------------- Assert
 
 Assert = OpDef(
-    "Assert", "condition: bool, data: [T] ->", attrs={"T": REQUIRED, "summarize": 3}, effects=CHECKS
+    "Assert",
+    "condition: bool, data: [T] ->",
+    attrs={"T": REQUIRED, "summarize": 3},
+    effects=CHECKS,
+    form=Check(),
 ).not_differentiable()
 
 

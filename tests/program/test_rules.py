@@ -591,6 +591,20 @@ SIMPLE = [
     Case("minus_negative", lambda x, y: x - -y, "Sub(x, Neg(y))", "AddV2(x, y)", {"x": ODD, "y": ODD[::-1]}),
     Case("power_of_two", lambda x: x**2, "Pow(x, 2.0)", "Square(x)", dtypes=REALS, rounds=True),
     Case(
+        "equal_sizes",
+        lambda x, y: tf.equal(tf.shape(x), tf.shape(y)),
+        "Equal(Shape(x), Shape(y))",
+        "[True]",
+        {"x": ODD, "y": ODD},
+        REALS,
+    ),
+    stays(
+        "equal_sizes",
+        lambda x, y: tf.equal(tf.shape(x), tf.shape(y)),
+        "Equal(Shape(x), Shape(y))",
+        inputs={"x": ODD, "y": ODD[:3]},
+    ),
+    Case(
         "equal_choices",
         lambda c, x: op.SelectV2(c > 0, x, x),
         "SelectV2(Greater(c, 0.0), x, x)",

@@ -398,15 +398,22 @@ class _Planner:
                 read = self._read(value)
                 if read is not None:
                     users.setdefault(read, []).append(node)
-                    before[node].update(dict.fromkeys(t for t in read.tokens if t in computing))
+                    before[node].update(dict.fromkeys(t for t in self._tokens(read) if t in computing))
         for node in self.nodes:
-            for token in node.tokens:
+            for token in self._tokens(node):
                 if token in computing:
                     before[node][token] = None
                 for user in users.get(token, ()):
                     if user is not node:
                         before[node][user] = None
         return {n: list(b) for n, b in before.items()}
+
+    def _tokens(self, node: Node) -> list[Node]:
+        """The nodes with effects that must run before a node; for a check that holds, those before it."""
+        found: list[Node] = []
+        for token in node.tokens:
+            found += self._tokens(token) if self.roles.get(token) is Role.HOLDS else [token]
+        return found
 
     def _origin(self, value: Value) -> Node:
         """The node whose result a value is a view of, by its inputs."""

@@ -16,6 +16,7 @@ from tahr.backends.native.tracing import traced, update_traced
 from tahr.core import scalar, shapes
 from tahr.core.convert import Const
 from tahr.core.opdef import (
+    Check,
     Contraction,
     Draw,
     Elementwise,
@@ -48,6 +49,7 @@ class Role(enum.Enum):
     KNOWN = "integers that follow from sizes"
     EXTENT = "a number of elements"
     UNIFORM = "one number everywhere"
+    HOLDS = "a check of what is known to hold"
     IOTA = "counting numbers"
     ELEMENTWISE = "element by element"
     REDUCE = "a reduction"
@@ -107,6 +109,8 @@ def _verdict(node: Node) -> Role | str:
         are_variables = all(node.inputs[i].node.opdef in _VARIABLES for i in opdef.effects.writes)
         is_native = are_variables and singles.single(node) is not None
         return Role.SINGLE if is_native else "no kernel for such rows of a variable"
+    if isinstance(opdef.form, Check) and _holds(node.inputs[0]):
+        return Role.HOLDS
     if not node.outputs or (node.has_effects and not isinstance(opdef.form, (Draw, Finite))):
         return _effects(node)
     complaint = obstacle(node.outputs)
@@ -162,7 +166,7 @@ def data_inputs(node: Node, found: Role | None) -> Sequence[int]:
     form = node.opdef.form
     if found is Role.HOST:
         return range(len(node.inputs))
-    if found in (Role.KNOWN, Role.EXTENT, Role.UNIFORM):
+    if found in (Role.KNOWN, Role.EXTENT, Role.UNIFORM, Role.HOLDS):
         return ()
     if found is Role.VIEW:
         return (node.opdef.viewed,)
@@ -187,6 +191,10 @@ def data_inputs(node: Node, found: Role | None) -> Sequence[int]:
 
 def _is_known(value: Value) -> bool:
     return known_value(value.spec) is not None
+
+
+def _holds(condition: Value) -> bool:
+    return condition.constant is not None and bool(condition.constant.all())
 
 
 def _views(node: Node) -> Any:

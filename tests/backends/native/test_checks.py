@@ -1,4 +1,4 @@
-"""Checks that elements are finite, natively: what they let pass, what they say, and what they keep from running."""
+"""Checks, natively: that elements are finite, and of what is known; what they let pass, say, and keep from running."""
 
 from __future__ import annotations
 
@@ -115,3 +115,52 @@ def test_what_follows_a_failed_check_does_not_happen() -> None:
                 session.run(step, {x: np.full(4, np.inf)})
             np.testing.assert_array_equal(session.run(v), np.full(4, count))
         assert not session.explain(step, {x: np.ones(4)}).boundaries
+
+
+# ---------------------------------------------------------------- checks of what is known
+
+
+def test_a_check_of_shapes_is_none() -> None:
+    """Two batches of one size: nothing is left to be checked, and the run is one segment."""
+    x, y = tf.placeholder(tf.float32, [None, 3]), tf.placeholder(tf.float32, [None, 3])
+    check = tf.Assert(tf.reduce_all(tf.equal(tf.shape(x), tf.shape(y))), ["shapes", tf.shape(x)])
+    with tf.control_dependencies([check]):
+        z = x + 2.0 * y
+    ones = np.ones([5, 3], np.float32)
+    found, hosts = natively.run(z, {x: ones, y: ones})
+    assert not hosts
+    assert natively.same(found, 3 * ones)
+
+
+def test_a_check_that_fails_still_does() -> None:
+    """After runs in which it held: other sizes are another plan."""
+    x, y = tf.placeholder(tf.float32, [None]), tf.placeholder(tf.float32, [None])
+    check = tf.Assert(tf.reduce_all(tf.equal(tf.shape(x), tf.shape(y))), ["shapes", tf.shape(y)])
+    with tf.control_dependencies([check]):
+        total = tf.reduce_sum(x)
+    with tf.Session(backend="native", tier="compiled") as session:
+        for n in (2, 5):
+            assert session.run(total, {x: np.ones(n), y: np.ones(n)}) == n
+        with pytest.raises(errors.InvalidArgumentError, match=r"assertion failed: \[shapes\] \[3\]"):
+            session.run(total, {x: np.ones(5), y: np.ones(3)})
+
+
+@pytest.mark.parametrize("checks_before", [1, 3])
+def test_order_goes_through_a_check_that_holds(checks_before: int) -> None:
+    """What is behind a check is behind what the check is behind, reads and writes alike."""
+    x = tf.placeholder(tf.float32, [4])
+    v = tf.get_variable("v", initializer=np.zeros(4, np.float32), use_resource=True)
+    last = v.assign_add(x).op
+    for _ in range(checks_before):
+        with tf.control_dependencies([last]):
+            last = tf.Assert(tf.reduce_all(tf.equal(tf.shape(x), [4])), ["x"])
+    with tf.control_dependencies([last]):
+        seen = v.read_value() * 1.0
+        with tf.control_dependencies([seen]):
+            doubled = v.assign(v * 2.0)
+    with tf.Session(backend="native", tier="compiled") as session:
+        session.run(tf.global_variables_initializer())
+        for start in (0.0, 4.0):
+            found = session.run([seen, doubled], {x: np.full(4, 2.0)})
+            np.testing.assert_array_equal(found[0], np.full(4, start + 2.0))
+            np.testing.assert_array_equal(found[1], np.full(4, 2 * (start + 2.0)))

@@ -25,6 +25,13 @@ def mirror(x, paddings, *, mode):
     return x
 
 
+def mirror_gradient(dy, paddings, *, mode):
+    """Each element is the sum of those of dy that show it."""
+    shape = [size - sum(around) for size, around in zip(dy.shape, paddings)]
+    places = mirror(np.arange(np.prod(shape)).reshape(shape), paddings, mode=mode)
+    return np.bincount(places.ravel(), dy.ravel(), np.prod(shape)).reshape(shape)
+
+
 SAMPLES = [
     # ------------------------------------------------------------ concat and split
     Sample(
@@ -276,6 +283,21 @@ SAMPLES = [
         attrs={"mode": "SYMMETRIC"},
         expected=[2.0 + 4.0, 1.0 + 8.0 + 16.0],
         dtypes=FLOATS,
+    ),
+    *(
+        Sample("MirrorPadGrad", f"{what}, {mode}", inputs=(x, paddings), attrs={"mode": mode}, expected=mirror_gradient)
+        for mode in ("REFLECT", "SYMMETRIC")
+        for what, x, paddings in (
+            ("two axes of three", np.arange(168.0).reshape(6, 4, 7), [[2, 1], [0, 0], [0, 3]]),
+            ("shown from both sides", np.arange(7.0), [[2, 2]]),
+        )
+    ),
+    Sample(
+        "MirrorPadGrad",
+        "no rows",
+        inputs=(np.zeros([0, 5]), [[0, 0], [1, 1]]),
+        attrs={"mode": "REFLECT"},
+        expected=np.zeros([0, 3]),
     ),
     # ------------------------------------------------------------ tile
     Sample(
