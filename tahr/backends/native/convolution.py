@@ -6,8 +6,8 @@ batch, sizes and padding are passed in the table of sizes.
 
 Both passes are correlations. The gradient to the data correlates dy with the mirrored filter, channels exchanged. With
 a stride of s each of the s phases of the image's pixels sees every s-th tap only: so there are s correlations (s^2 for
-pictures), each with a filter of its own, and each giving every s-th pixel of the result. `mirror` packs these filters;
-then one kernel walks over all phases.
+pictures), each with a filter of its own, and each giving every s-th pixel of the result. `mirror` packs these filters, as
+`correlation` wants them; then one kernel walks over all phases.
 """
 
 from __future__ import annotations
@@ -145,21 +145,45 @@ def _shares(window: int, stride: int, dilation: int) -> list[_Share]:
 def mirror(spec: Spec) -> Kernel:
     """The kernel that packs the filter for `to_data`: mirrored, channels exchanged, sorted by phases.
 
-    Buffers: w, the packed filter of as many elements. Its tiles are the window's taps.
+    Buffers: w, the packed filter of `mirrored_elements`. Its tiles are the window's taps.
     """
     f = ir.Function(kernel.SYMBOL, kernel.ARGUMENTS, attributes=ATTRIBUTES)
-    element = ir.MEMORY[spec.dtype]
+    correlation, element = _to_data(spec), ir.MEMORY[spec.dtype]
     w, packed = kernel.buffer(f, 0), kernel.buffer(f, 1)
-    area = spec.inputs * spec.outputs
+    channels = correlation.step
+    whole, rest = divmod(spec.inputs, channels)
+
+    def copy_group(source: str, to: str, group: str | int, group_size: str, rows: int) -> None:
+        source = f.at(element, source, f.mul(group, channels * spec.outputs))
+        to = f.at(element, to, f.mul(group, group_size))
+        _transpose(f, spec.dtype, source, to, (rows, spec.outputs), channels)
+
     with f.loop("%begin", "%end", hint="tap") as tap:
-        source = f.at(element, w, f.mul(f.load(ir.I64, f.at(ir.I64, "%sizes", tap)), area))
-        to = f.at(element, packed, f.mul(tap, area))
-        _transpose(f, spec.dtype, source, to, spec.inputs, spec.outputs)
+        record = f.at(ir.I64, "%sizes", f.mul(tap, _TAP))
+        number, place, taps = (f.load(ir.I64, f.at(ir.I64, record, i)) for i in range(_TAP))
+        source = f.at(element, w, f.mul(number, spec.inputs * spec.outputs))
+        to, group_size = f.at(element, packed, place), f.mul(taps, spec.outputs * channels)
+        with f.loop(0, whole, hint="group") as group:
+            copy_group(source, to, group, group_size, channels)
+        if rest:
+            copy_group(source, to, whole, group_size, rest)
     return Kernel(kernel.AS_WRITTEN + ir.module([f.finish()]), 0, f"mirror {spec.title}")
 
 
-def _transpose(f: ir.Function, dtype: DType, source: str, to: str, rows: int, columns: int) -> None:
-    """Writes the transpose of a matrix, by square blocks that are turned in registers."""
+# For each packed tap: which of w's it was, where it begins, and how many its phase has.
+_TAP = 3
+
+
+def _transpose(
+    f: ir.Function, dtype: DType, source: str, to: str, shape: tuple[int, int], step: int
+) -> None:
+    """Writes the transpose of a matrix, by square blocks that are turned in registers.
+
+    Args:
+        shape: of the matrix.
+        step: elements from one row of the transpose to the next.
+    """
+    rows, columns = shape
     element, size = ir.MEMORY[dtype], 32 // dtype.size
     kind = ir.vector(size, element)
     whole_rows, whole_columns = rows // size * size, columns // size * size
@@ -172,26 +196,35 @@ def _transpose(f: ir.Function, dtype: DType, source: str, to: str, rows: int, co
             f.loop(first_column, end_column, hint="column") as j,
         ):
             value = f.load(element, f.at(element, source, f.add(f.mul(i, columns), j)))
-            f.store(element, value, f.at(element, to, f.add(f.mul(j, rows), i)))
+            f.store(element, value, f.at(element, to, f.add(f.mul(j, step), i)))
 
     with f.loop(0, whole_columns, size, "column") as j, f.loop(0, whole_rows, size, "row") as i:
         corner = f.at(element, source, f.add(f.mul(i, columns), j))
         block = [f.load(kind, f.at(element, corner, n * columns), dtype.size) for n in range(size)]
-        corner = f.at(element, to, f.add(f.mul(j, rows), i))
+        corner = f.at(element, to, f.add(f.mul(j, step), i))
         for n, row in enumerate(turned(f, kind, block)):
-            f.store(kind, row, f.at(element, corner, n * rows), dtype.size)
+            f.store(kind, row, f.at(element, corner, n * step), dtype.size)
     copy_one_by_one(whole_rows, rows, 0, columns)
     copy_one_by_one(0, whole_rows, whole_columns, columns)
 
 
 def mirror_sizes(spec: Spec) -> list[int]:
-    """The table of sizes of `mirror`: the tap that each packed tap was."""
-    window = volume(spec.window, 1)
-    return [
-        (depth * window[1] + row) * window[2] + column
-        for shares in _phase_shares(spec)
-        for depth, row, column in itertools.product(*(share.taps for share in shares))
-    ]
+    """The table of sizes of `mirror`."""
+    window, correlation = volume(spec.window, 1), _to_data(spec)
+    table: list[int] = []
+    place = 0
+    for shares in _phase_shares(spec):
+        taps = list(itertools.product(*(share.taps for share in shares)))
+        for i, (depth, row, column) in enumerate(taps):
+            number = (depth * window[1] + row) * window[2] + column
+            table += [number, place + i * spec.outputs * correlation.step, len(taps)]
+        place += len(taps) * spec.outputs * correlation.filter_row
+    return table
+
+
+def mirrored_elements(spec: Spec) -> int:
+    """How many elements the filter has that `mirror` packs."""
+    return math.prod(spec.window) * spec.outputs * _to_data(spec).filter_row
 
 
 def mirror_tiles(spec: Spec) -> int:
@@ -230,7 +263,7 @@ def to_data_sizes(
                 filters,
             )
         )
-        filters += math.prod(len(share.taps) for share in shares) * spec.inputs * spec.outputs
+        filters += math.prod(len(share.taps) for share in shares) * spec.outputs * _to_data(spec).filter_row
     return table_of(_to_data(spec), batch, volume(out, 1), sizes, phases)
 
 
@@ -258,4 +291,5 @@ def _to_data(spec: Spec) -> Correlation:
         spec.inputs,
         len(spec.window) < 3,
         *block_of(spec.outputs, spec.inputs, spec.width, spec.dtype.size),
+        wants_packed=True,
     )

@@ -2,7 +2,8 @@
 
 The inner function (`_block`) holds `pixels x vectors` accumulators in registers: for every tap and input channel it
 loads `vectors` vectors of the filter, which run along the output's channels, and multiplies them with the broadcast
-element of each of `pixels` neighbouring windows. With a few output channels only, vectors run along the input's
+element of each of `pixels` neighbouring windows. In a *packed* filter all that one such group of vectors meets follows each
+other: rows of 256 channels and more would take the same places in the caches. With a few output channels only, vectors run along the input's
 channels instead, and are summed up at the end. Rows of taps outside of the image are skipped. Where windows reach
 over a row's left or right end, the rows that the block sees are copied to scratch, with zeros around them.
 
@@ -86,6 +87,7 @@ class Correlation:
         is_flat: whether images are pictures, whose depth is 1.
         lanes, vectors, pixels: the accumulators: `pixels x vectors` vectors of `lanes` elements.
         along_inputs: whether vectors run along the input's channels, and `vectors` is the number of outputs.
+        wants_packed: whether the filter lies packed, where there are several groups of output channels.
     """
 
     dtype: DType
@@ -100,6 +102,7 @@ class Correlation:
     vectors: int
     pixels: int
     along_inputs: bool = False
+    wants_packed: bool = False
 
     @property
     def element(self) -> str:
@@ -126,6 +129,21 @@ class Correlation:
     def groups(self) -> int:
         """How many groups of output channels there are: all of `vectors` vectors, but the last."""
         return -(-self.outputs // (self.lanes * self.vectors))
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the filter lies packed."""
+        return self.wants_packed and self.groups > 1
+
+    @property
+    def step(self) -> int:
+        """Elements from one input channel of the filter to the next."""
+        return self.lanes * self.vectors if self.is_packed else self.outputs
+
+    @property
+    def filter_row(self) -> int:
+        """Elements of the filter for one tap and one input channel; a packed filter's last group may have gaps."""
+        return self.groups * self.step if self.is_packed else self.outputs
 
     @property
     def chunks(self) -> int:
@@ -278,12 +296,12 @@ def _block(c: Correlation, epilogue: Epilogue, name: str, channels: int) -> str:
     def run(x: str, w: str, length: str) -> None:
         """Adds the products of `length` elements that follow each other."""
         with f.loop(0, length, c.unroll, "k") as k:
-            x, w = f.at(c.element, x, k), f.at(c.element, w, f.mul(k, c.outputs))
+            x, w = f.at(c.element, x, k), f.at(c.element, w, f.mul(k, c.step))
             if c.along_inputs:
                 accumulate_along(x, w)
             else:
                 for i in range(c.unroll):
-                    accumulate(f.at(c.element, x, i), f.at(c.element, w, i * c.outputs))
+                    accumulate(f.at(c.element, x, i), f.at(c.element, w, i * c.step))
 
     with _depths(f, c, "%depths") as depth, f.loop(0, "%rows", hint="row") as row:
         x_row = f.at(c.element, "%x", f.add(f.mul(depth, "%x.depth"), f.mul(row, "%x.row")))
@@ -293,7 +311,7 @@ def _block(c: Correlation, epilogue: Epilogue, name: str, channels: int) -> str:
         else:
             with f.loop(0, "%columns", hint="column") as column:
                 x_tap = f.at(c.element, x_row, f.mul(column, c.dilations[2] * c.inputs))
-                run(x_tap, f.at(c.element, w_row, f.mul(column, c.inputs * c.outputs)), str(c.inputs))
+                run(x_tap, f.at(c.element, w_row, f.mul(column, c.inputs * c.step)), str(c.inputs))
     if c.along_inputs:
         for (total,), row in zip(sums, partial):
             f.store(kinds[0], _summed(f, c, kinds[0], row), total)
@@ -532,8 +550,9 @@ def _channel_groups(
 ) -> None:
     """Calls the block functions of a tile's share of the output's channels."""
     (first_depth, _, depths), (first_row, _, rows) = seen
-    w_row = f.mul(window[2], c.inputs * c.outputs)
+    w_row = f.mul(window[2], c.inputs * c.step)
     w_depth = f.mul(window[1], w_row)
+    w_group = f.mul(window[0], w_depth) if c.is_packed else str(c.lanes * c.vectors)
     weights = f.at(c.element, share, f.add(f.mul(first_depth, w_depth), f.mul(first_row, w_row)))
     pixels = f.minimum(remaining, c.pixels)
     channels = c.lanes * c.vectors
@@ -542,7 +561,7 @@ def _channel_groups(
         channel = f.mul(group, channels)
         offset = f.add(f.mul(out_pixel, c.outputs), channel)
         values = [
-            "%buffers", *source, f.at(c.element, weights, channel), w_depth, w_row, depths, rows, window[2],
+            "%buffers", *source, f.at(c.element, weights, f.mul(group, w_group)), w_depth, w_row, depths, rows, window[2],
             channel, offset, pixels,
         ]  # fmt: skip
         arguments = ", ".join(f"{kind} {value}" for (kind, _), value in zip(_BLOCK_ARGUMENTS, values))

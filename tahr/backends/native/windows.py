@@ -417,7 +417,7 @@ def _convolved_to_images(job: _Job) -> list[_Step]:
         return Bound(tuple(found), convolution.to_data_tiles(spec, found))
 
     mirrored = Bound(tuple(convolution.mirror_sizes(spec)), convolution.mirror_tiles(spec))
-    size = math.prod(spec.window) * spec.inputs * spec.outputs
+    size = convolution.mirrored_elements(spec)
     return [
         _Step(convolution.mirror(spec), (filters, Ref(packed)), lambda e: mirrored, {packed: lambda e: size}),
         _Step(convolution.to_data(spec, job.epilogue), (dy, Ref(packed), *job.results), bound),

@@ -43,6 +43,7 @@ CASES: list[Case] = [
     ((3, 3), (1, 1), (1, 1), "VALID", (2, 2, 5), 4, 5),  # no output
     ((3, 3), (2, 2), (1, 1), "VALID", (2, 5, 2), 3, 5),
     ((3, 3), (1, 1), (1, 1), "VALID", (1, 4, 4), 160, 200),  # the filter exceeds a share of the cache
+    ((3, 4), (2, 3), (1, 2), "SAME", (2, 7, 9), 131, 150),  # packed filters of several phases, with a rest
 ]
 
 
@@ -75,7 +76,7 @@ class Convolution:
         self, end: Epilogue | None = None, operands: Sequence[Array] = (), per_call: int | None = None
     ) -> list[Array]:
         table = convolution.mirror_sizes(self.spec)
-        packed = [((self.w.size,), self.w.dtype)]
+        packed = [((convolution.mirrored_elements(self.spec),), self.w.dtype)]
         (packed_filter,) = run(
             convolution.mirror(self.spec), [self.w], packed, table, convolution.mirror_tiles(self.spec)
         )
@@ -114,7 +115,7 @@ def test_convolution_and_its_gradients(case: Case, dtype: dtypes.DType) -> None:
     assert_close(c.to_filter(), windows.conv_backprop_filter(c.x, c.w.shape, c.dy, *c.settings))
 
 
-@pytest.mark.parametrize("case", [CASES[1], CASES[2], CASES[11], CASES[14]], ids=str)
+@pytest.mark.parametrize("case", [CASES[1], CASES[2], CASES[11], CASES[14], CASES[21]], ids=str)
 def test_bits_do_not_depend_on_how_tiles_are_shared(case: Case) -> None:
     c = Convolution(case, dtypes.float32)
     np.testing.assert_array_equal(c.forward()[0], c.forward(per_call=1)[0])
