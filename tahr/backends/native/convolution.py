@@ -6,8 +6,8 @@ batch, sizes and padding are passed in the table of sizes.
 
 Both passes are correlations. The gradient to the data correlates dy with the mirrored filter, channels exchanged. With
 a stride of s each of the s phases of the image's pixels sees every s-th tap only: so there are s correlations (s^2 for
-pictures), each with a filter of its own, and each giving every s-th pixel of the result. `mirror` packs these filters, as
-`correlation` wants them; then one kernel walks over all phases.
+pictures), each with a filter of its own, and each giving every s-th pixel of the result. `mirror` packs these filters,
+as `correlation` wants them; then one kernel walks over all phases.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from tahr.backends.native import epilogue as epilogues, ir, kernel
 from tahr.backends.native.correlation import (
     ATTRIBUTES,
     Correlation,
+    Packing,
     Phase,
     block_of,
+    copy,
+    is_packed,
     kernel_of,
     table_of,
     tiles_of,
@@ -73,7 +76,8 @@ def is_product(spec: Spec) -> bool:
 def forward(spec: Spec, epilogue: Epilogue | None = None) -> Kernel:
     """The kernel of the convolution.
 
-    Buffers: x, w, the epilogue's operands, its outputs `[batch, *out, outputs]`.
+    Buffers: x, w, where `may_pack` also the filter packed by `pack`, the epilogue's operands, its outputs
+    `[batch, *out, outputs]`.
     """
     title = f"convolution {spec.title}"
     return kernel_of(_forward(spec), epilogue or epilogues.plain(spec.dtype), title)
@@ -99,6 +103,44 @@ def forward_tiles(spec: Spec, table: Sequence[int]) -> int:
     return tiles_of(_forward(spec), table)
 
 
+def may_pack(spec: Spec) -> bool:
+    """Whether `forward` takes the filter as `pack` packs it too: with enough pixels it uses that."""
+    return _forward(spec).packing is Packing.PERHAPS
+
+
+def pack(spec: Spec) -> Kernel:
+    """The kernel that packs the filter for `forward`.
+
+    Buffers: w, the packed filter of `packed_elements`. Its tiles are the window's taps.
+    """
+    f = ir.Function(kernel.SYMBOL, kernel.ARGUMENTS, attributes=ATTRIBUTES)
+    correlation, element = _forward(spec), ir.MEMORY[spec.dtype]
+    w, packed = kernel.buffer(f, 0), kernel.buffer(f, 1)
+    channels = correlation.channels
+    group_size = math.prod(spec.window) * spec.inputs * channels
+    with (
+        f.loop("%begin", "%end", hint="tap") as tap,
+        f.loop(0, correlation.groups, hint="group") as group,
+        f.loop(0, spec.inputs, hint="input") as row,
+    ):
+        number, first = f.add(f.mul(tap, spec.inputs), row), f.mul(group, channels)
+        source = f.at(element, w, f.add(f.mul(number, spec.outputs), first))
+        to = f.at(element, packed, f.add(f.mul(group, group_size), f.mul(number, channels)))
+        count = f.minimum(f.sub(spec.outputs, first), channels)
+        copy(f, spec.dtype, correlation.lanes, source, to, count)
+    return Kernel(kernel.AS_WRITTEN + ir.module([f.finish()]), 0, f"pack {spec.title}")
+
+
+def packed_elements(spec: Spec) -> int:
+    """How many elements the filter has that `pack` packs."""
+    return math.prod(spec.window) * spec.inputs * _forward(spec).packed_row
+
+
+def pack_tiles(spec: Spec, table: Sequence[int]) -> int:
+    """How many tiles `pack` has: none, where `forward` with its table takes the filter as it is."""
+    return math.prod(spec.window) if is_packed(table) else 0
+
+
 def _forward(spec: Spec) -> Correlation:
     return Correlation(
         spec.dtype,
@@ -110,7 +152,7 @@ def _forward(spec: Spec) -> Correlation:
         spec.outputs,
         len(spec.window) < 3,
         *block_of(spec.inputs, spec.outputs, spec.width, spec.dtype.size),
-    )
+    ).perhaps_packed
 
 
 # --------------------------------------------------------------------------------------------- gradient to the data
@@ -150,7 +192,7 @@ def mirror(spec: Spec) -> Kernel:
     f = ir.Function(kernel.SYMBOL, kernel.ARGUMENTS, attributes=ATTRIBUTES)
     correlation, element = _to_data(spec), ir.MEMORY[spec.dtype]
     w, packed = kernel.buffer(f, 0), kernel.buffer(f, 1)
-    channels = correlation.step
+    channels = correlation.channels
     whole, rest = divmod(spec.inputs, channels)
 
     def copy_group(source: str, to: str, group: str | int, group_size: str, rows: int) -> None:
@@ -174,9 +216,7 @@ def mirror(spec: Spec) -> Kernel:
 _TAP = 3
 
 
-def _transpose(
-    f: ir.Function, dtype: DType, source: str, to: str, shape: tuple[int, int], step: int
-) -> None:
+def _transpose(f: ir.Function, dtype: DType, source: str, to: str, shape: tuple[int, int], step: int) -> None:
     """Writes the transpose of a matrix, by square blocks that are turned in registers.
 
     Args:
@@ -217,14 +257,14 @@ def mirror_sizes(spec: Spec) -> list[int]:
         taps = list(itertools.product(*(share.taps for share in shares)))
         for i, (depth, row, column) in enumerate(taps):
             number = (depth * window[1] + row) * window[2] + column
-            table += [number, place + i * spec.outputs * correlation.step, len(taps)]
-        place += len(taps) * spec.outputs * correlation.filter_row
+            table += [number, place + i * spec.outputs * correlation.channels, len(taps)]
+        place += len(taps) * spec.outputs * correlation.packed_row
     return table
 
 
 def mirrored_elements(spec: Spec) -> int:
     """How many elements the filter has that `mirror` packs."""
-    return math.prod(spec.window) * spec.outputs * _to_data(spec).filter_row
+    return math.prod(spec.window) * spec.outputs * _to_data(spec).packed_row
 
 
 def mirror_tiles(spec: Spec) -> int:
@@ -263,7 +303,7 @@ def to_data_sizes(
                 filters,
             )
         )
-        filters += math.prod(len(share.taps) for share in shares) * spec.outputs * _to_data(spec).filter_row
+        filters += math.prod(len(share.taps) for share in shares) * spec.outputs * _to_data(spec).packed_row
     return table_of(_to_data(spec), batch, volume(out, 1), sizes, phases)
 
 
@@ -291,5 +331,5 @@ def _to_data(spec: Spec) -> Correlation:
         spec.inputs,
         len(spec.window) < 3,
         *block_of(spec.outputs, spec.inputs, spec.width, spec.dtype.size),
-        wants_packed=True,
+        packing=Packing.ALWAYS,
     )

@@ -404,7 +404,18 @@ def _convolved(job: _Job) -> list[_Step]:
         found = convolution.forward_sizes(spec, e.batch, e.sizes, e.out, e.low)
         return Bound(tuple(found), convolution.forward_tiles(spec, found))
 
-    return [_Step(convolution.forward(spec, job.epilogue), (*job.data, *job.results), bound)]
+    if not convolution.may_pack(spec):
+        return [_Step(convolution.forward(spec, job.epilogue), (*job.data, *job.results), bound)]
+    packed = Partial(job.node.outputs[0], spec.dtype, "packed filter")
+    size = convolution.packed_elements(spec)
+
+    def packing(e: _Exact) -> Bound:
+        return Bound((), convolution.pack_tiles(spec, bound(e).sizes))
+
+    return [
+        _Step(convolution.pack(spec), (job.data[1], Ref(packed)), packing, {packed: lambda e: size}),
+        _Step(convolution.forward(spec, job.epilogue), (*job.data, Ref(packed), *job.results), bound),
+    ]
 
 
 def _convolved_to_images(job: _Job) -> list[_Step]:

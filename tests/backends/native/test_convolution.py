@@ -44,6 +44,8 @@ CASES: list[Case] = [
     ((3, 3), (2, 2), (1, 1), "VALID", (2, 5, 2), 3, 5),
     ((3, 3), (1, 1), (1, 1), "VALID", (1, 4, 4), 160, 200),  # the filter exceeds a share of the cache
     ((3, 4), (2, 3), (1, 2), "SAME", (2, 7, 9), 131, 150),  # packed filters of several phases, with a rest
+    ((3, 2), (1, 1), (1, 1), "SAME", (5, 15, 14), 7, 131),  # with so many pixels packing is worth it
+    ((3, 2), (1, 2), (2, 1), "VALID", (5, 25, 25), 3, 256),
 ]
 
 
@@ -70,7 +72,17 @@ class Convolution:
         outputs = [(self.dy.shape, output.dtype.numpy) for output in end.outputs]
         tiles = convolution.forward_tiles(self.spec, table)
         kernel = convolution.forward(self.spec, end)
-        return run(kernel, [self.x, self.w, *operands], outputs, table, tiles, per_call)
+        filters = self.filters(table) if convolution.may_pack(self.spec) else [self.w]
+        return run(kernel, [self.x, *filters, *operands], outputs, table, tiles, per_call)
+
+    def filters(self, table: Sequence[int]) -> list[Array]:
+        """The filter as it is and packed; the one that does not count is all NaN."""
+        nothing = np.full(convolution.packed_elements(self.spec), np.nan, self.w.dtype)
+        tiles = convolution.pack_tiles(self.spec, table)
+        if not tiles:
+            return [self.w, nothing]
+        (packed,) = run(convolution.pack(self.spec), [self.w], [(nothing.shape, nothing.dtype)], [], tiles)
+        return [np.full_like(self.w, np.nan), packed]
 
     def to_data(
         self, end: Epilogue | None = None, operands: Sequence[Array] = (), per_call: int | None = None
@@ -115,7 +127,7 @@ def test_convolution_and_its_gradients(case: Case, dtype: dtypes.DType) -> None:
     assert_close(c.to_filter(), windows.conv_backprop_filter(c.x, c.w.shape, c.dy, *c.settings))
 
 
-@pytest.mark.parametrize("case", [CASES[1], CASES[2], CASES[11], CASES[14], CASES[21]], ids=str)
+@pytest.mark.parametrize("case", [CASES[1], CASES[2], CASES[11], CASES[14], CASES[21], CASES[22]], ids=str)
 def test_bits_do_not_depend_on_how_tiles_are_shared(case: Case) -> None:
     c = Convolution(case, dtypes.float32)
     np.testing.assert_array_equal(c.forward()[0], c.forward(per_call=1)[0])

@@ -285,7 +285,13 @@ SAMPLES = [
         dtypes=FLOATS,
     ),
     *(
-        Sample("MirrorPadGrad", f"{what}, {mode}", inputs=(x, paddings), attrs={"mode": mode}, expected=mirror_gradient)
+        Sample(
+            "MirrorPadGrad",
+            f"{what}, {mode}",
+            inputs=(x, paddings),
+            attrs={"mode": mode},
+            expected=mirror_gradient,
+        )
         for mode in ("REFLECT", "SYMMETRIC")
         for what, x, paddings in (
             ("two axes of three", np.arange(168.0).reshape(6, 4, 7), [[2, 1], [0, 0], [0, 3]]),
