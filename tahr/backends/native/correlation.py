@@ -6,8 +6,8 @@ element of each of `pixels` neighbouring windows. With a few output channels onl
 channels instead, and are summed up at the end. Rows of taps outside of the image are skipped. Where windows reach
 over a row's left or right end, the rows that the block sees are copied to scratch, with zeros around them.
 
-A block sees the filter's rows in part only: one group of the output's channels. With many channels these parts lie so far apart that they displace each other from the caches. In a *packed* filter, the parts of a group follow each
-other.
+A block sees the filter's rows in part only: one group of the output's channels. With many channels these parts lie so
+far apart that they displace each other from the caches. In a *packed* filter, the parts of a group follow each other.
 
 A kernel walks over one or several *phases*: correlations whose outputs interleave. The forward pass has one; see
 `convolution` for what else has more.
