@@ -118,6 +118,7 @@ class RegionPlans:
         self._readers: dict[Value, list[Node]] = {}
         self._changed: dict[Value, Node] = {}
         self._seats: dict[Node, tuple[Access, Value, list[Value], Value | None]] = {}
+        self._rows_of_their_own: set[Value] = set()
         self._lengths: dict[Node, Value] = {}
         self._handed_over: dict[Value, Value] = {}
         self._loop_inputs: dict[Node, list[Value | None]] = {}
@@ -274,7 +275,7 @@ class RegionPlans:
             written = self._computed(structural.ZerosLike, [seated[0]], spec, node)
         elif opdef in regions.WRITES:
             item = self._item(node.inputs[1 if opdef is lists.TensorListPushBack else 2])
-            written = self._computed(Copy, [item], spec, node)
+            written = item if item in self._rows_of_their_own else self._computed(Copy, [item], spec, node)
         elif opdef in regions.GETS and seated[0] is not node.outputs[0]:
             copied = self._computed(Copy, [seated[0]], spec, node)
             self._planner.places[node.outputs[0]] = self._planner.places[copied]
@@ -282,7 +283,8 @@ class RegionPlans:
             made.append(copied.node)
         if written is not None:
             seated.append(written)
-            self._order(written.node, [node])
+            for writer in self._writers(written):
+                self._order(writer, [node])
             made.append(written.node)
         self._order(node, self._made.get(items, ()))
         if opdef in regions.GETS:
@@ -340,7 +342,7 @@ class RegionPlans:
         return Storage(self._made_of(Rows, (), spec, node, Role.LIST), self._new_meta(node, trips))
 
     def keep(self, value: Value, storage: Storage, places: Mapping[Value, Place]) -> None:
-        """Pushes a value on a list of its own."""
+        """Pushes a value on a list of its own: it is computed there, if it can be."""
         builder, spec = self._planner.program.builder, Spec(dtypes.variant, ())
         handle = builder.add(Rows, (), {}, [spec]).outputs[0]
         self.give(handle, storage, places)
@@ -348,7 +350,23 @@ class RegionPlans:
         self.found.lists[handle] = list_buffers.Shape(value.dtype, value.shape, storage.items.shape[0], None)
         push = builder.add(lists.TensorListPushBack, [handle, value], {}, [spec], value.node.op)
         self._planner.roles[push] = Role.LIST
+        if self._is_made_once(value):
+            self._rows_of_their_own.add(value)
+            # A whole that somebody reads is stored anyway, and then its parts can be computed where they belong.
+            is_whole = self._planner.roles[value.node] is Role.PARTS
+            if not is_whole or not any(value in needs for needs in self._planner.needs.values()):
+                self.kept.add(value)
         self.place(push)
+
+    def _is_made_once(self, value: Value) -> bool:
+        """Whether a loop nest or copies of parts make a value in a storage of its own, which may lie anywhere."""
+        role = self._planner.roles[value.node]
+        return role in (Role.ELEMENTWISE, Role.PARTS) and self._planner.places[value].root is value
+
+    def _writers(self, value: Value) -> list[Node]:
+        """The nodes that may write to a value's storage: parts of a whole may be computed there."""
+        is_whole = self._planner.roles[value.node] is Role.PARTS
+        return [value.node, *(v.node for v in value.node.inputs)] if is_whole else [value.node]
 
     # ------------------------------------------------------------ steps
 

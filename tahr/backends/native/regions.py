@@ -713,7 +713,9 @@ def _kept_in(value: Value) -> Value:
 def _reads(body: Region, place: int) -> bool:
     """Whether a loop's body does more with one of its lists than to push items, and to pop them unseen."""
     nodes = body.program.nodes()
-    used = {v for node in nodes for v in node.inputs} | set(body.program.outputs)
+    used = set(body.program.outputs)
+    for node in nodes:
+        used.update(data(node, role_of(node, body.found), body.found))
     for node in nodes:
         if not any(v.dtype is dtypes.variant and start(v) is body.program.inputs[place] for v in node.inputs):
             continue

@@ -194,6 +194,34 @@ def test_the_sum_of_products_counts_the_iterations_that_there_were(count):
     _same_as_numpy([y, *gradients], {x: RNG.randn(2, 3), w: RNG.randn(3, 3), n: count}, loops=2)
 
 
+def test_a_factor_that_is_a_few_operations_is_kept_too():
+    """Whoever reads 1 - a could compute it again; the product behind the loop needs it from every iteration."""
+    x, w = tf.placeholder(tf.float64, [2, 3]), tf.placeholder(tf.float64, [3, 3])
+
+    def body(i, a, total):
+        b = 1.0 - a
+        return i + 1, tf.sin(b), total + tf.matmul(a, b, transpose_a=True)
+
+    results = tf.while_loop(lambda i, *_: i < 6, body, [0, x, w])
+    _same_as_numpy(results, {x: RNG.randn(2, 3), w: RNG.randn(3, 3)})
+
+
+def test_what_is_kept_for_a_gradient_is_written_once():
+    """Gradients of gates are computed where the sum behind the loop reads them; what only says a shape is not kept."""
+    x, w, loss, gradients = _lstm(5)
+    with tf.Session(backend="native", tier="compiled") as session:
+        session.run(tf.global_variables_initializer())
+        execute._records.clear()
+        session.run([loss, *gradients], {x: RNG.randn(3, 5, 4), w: np.ones([10, 24])})
+    (plan,) = (r.native for r in execute._records.values() if r.native is not None)
+    titles = [call.title for segment in plan.segments for call in segment.calls]
+    forward = titles[titles.index("loop") : titles.index("end of the loop")]
+    backward = titles[titles.index("end of the loop") + 1 :]
+    backward = backward[backward.index("loop") : backward.index("end of the loop")]
+    assert "Sum" in backward and "Sum _Copy" not in backward
+    assert forward.count("TensorListPushBack") == 8  # the counter, h, c, four gates and tanh(c)
+
+
 def test_the_gradient_of_a_gradient():
     x = tf.placeholder(tf.float64, [3])
     _, y = tf.while_loop(lambda i, a: i < 4, lambda i, a: (i + 1, tf.sin(a) * x), [0, x])
