@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tahr.backends.native import ir, kernel, loops, scalars, single
-from tahr.backends.native.calls import Bind, Call, Known, Place, Ref, Status
+from tahr.backends.native.calls import Bind, Call, Known, Partial, Place, Ref, Status
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.nests import Bound
 from tahr.backends.native.single import Single
@@ -549,3 +549,34 @@ def _by_row(lookup: Node, places: Mapping[Value, Place], rows: Value, target: Va
         lambda known: ([Bind(made, buffers, change.bound(known))], {}),
         {0: table, 1: indices},
     )
+
+
+def hand_out(rows: Rows) -> Kernel:
+    """Moves each row to the first place that has its index, and leaves zeros; all other places that have it get those.
+
+    Buffers: rows [height, length], indices [places], target [places, length]. Sizes: places, length, height.
+    """
+    f = kernel.function()
+    source, indices, target = (kernel.buffer(f, i) for i in range(3))
+    places, length, height = kernel.sizes(f, 3)
+    memory = ir.MEMORY[rows.dtype]
+    with f.loop(0, places, hint="place") as i:
+        row, is_inside = _row(f, rows, indices, i, [height])
+        with f.when(is_inside):
+            taken = f.at(memory, source, f.mul(row, length))
+            single.copy_elements(f, rows.dtype, f.at(memory, target, f.mul(i, length)), taken, length)
+            _fill(f, rows.dtype, 0, taken, length)
+    return Kernel(f.finish() + "\n", 0, f"hand out rows {rows.title}")
+
+
+def handed_out(rows: Value, indices: Value, target: Value) -> Call:
+    """The call that gives each of some rows to the first of its places in `target`."""
+    assert rows.shape is not None
+    made = hand_out(Rows(single.dtype_of(rows), single.dtype_of(indices), 1, None))
+
+    def bind(known: Known) -> tuple[list[Bind], dict[Partial, int]]:
+        height, length = single.exact(rows, known)
+        table = (math.prod(single.exact(indices, known)), length, height)
+        return [Bind(made, (Ref(rows), Ref(indices), Ref(target)), single.bound(table, 1))], {}
+
+    return Call("rows to their places", (), (rows, indices), (target, rows), (), bind)

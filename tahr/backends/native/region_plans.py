@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tahr.backends.native import flow, gemm, list_buffers, lookups, lower, regions, roles
+from tahr.backends.native import flow, gemm, list_buffers, lookups, lower, regions, roles, single
 from tahr.backends.native.calls import (
     Bind,
     Call,
@@ -28,12 +28,13 @@ from tahr.backends.native.calls import (
     Status,
     deeper,
 )
-from tahr.backends.native.epilogue import FULL, Epilogue, Operand
+from tahr.backends.native.epilogue import accumulating, plain
 from tahr.backends.native.list_buffers import Access, Storage
 from tahr.backends.native.multiplication import Multiplication
 from tahr.backends.native.nests import Bound
 from tahr.backends.native.roles import Role
-from tahr.core import dtypes, scalar, shapes, sizes
+from tahr.backends.native.sums import Shares, Sum
+from tahr.core import dtypes, shapes, sizes
 from tahr.core.opdef import Array, Elementwise, OpDef
 from tahr.core.shapes import Spec
 from tahr.core.sizes import Dim
@@ -119,6 +120,8 @@ class RegionPlans:
         self._changed: dict[Value, Node] = {}
         self._seats: dict[Node, tuple[Access, Value, list[Value], Value | None]] = {}
         self._rows_of_their_own: set[Value] = set()
+        # For sums with a table the sums of rows that belong to equal rows of the table.
+        self._added_rows: dict[Sum, Value] = {}
         self._lengths: dict[Node, Value] = {}
         self._handed_over: dict[Value, Value] = {}
         self._loop_inputs: dict[Node, list[Value | None]] = {}
@@ -444,9 +447,11 @@ class RegionPlans:
         calls += [_clear_rest(storage) for storage in self._factors[node].values()]
         for summed in loop.sums:
             calls += self._sum_calls(node, summed)
+        for shares in loop.shares:
+            calls += self._share_calls(node, shares)
         return calls
 
-    def _sum_calls(self, node: Node, summed: regions.Sum) -> list[Call]:
+    def _sum_calls(self, node: Node, summed: Sum) -> list[Call]:
         """The calls behind a loop that add to a variable what its iterations would have added."""
         factors, target = self._factors[node], node.outputs[summed.place]
         a, b = factors[summed.a].items, factors[summed.b].items
@@ -457,18 +462,48 @@ class RegionPlans:
         assert table.shape is not None and b.shape is not None
         used = self._made_of(Rows, (), table.spec, node, Role.LIST)
         added = self._made_of(Rows, (), Spec(b.dtype, (table.shape[0], b.shape[-1])), node, Role.LIST)
+        self._added_rows[summed] = added
         return [
             lookups.rows_in_use(lookup, self._planner.places, used),
             lookups.sums_of_rows(lookup, self._planner.places, b, added),
             _sum_call(used, added, target, summed.first),
         ]
 
+    def _share_calls(self, node: Node, shares: Shares) -> list[Call]:
+        """The calls behind a loop that give each row of a table's gradient to one of the items that share in it."""
+        items, indices = (
+            self.storage[node.outputs[shares.place]].items,
+            self._around_loop(node, shares.indices),
+        )
+        assert items.shape is not None
+        width, dtype = items.shape[-1], single.dtype_of(items)
+        height = self._added_rows[shares.terms[0].sum].shape[0]  # pyright: ignore[reportOptionalSubscript]
+        total = self._made_of(Rows, (), Spec(dtype, (height, width)), node, Role.LIST)
+        calls: list[Call] = []
+        for share in shares.terms:
+            rows = self._added_rows[share.sum]
+            matrix = self._planner.places[self._around_loop(node, share.matrix)]
+            kind = accumulating(dtype) if calls else plain(dtype)
+            into = (Ref(total), Ref(total)) if calls else (Ref(total),)
+            product = gemm.Product(dtype, False, False, kind)
+            inner, columns = matrix.view.shape
+            multiplication = Multiplication(product, height, width, inner, inner, columns)
+            buffers = (Ref(rows), Ref(matrix.root, matrix.view.offset + share.first), *into)
+            calls.append(
+                Call("MatMul", (), (rows, matrix.root), (total,), (), multiplication.binder(buffers))
+            )
+        return [*calls, lookups.handed_out(total, self.storage[indices].items, items)]
+
+    def _around_loop(self, node: Node, value: Value) -> Value:
+        """What the loop's body captures as an input; if that is no list it lies in row-major order."""
+        loop = self.found.loops[node]
+        place = loop.body.places[loop.body.program.inputs.index(value) - len(node.outputs)]
+        return self._loop_inputs[node][place] or loop.inputs[place]
+
     def _lookup_of_all(self, node: Node, lookup: Node, indices: Value) -> Node:
         """What all iterations look up in a table around a loop: a node that is not computed, but explains errors."""
-        loop, planner = self.found.loops[node], self._planner
-        place = loop.body.program.inputs.index(lookup.inputs[0]) - len(node.outputs)
-        table = self._loop_inputs[node][loop.body.places[place]]
-        assert table is not None and table.shape is not None and indices.shape is not None
+        planner, table = self._planner, self._around_loop(node, lookup.inputs[0])
+        assert table.shape is not None and indices.shape is not None
         planner.places[indices] = Place(indices, View.dense(indices.shape))
         spec = Spec(table.dtype, (*indices.shape, *table.shape[1:]))
         inputs = [table, indices, *lookup.inputs[2:]]
@@ -582,8 +617,7 @@ def _sum_call(a: Value, b: Value, target: Value, first: int) -> Call:
     assert dtype is not None and a.shape is not None and b.shape is not None
     *rows, m = a.shape
     n = b.shape[-1]
-    total = scalar.leaf(0, dtype) + scalar.leaf(1, dtype)
-    product = gemm.Product(dtype, True, False, Epilogue((total,), (Operand(dtype, FULL),)))
+    product = gemm.Product(dtype, True, False, accumulating(dtype))
     multiplication = Multiplication(product, m, n, math.prod(rows), m, n)
     sum_ = Ref(target, first * n)
     buffers = (Ref(a), Ref(b), sum_, sum_)

@@ -15,11 +15,12 @@ from tahr.backends.native import ahead, list_buffers, roles
 from tahr.backends.native.looked_up import LookedUp, looked_up
 from tahr.backends.native.roles import Role
 from tahr.backends.native.single import is_plain
+from tahr.backends.native.sums import Shares, Sum, are_only_summed, find_shares, find_sums, narrowed
 from tahr.core import dtypes, shapes, sizes
 from tahr.core.opdef import Iota, known_int, known_value
 from tahr.core.shapes import Items, Spec
 from tahr.core.sizes import Dim
-from tahr.ops import control_flow, elementwise, linalg, lists, logic
+from tahr.ops import control_flow, elementwise, lists, logic
 from tahr.program.effects import SlotKey
 from tahr.program.extract import extract, result_key
 from tahr.program.function import Function
@@ -62,26 +63,6 @@ class Region:
     lookups: frozenset[Value] = frozenset()
 
 
-@dataclass(frozen=True, eq=False)
-class Sum:
-    """A variable to which each iteration adds a matrix product, such as the gradient of a weight; or some of its rows.
-
-    The factors of all iterations are kept, and the sum is one product behind the loop: it goes over more rows at once.
-
-    Attributes:
-        place: the variable's.
-        first: the first of its rows.
-        a, b: the body's values of which a^T b is added, [rows, m] and [rows, n].
-        lookup: where the rows of the one factor are looked up in a table, how; then `a` is their indices.
-    """
-
-    place: int
-    first: int
-    a: Value
-    b: Value
-    lookup: Node | None = None
-
-
 @dataclass(eq=False)
 class Loop:
     """A native loop.
@@ -91,6 +72,7 @@ class Loop:
         test, body: its condition and its body.
         adopted: the places of its variables that are lists, and are changed where they lie.
         sums: the variables that are computed behind it.
+        shares: the lists that are.
         trips: the greatest number of iterations, where that is known.
     """
 
@@ -98,7 +80,8 @@ class Loop:
     test: Region
     body: Region
     adopted: frozenset[int]
-    sums: tuple[Sum, ...]
+    sums: Sequence[Sum]
+    shares: Sequence[Shares]
     trips: Dim | None
 
 
@@ -452,8 +435,8 @@ class _Search:
         trips = self._trips(node, test, body)
         counters = [i for i in range(count) if _counts(body, i) and known_int(node.inputs[i].spec) == 0]
         body, inputs = self._ahead(node, body, trips, counters)
-        sums = () if trips is None else tuple(_sums(test, body, count))
-        body = _without(body, sums)
+        sums, shares = self._behind(node, test, body, inputs) if trips is not None else ((), ())
+        body, sums, shares = _without(body, sums, shares)
         infos: list[list_buffers.Shape | None] = [None] * len(inputs)
         for i, value in enumerate(inputs):
             if i >= count:
@@ -500,7 +483,23 @@ class _Search:
             if info is not None:
                 self._result.lists[output] = info
         self._result.trips[node] = trips, counters
-        self._result.loops[node] = Loop(inputs, regions[0], regions[1], frozenset(adopted), sums, trips)
+        self._result.loops[node] = Loop(
+            inputs, regions[0], regions[1], frozenset(adopted), sums, shares, trips
+        )
+
+    def _behind(
+        self, node: Node, test: Region, body: Region, inputs: Sequence[Value]
+    ) -> tuple[Sequence[Sum], Sequence[Shares]]:
+        """What is added up behind a loop, instead of in its iterations."""
+        sums = find_sums(test.program, body.program, body.results, len(node.outputs), body.lookups)
+        captured = body.program.inputs[len(node.outputs) :]
+        around = {v: inputs[p] for v, p in zip(captured, body.places)}
+        shares = find_shares(node, body.program, body.results, sums, around)
+        return sums, [s for s in shares if self._are_shares(node.outputs[s.place], around[s.indices])]
+
+    def _are_shares(self, items: Value, indices: Value) -> bool:
+        """Whether only sums of a list's items are wanted, over equal indices."""
+        return are_only_summed(items, indices.node.inputs[0], self._users, self._program.outputs)
 
     def _ahead(
         self, node: Node, body: Region, trips: Dim | None, counters: Sequence[int]
@@ -865,55 +864,24 @@ def _counts(body: Region, place: int, by: int = 1) -> bool:
     return result.opdef is elementwise.Sub and result.inputs[0] is variable and other == -by
 
 
-def _sums(test: Region, body: Region, count: int) -> list[Sum]:
-    """The variables to which nothing happens but that products of matrices are added."""
-    users: dict[Value, list[Node]] = {}
-    for region in (test, body):
-        for node in region.program.nodes():
-            for value in node.inputs:
-                users.setdefault(value, []).append(node)
-    found: list[Sum] = []
-    for i in range(count):
-        variable, result = body.program.inputs[i], body.results[i]
-        if result.node.opdef is not elementwise.AddV2 or users.get(variable) != [result.node]:
-            continue
-        (product,) = (v for v in result.node.inputs if v is not variable)
-        if users[product] != [result.node] or result in users or body.results.count(result) > 1:
-            continue
-        attrs = product.node.attrs
-        is_product = product.node.opdef is linalg.MatMul and attrs["transpose_a"] and not attrs["transpose_b"]
-        if is_product and product.dtype in (dtypes.float32, dtypes.float64):
-            a, b = product.node.inputs
-            found += _terms(i, a, b, body)
-    return found
-
-
-def _terms(place: int, a: Value, b: Value, body: Region) -> list[Sum]:
-    """The sum of a^T b; where `a` is put together of parts that are looked up and others, one sum for each part."""
-    parts = ahead.beside_each_other(a)
-    widths = [(part.shape or (None,))[-1] for part in parts]
-    if body.lookups.isdisjoint(parts):
-        return [Sum(place, 0, a, b)]
-    found: list[Sum] = []
-    first = 0
-    for part, width in zip(parts, widths):
-        if not isinstance(width, int):
-            return [Sum(place, 0, a, b)]
-        lookup = part.node if part in body.lookups else None
-        found.append(Sum(place, first, part if lookup is None else lookup.inputs[1], b, lookup))
-        first += width
-    return found
-
-
-def _without(body: Region, sums: Sequence[Sum]) -> Region:
-    """A body that gives the factors of products instead of sums of them."""
+def _without(
+    body: Region, sums: Sequence[Sum], shares: Sequence[Shares]
+) -> tuple[Region, Sequence[Sum], Sequence[Shares]]:
+    """A body that gives the factors of products instead of sums of them, and leaves lists as they are; and both."""
     if not sums:
-        return body
-    dropped = {body.results[s.place] for s in sums}
+        return body, sums, shares
+    dropped = {body.results[each.place] for each in (*sums, *shares)}
     kept = [v for v in body.program.outputs if v not in dropped]
-    factors = dict.fromkeys(v for s in sums for v in (s.a, s.b))
+    factors = list(dict.fromkeys(v for s in sums for v in (s.a, s.b)))
     program = Program(body.program.builder, body.program.inputs, [*kept, *factors], body.program.roots)
-    return replace(body, program=program)
+    narrow = narrowed(program)
+    instead = dict(zip(program.outputs, narrow.outputs))
+    results = [instead.get(v, v) for v in body.results]
+    for each in shares:
+        results[each.place] = program.inputs[each.place]
+    found = {s: replace(s, a=instead[s.a], b=instead[s.b]) for s in sums}
+    shares = [replace(x, terms=[replace(t, sum=found[t.sum]) for t in x.terms]) for x in shares]
+    return replace(body, program=narrow, results=results), tuple(found.values()), shares
 
 
 def _outer(node: Node, region: Region, value: Value) -> Value:

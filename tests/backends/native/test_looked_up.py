@@ -63,6 +63,7 @@ def test_a_small_table_is_multiplied_instead_of_its_rows(cell, batch, steps):
     net.check(RNG.randint(0, 8, [batch, steps]))
     titles = _titles()
     assert "GatherV2" in titles[titles.index("loop") :] and "sums of rows" in titles
+    assert "rows to their places" in titles
 
 
 def test_a_table_that_may_have_more_rows_than_are_looked_up_is_not_multiplied():
@@ -167,6 +168,82 @@ def test_parts_beside_the_rows():
         np.testing.assert_allclose(g, e, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["GradientDescentOptimizer", "AdamOptimizer", "MomentumOptimizer"])
+def test_training(name):
+    """Optimizers add up the gradients of equal rows, or apply them one by one."""
+    net = _Net(tf.nn.rnn_cell.BasicLSTMCell, 8, 4, 7, tf.float64)
+    rates = (0.1, 0.9) if name == "MomentumOptimizer" else (0.1,)
+    train = getattr(tf.train, name)(*rates).minimize(tf.reduce_mean(net.fetches[0] ** 2))
+    ids, found = RNG.randint(0, 8, [4, 7]), {}
+    for backend, tier in (("numpy", None), ("native", "compiled")):
+        with tf.Session(backend=backend, tier=tier) as session:
+            session.run(tf.global_variables_initializer())
+            for variable, value in zip(net.variables, net.values):
+                variable.load(value, session)
+            for _ in range(3):
+                session.run(train, {net.ids: ids})
+            found[backend] = session.run(net.variables)
+    for got, wanted in zip(found["native"], found["numpy"]):
+        np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_gradients_of_rows_that_are_wanted_themselves():
+    net = _Net(tf.nn.rnn_cell.BasicLSTMCell, 8, 4, 7, tf.float64)
+    (slices,) = tf.gradients(tf.reduce_sum(net.fetches[0] ** 2), net.variables[:1])
+    rows = [slices.values, tf.global_norm([slices]), tf.convert_to_tensor(slices)]
+    ids = RNG.randint(0, 8, [4, 7])
+    for got, wanted in zip(net.run(ids, fetches=rows), net.run(ids, "numpy", fetches=rows)):
+        np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-9)
+
+
+def _loop_over_rows(ids, table, w, position, order):
+    """The gradients of a loop that multiplies rows of a table, taken in some order, and turned in some way."""
+    rows = tf.TensorArray(tf.float64, 6).unstack(tf.transpose(tf.gather(table, ids), order))
+
+    def body(i, a):
+        return i + 1, tf.tanh(tf.matmul(tf.concat([rows.read(position(i)), a], 1), w))
+
+    _, result = tf.while_loop(lambda i, a: i < 6, body, [0, tf.ones([4, 4], tf.float64)])
+    gradients = tf.gradients(tf.reduce_sum(result * result), [table, w])
+    return [result, *map(tf.convert_to_tensor, gradients)]
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [1, 0, 2]])
+@pytest.mark.parametrize("position", [lambda i: 5 - i, lambda i: i // 2], ids=["backwards", "twice"])
+def test_rows_in_any_order(order, position):
+    ids = tf.placeholder(tf.int32, [6, 4] if order[0] == 0 else [4, 6])
+    table, w = tf.placeholder(tf.float64, [5, 3]), tf.placeholder(tf.float64, [7, 4])
+    fetches = _loop_over_rows(ids, table, w, position, order)
+    feeds = {ids: RNG.randint(0, 5, ids.shape.as_list()), table: RNG.randn(5, 3), w: RNG.randn(7, 4)}
+    with tf.Session(backend="numpy") as session:
+        expected = session.run(fetches, feeds)
+    got, hosts = natively.run(fetches, feeds)
+    assert hosts == [] and "rows to their places" in _titles()
+    for g, e in zip(got, expected):
+        np.testing.assert_allclose(g, e, rtol=1e-12, atol=1e-12)
+
+
+def test_both_directions():
+    tf.reset_default_graph()
+    ids, cell = tf.placeholder(tf.int32, [4, 7]), tf.nn.rnn_cell.GRUCell
+    with tf.variable_scope("net", initializer=tf.random_uniform_initializer(-1, 1, seed=3)):
+        rows = tf.nn.embedding_lookup(tf.get_variable("table", [8, 5]), ids)
+        outputs, _ = tf.nn.bidirectional_dynamic_rnn(cell(6), cell(6), rows, dtype=tf.float32)
+    loss = tf.reduce_sum(tf.concat(outputs, 2) ** 2)
+    fetches = [loss, *map(tf.convert_to_tensor, tf.gradients(loss, tf.trainable_variables()))]
+    feeds = {ids: RNG.randint(0, 8, [4, 7])}
+    with tf.Session(backend="numpy") as session:
+        session.run(tf.global_variables_initializer())
+        values = session.run(tf.trainable_variables())
+        expected = session.run(fetches, feeds)
+    with tf.Session(backend="native", tier="compiled") as session:
+        for variable, value in zip(tf.trainable_variables(), values):
+            variable.load(value, session)
+        got = session.run(fetches, feeds)
+    for g, e in zip(got, expected):
+        np.testing.assert_allclose(g, e, rtol=2e-5, atol=2e-5)
+
+
 def test_a_lookup_of_the_loops_own_is_not_computed_ahead():
     """A decoder looks up what it has chosen, and may stop early: a large table must not be multiplied for that."""
     table, w = tf.placeholder(tf.float32, [9, 4]), tf.placeholder(tf.float32, [4, 4])
@@ -202,3 +279,17 @@ def test_rows_in_use_within_their_bounds(height, length, places):
     expected[indices] = table[indices]
     np.testing.assert_array_equal(target, expected)
     assert status.view(np.uint8).tolist() == [0xFF] * 8
+
+
+@pytest.mark.parametrize(("height", "length", "places"), [(1, 1, 1), (5, 7, 9), (40, 3, 20), (4, 5, 0)])
+def test_rows_that_are_moved_to_their_places_within_their_bounds(height, length, places):
+    rows = RNG.randn(height, length).astype(np.float32)
+    indices = RNG.randint(0, height, [places]).astype(np.int32)
+    kernel = lookups.hand_out(lookups.Rows(tf.float32, tf.int32, 1, None))
+    table = (places, length, height)
+    target, left = guarded.run(kernel, [rows, indices], [((places, length), np.float32), 0], table, 1)
+    expected, rest = np.zeros((places, length), np.float32), rows.copy()
+    for place, index in enumerate(indices):
+        expected[place], rest[index] = rest[index], 0
+    np.testing.assert_array_equal(target, expected)
+    np.testing.assert_array_equal(left, rest)
