@@ -211,10 +211,11 @@ def _loop_over_rows(ids, table, w, position, order):
 @pytest.mark.parametrize("order", [[0, 1, 2], [1, 0, 2]])
 @pytest.mark.parametrize("position", [lambda i: 5 - i, lambda i: i // 2], ids=["backwards", "twice"])
 def test_rows_in_any_order(order, position):
-    ids = tf.placeholder(tf.int32, [6, 4] if order[0] == 0 else [4, 6])
+    shape = (6, 4) if order[0] == 0 else (4, 6)
+    ids = tf.placeholder(tf.int32, shape)
     table, w = tf.placeholder(tf.float64, [5, 3]), tf.placeholder(tf.float64, [7, 4])
     fetches = _loop_over_rows(ids, table, w, position, order)
-    feeds = {ids: RNG.randint(0, 5, ids.shape.as_list()), table: RNG.randn(5, 3), w: RNG.randn(7, 4)}
+    feeds = {ids: RNG.randint(0, 5, shape), table: RNG.randn(5, 3), w: RNG.randn(7, 4)}
     with tf.Session(backend="numpy") as session:
         expected = session.run(fetches, feeds)
     got, hosts = natively.run(fetches, feeds)
