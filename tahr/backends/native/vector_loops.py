@@ -87,7 +87,7 @@ class VectorEmitter(Emitter):
         self._in_registers: dict[int, list[str]] = {}
         """For reductions along the rows the totals of each run, where they are not in memory."""
         self._missing: dict[str, str] = {}
-        """For accumulators of maxima and minima of floats, which elements were not a number."""
+        """For accumulators of maxima and minima of floats, where is kept what was not a number."""
         self._fit(len(computed))
 
     def _is_vector(self, e: Scalar) -> bool:
@@ -293,8 +293,7 @@ class VectorEmitter(Emitter):
         vector = ir.vector(self.lanes, kind)
         sums = [self.f.variable(vector, nothing, "sum") for _ in range(self.copies)]
         if reduce.combine in EXTREMA and reduce.accumulator.is_floating:
-            flags = ir.vector(self.lanes, ir.I1)
-            self._missing |= {sum_: self.f.variable(flags, "zeroinitializer", "missing") for sum_ in sums}
+            self._missing |= {sum_: self.f.variable(vector, "zeroinitializer", "missing") for sum_ in sums}
         return sums
 
     def _add_to_sum(self, reduce: Reduce, sum_: str, value: str, segment: Segment) -> None:
@@ -313,23 +312,24 @@ class VectorEmitter(Emitter):
             f.store(vector, loops.combined(f, reduce.combine, dtype, before, value, self.lanes), sum_)
 
     def _note_missing(self, sum_: str, vector: str, value: str) -> None:
-        """Notes beside a maximum or minimum which elements are not a number."""
-        f, flags = self.f, ir.vector(self.lanes, ir.I1)
-        found = f.value(f"fcmp uno {vector} {value}, {value}")
+        """Notes, beside a maximum or minimum, what is not a number."""
         place = self._missing[sum_]
-        f.store(flags, f.value(f"or {flags} {f.load(flags, place)}, {found}"), place)
+        self.f.store(vector, self._unless_missing(vector, value, self.f.load(vector, place)), place)
+
+    def _unless_missing(self, vector: str, value: str, other: str) -> str:
+        """A value where it is not a number, else another one."""
+        missing = self.f.value(f"fcmp uno {vector} {value}, {value}")
+        return self.f.value(
+            f"select {ir.vector(self.lanes, ir.I1)} {missing}, {vector} {value}, {vector} {other}"
+        )
 
     def _total(self, reduce: Reduce, sum_: str) -> str:
         """An accumulator's vector."""
-        f, kind = self.f, scalars.kind(reduce.accumulator)
-        vector, flags = ir.vector(self.lanes, kind), ir.vector(self.lanes, ir.I1)
-        total = f.load(vector, sum_)
+        vector = scalars.kind(reduce.accumulator, self.lanes)
+        total = self.f.load(vector, sum_)
         if sum_ not in self._missing:
             return total
-        nan = ir.splat(self.lanes, kind, ir.number(float("nan"), kind))
-        return f.value(
-            f"select {flags} {f.load(flags, self._missing[sum_])}, {vector} {nan}, {vector} {total}"
-        )
+        return self._unless_missing(vector, self.f.load(vector, self._missing[sum_]), total)
 
     def _totals(self, totals: Mapping[int, str], flat: str) -> dict[int, str]:
         """The addresses of totals of columns, from the innermost dimension's first on."""
