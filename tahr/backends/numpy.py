@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from tahr.backends import report as reports
 from tahr.backends.base import Context, Executor, Run, runtime_error
 from tahr.backends.report import Report
-from tahr.plan.plan import Plan
+from tahr.plan.plan import Notes, Plan
 from tahr.plan.straight import MOST_STEPS, Straight
 from tahr.program.passes import pipeline
 
@@ -68,7 +68,7 @@ def execute(plan: Plan, values: Sequence[Any], executor: Executor, run: Run) -> 
 
 
 _runs: WeakKeyDictionary[Plan, int] = WeakKeyDictionary()
-_written_out: WeakKeyDictionary[Plan, Straight] = WeakKeyDictionary()
+_written_out: Notes[Straight] = Notes()
 
 
 def _straight(plan: Plan) -> Straight | None:
@@ -77,7 +77,7 @@ def _straight(plan: Plan) -> Straight | None:
     if found is None and len(plan.steps) <= MOST_STEPS:
         _runs[plan] = runs = _runs.get(plan, 0) + 1
         if runs >= STRAIGHT_FROM:
-            found = _written_out[plan] = Straight(plan)
+            found = _written_out.setdefault(plan, Straight(plan))
     return found
 
 

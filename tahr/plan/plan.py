@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
+from weakref import WeakSet
 
 from tahr.core.convert import Const
 from tahr.core.graph import Operation
@@ -63,6 +64,7 @@ class Plan:
             same storage as another output.
         variables: the places of variables, with their operations: a session fills them in once for all runs.
         program: what it was made from.
+        notes: see `Notes`.
     """
 
     steps: tuple[Step, ...]
@@ -72,6 +74,40 @@ class Plan:
     owned: tuple[bool, ...]
     variables: tuple[tuple[int, SlotKey, Operation], ...]
     program: Program
+    notes: dict[Any, Any] = field(default_factory=dict[Any, Any])
+
+
+T = TypeVar("T")
+
+
+class Notes(Generic[T]):
+    """What a backend keeps for each plan, as long as there is the plan.
+
+    It is kept by the plan itself. In a dictionary of weak references it would stay forever: it leads back to the plan,
+    by way of nodes and their graph.
+    """
+
+    def __init__(self) -> None:
+        self._plans: WeakSet[Plan] = WeakSet()
+
+    def get(self, plan: Plan) -> T | None:
+        """What is kept for a plan."""
+        return plan.notes.get(self)
+
+    def setdefault(self, plan: Plan, note: T) -> T:
+        """What is kept for a plan, which is `note` if there was nothing yet."""
+        self._plans.add(plan)
+        return plan.notes.setdefault(self, note)
+
+    def values(self) -> list[T]:
+        """What is kept for the plans there are."""
+        return [plan.notes[self] for plan in self._plans]
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        for plan in self._plans:
+            del plan.notes[self]
+        self._plans.clear()
 
 
 def make_plan(program: Program) -> Plan:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -28,6 +30,24 @@ def test_a_new_batch_size_is_no_new_program():
     session.run([train, loss], {x: np.ones((1, 3), np.float32)})
     session.run([train, loss], {x: np.ones((0, 3), np.float32)})
     assert len(function.plans) == 3  # 1 and 0 are classes of their own: broadcasting depends on them
+
+
+def test_a_graph_that_ran_is_freed():
+    def graph_that_ran():
+        with tf.Graph().as_default() as graph, tf.Session() as session:
+            x = tf.placeholder(tf.float32, [None, 3])
+            w = tf.Variable(np.ones((3, 2), np.float32))
+            _, y = tf.while_loop(lambda i, y: i < 2, lambda i, y: (i + 1, tf.tanh(y)), [0, tf.matmul(x, w)])
+            loss = tf.reduce_mean(y)
+            train = tf.train.AdamOptimizer(0.1).minimize(loss)
+            session.run(tf.global_variables_initializer())
+            for _ in range(8):
+                session.run([train, loss], {x: np.ones((5, 3), np.float32)})
+            return weakref.ref(graph)
+
+    graph = graph_that_ran()
+    gc.collect()
+    assert graph() is None
 
 
 def test_what_depends_on_data_ends_a_stage():

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from tahr.backends.report import Report
 from tahr.core import sizes
 from tahr.core.opdef import Array, Contraction, Elementwise
 from tahr.core.shapes import Spec
-from tahr.plan.plan import Plan
+from tahr.plan.plan import Notes, Plan
 from tahr.program.node import Node, Value
 from tahr.program.passes import pipeline
 
@@ -376,7 +376,7 @@ def _cells(plan: NativePlan, store: Any) -> dict[Value, Any]:
     return {v: store.cell(key, op) for v, key, op in plan.variables}
 
 
-_records: WeakKeyDictionary[Plan, _Record] = WeakKeyDictionary()
+_records: Notes[_Record] = Notes()
 
 
 def executor(compiled_from: int = COMPILED_FROM, threads: int = 0) -> Executor:

@@ -84,10 +84,10 @@ def test_another_batch_compiles_nothing():
     with tf.Session(backend="native", tier="compiled") as session:
         session.run(tf.global_variables_initializer())
         session.run(net.fetches, {net.ids: RNG.randint(0, 8, [3, 7])})
-        plans = len(execute._records)
+        plans = len(execute._records.values())
         explained = session.explain(net.fetches, {net.ids: RNG.randint(0, 8, [6, 7])})
         session.run(net.fetches, {net.ids: RNG.randint(0, 8, [6, 7])})
-        assert len(execute._records) == plans
+        assert len(execute._records.values()) == plans
     assert " 0 compiled" in str(explained)
 
 
