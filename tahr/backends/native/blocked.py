@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from tahr.backends.native import fetching, ir, micro, packing
+from tahr.backends.native.epilogue import FULL
 from tahr.backends.native.ir import I64, POINTER
 from tahr.backends.native.kernel import AS_WRITTEN, Kernel
 from tahr.backends.native.micro import Micro
@@ -128,7 +129,8 @@ def tiled(plan: Blocking, product: Product, problem: Problem, is_swapped: bool =
     again_a = problem.m * (blocks(problem.n, columns) - 1) if packs_a else 0
     again_b = problem.n * (blocks(problem.m, rows) - 1) if packs_b else 0
     by_columns = depth == problem.k and again_a < again_b
-    return table(product, problem, rows, columns, depth, packs_a, packs_b, by_columns, is_swapped)
+    fetches = _fetches(plan, product, problem)
+    return table(product, problem, rows, columns, depth, packs_a, packs_b, by_columns, is_swapped, fetches)
 
 
 def _swaps(plan: Blocking, product: Product, problem: Problem) -> bool:
@@ -173,18 +175,21 @@ def _tile(plan: Blocking, problem: Problem, depth: int, packs_a: bool, packs_b: 
     tiles = problem.batch * blocks(problem.m, rows) * blocks(problem.n, columns)
     is_packed_again = packs_b and (columns < problem.n or depth < problem.k)
     if not packs_a and (not is_packed_again or tiles < _FEW_TILES):
-        rows = _flat(plan, problem, rows, columns, depth, packs_b)
+        enough = _FEW_TILES if is_packed_again else _TILES
+        rows = _flat(plan, problem, rows, columns, depth, packs_b, enough)
     return rows, columns
 
 
-def _flat(plan: Blocking, problem: Problem, rows: int, columns: int, depth: int, packs_b: bool) -> int:
+def _flat(
+    plan: Blocking, problem: Problem, rows: int, columns: int, depth: int, packs_b: bool, enough: int
+) -> int:
     """So few rows of a tile that there are enough tiles, though not too little work in one."""
     is_cached = problem.k * problem.n * plan.element_bytes <= plan.cache // 2
     # B is read for each row of tiles, or packed by each thread, and once more when it takes further tiles.
     least = plan.rows * (8 if packs_b else 1 if is_cached else 4)
     tiles = problem.batch * blocks(problem.n, columns)
     while (
-        rows > least and tiles * blocks(problem.m, rows) < _TILES and rows * columns * depth > 2 * _TILE_WORK
+        rows > least and tiles * blocks(problem.m, rows) < enough and rows * columns * depth > 2 * _TILE_WORK
     ):
         rows = even(problem.m, up(rows // 2, plan.rows), plan.rows)
     return rows
@@ -229,6 +234,14 @@ def _packs_b(plan: Blocking, product: Product, problem: Problem) -> bool:
     uses = 4 if problem.ldb * plan.element_bytes % (_PAGE // 2) == 0 else 8
     is_cached = problem.k * problem.n * plan.element_bytes <= plan.cache // 16
     return problem.m > uses * plan.rows and not is_cached
+
+
+def _fetches(plan: Blocking, product: Product, problem: Problem) -> bool:
+    """Whether what the epilogue reads and writes is fetched: where it is too much to be in the cache already."""
+    epilogue = product.epilogue
+    arrays = len(epilogue.outputs) + sum(operand.access == FULL for operand in epilogue.operands)
+    size = problem.m * problem.n * problem.batch * plan.element_bytes
+    return arrays * size >= plan.cache // 2
 
 
 _PAGE = 4096
@@ -304,6 +317,7 @@ class _Blocked(Walk):
         again = f.value(f"icmp ne i64 {k_block}, 0")
         last = f.value(f"icmp eq i64 {f.add(k_block, 1)}, {size[Size.K_BLOCKS]}")
         single = f.value(f"icmp eq i64 {size[Size.K_BLOCKS]}, 1")
+        fetches = f.value(f"icmp ne i64 {size[Size.FETCHES]}, 0")
         padded_rows = f.mul(f.div(f.add(tile.rows, plan.rows - 1), plan.rows), plan.rows)
         a_row = either(f, self.packs_a, 1, size[Size.A_ROW])
         a_term = either(f, self.packs_a, plan.rows, size[Size.A_TERM])
@@ -325,7 +339,7 @@ class _Blocked(Walk):
                 rows, columns = (
                     either(f, self.is_swapped, *pair) for pair in ((width, height), (height, width))
                 )
-                with f.when(last):
+                with f.when(f.value(f"and i1 {last}, {fetches}")):
                     fetching.fill(f, self.lines, "%arrays", rows, columns, offset, size[Size.LDC])
                 block_of_a = a, a_row, a_term, height
                 self._call(self.micro, *block_of_a, b, b_term, width, depth, c, again, self.lines)

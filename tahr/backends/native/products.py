@@ -165,6 +165,7 @@ class Size(enum.IntEnum):
     INNER_BLOCKS = 24  # how many tiles follow each other in a row (or column) of tiles
     BY_COLUMNS = 25  # 1 where tiles follow each other down a column of tiles, 0 where along a row
     SWAPPED = 26  # 1 where A and B are exchanged, and what is computed is the transpose of C
+    FETCHES = 27  # 1 where what the epilogue reads and writes is fetched ahead
 
 
 def table(
@@ -177,6 +178,7 @@ def table(
     packs_b: bool = False,
     by_columns: bool = False,
     is_swapped: bool = False,
+    fetches: bool = False,
 ) -> list[int]:
     """The table of sizes for tiles of so many rows and columns.
 
@@ -200,7 +202,7 @@ def table(
         Size.K_BLOCKS: max(1, blocks(problem.k, depth)),
         Size.PACKS_A: int(packs_a), Size.PACKS_B: int(packs_b),
         Size.INNER_BLOCKS: row_blocks if by_columns else column_blocks, Size.BY_COLUMNS: int(by_columns),
-        Size.SWAPPED: int(is_swapped),
+        Size.SWAPPED: int(is_swapped), Size.FETCHES: int(fetches),
     }  # fmt: skip
     return [places[place] for place in Size]
 

@@ -336,6 +336,15 @@ def test_nothing_in_the_table_depends_on_threads_and_tiles_are_enough_for_some()
     assert gemm.tiles(gemm.sizes(product, problem, gemm.choose(product, problem))) >= 4
 
 
+def test_large_results_are_fetched_ahead_and_two_threads_have_tiles() -> None:
+    product = Product(dtypes.float32, True, False, accumulating(dtypes.float32))
+    with targets.using(dataclasses.replace(targets.host(), l2=1 << 20)):
+        for m, n, k in [(128, 128, 1024), (512, 512, 64), (5, 5, 5), (0, 5, 5)]:
+            table = gemm.sizes(product, gemm.problem(product, m, n, k), Way(gemm.BLOCKED))
+            assert bool(table[Size.FETCHES]) == (2 * m * n * 4 >= 1 << 19)
+            assert gemm.tiles(table) >= 4 or m * n * k < 1 << 17
+
+
 @pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSITIONS)
 def test_exchanged_operands_of_batches(transpose_a: bool, transpose_b: bool) -> None:
     """Batches, a bias for each column, and an output that is larger than the product: all of them turned."""
