@@ -128,9 +128,10 @@ def _has_no_rows(tensor: Tensor, rank: int) -> bool:
     shape, op = tensor.spec.shape, tensor.op
     if shape is None or len(shape) < rank or shape[0] == 1:
         return shape is not None
-    # Or a reduction over all rows, whose axes are put back.
-    kept = op.inputs[1].op if op.opdef is Reshape else op
-    axes = constant_value(kept.inputs[1]) if kept.opdef is ReducedShape else None
+    if op.opdef is not Reshape or op.inputs[1].op.opdef is not ReducedShape:
+        return False
+    # A reduction over all rows, whose axes are put back.
+    axes = constant_value(op.inputs[1].op.inputs[1])
     return axes is not None and 0 in axes.ravel()
 
 
@@ -223,14 +224,24 @@ def _size_of(op: Operation, read: Kinds) -> Outcome | None:
 def _sliced(op: Operation, read: Kinds) -> Outcome | None:
     """Of a shape its first element, or those behind it; of rows some columns."""
     if read == {0: Kind.SHAPE}:
-        begin, stride = constant_value(op.inputs[1]), constant_value(op.inputs[3])
-        is_other = any(op.attrs[mask] for mask in ("begin_mask", "ellipsis_mask", "new_axis_mask"))
-        if begin is None or stride is None or begin.size != 1 or is_other or int(stride[0]) != 1:
-            return None
-        if begin[0] > 0:
+        first = _first_taken(op)
+        if first:
             return _NOT
-        return _NUMBER if begin[0] == 0 and op.outputs[0].spec.rank == 0 else None
+        return _NUMBER if first == 0 and op.outputs[0].spec.rank == 0 else None
     return _ROWS if read == {0: Kind.ROWS} and _takes_all_rows(op, op.inputs[0]) else None
+
+
+def _first_taken(op: Operation) -> int | None:
+    """With which element of a vector a slice begins; None where that is not known."""
+    begin, stride = constant_value(op.inputs[1]), constant_value(op.inputs[3])
+    length = (op.inputs[0].spec.shape or (None,))[0]
+    is_other = any(op.attrs[mask] for mask in ("begin_mask", "ellipsis_mask", "new_axis_mask"))
+    if begin is None or stride is None or begin.size != 1 or is_other or int(stride[0]) != 1:
+        return None
+    first = int(begin[0])
+    if first >= 0:
+        return first
+    return first + length if isinstance(length, int) and first + length >= 0 else None
 
 
 def _unsliced(op: Operation, read: Kinds) -> Outcome | None:

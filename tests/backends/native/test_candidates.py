@@ -125,3 +125,39 @@ def test_word2vec_is_one_segment() -> None:
             assert backend == "numpy" or not session.explain(fetches, feeds).boundaries
     np.testing.assert_allclose(*results, rtol=1e-5)
     assert results[0][-1] < results[0][0]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("num_true", [1, 3])
+def test_hidden_hits(dtype: str, num_true: int) -> None:
+    """Classes that are true ones, some of them twice, are hidden without a list of them: there are few classes."""
+    labels = tf.placeholder(tf.int64, [None, num_true])
+    inputs = tf.placeholder(dtype, [None, 4])
+    random = np.random.default_rng(0)
+    kind = tf.as_dtype(dtype).as_numpy_dtype
+    weights, biases = tf.constant(random.normal(size=[9, 4]).astype(kind)), tf.zeros([9], dtype)
+    drawn = (
+        tf.constant([3, 0, 8, 5], tf.int64),
+        tf.ones([tf.shape(labels)[0], num_true], dtype),
+        tf.ones([4], dtype),
+    )
+    losses = tf.nn.sampled_softmax_loss(weights, biases, labels, inputs, 4, 9, num_true, drawn)
+    fetches = [losses, *tf.gradients(losses, [inputs])]
+    for batch in (1, 6, 0, 40):
+        feeds = {labels: random.integers(0, 9, [batch, num_true]), inputs: random.normal(size=[batch, 4])}
+        with tf.Session(backend="numpy") as session:
+            expected = session.run(fetches, feeds)
+        found, hosts = natively.run(fetches, feeds)
+        assert not hosts or not batch  # the list of nothing is known beforehand
+        for a, b in zip(found, expected):
+            np.testing.assert_allclose(a, b, rtol=1e-2 if dtype == "float16" else 1e-5, atol=1e-3)
+
+
+def test_hits_that_are_listed_are_numpys() -> None:
+    labels = tf.placeholder(tf.int64, [None, 1])
+    rows, ids, weights = tf.nn.compute_accidental_hits(labels, [4, 2], 1)
+    fetches = [tf.reduce_sum(rows), tf.reduce_max(ids), tf.reduce_min(weights), tf.size(rows) + 1]
+    feeds = {labels: [[2], [7], [4], [4]]}
+    found, hosts = natively.run(fetches, feeds)
+    assert hosts == ["_PaddedAccidentalHits"]
+    assert [float(x) for x in found] == [5, 1, np.finfo(np.float32).min, 4]
