@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tahr.backends.native import lower, regions
+from tahr.backends.native import lower, region_programs
 from tahr.backends.native.calls import Call, Jump, Mark, Place, Ref, deeper
 from tahr.backends.native.region_plans import Planner, control, is_whole, merge, settled, with_storage
+from tahr.backends.native.region_programs import Found, Region
 from tahr.core import dtypes
 from tahr.core.views import View
 from tahr.program.effects import SlotKey
@@ -24,7 +25,7 @@ class BranchPlans:
         found: what of it is native.
     """
 
-    def __init__(self, planner: Planner, found: regions.Found) -> None:
+    def __init__(self, planner: Planner, found: Found) -> None:
         self._planner = planner
         self._found = found
         # For each conditional what its branches take, where that is a value; and what lies where its results are.
@@ -36,7 +37,7 @@ class BranchPlans:
         results = self._results[node] = [self._result(output) for output in node.outputs]
         self._planner.regions.owned[node] = [v for v in results if v not in node.outputs]
         taken, other = (
-            [self._taken(node.inputs[p], regions.writes(node, name)) for p in region.places]
+            [self._taken(node.inputs[p], region_programs.writes(node, name)) for p in region.places]
             for name, region in zip(("then_branch", "else_branch"), self._found.branches[node])
         )
         self._given[node] = taken, other
@@ -82,7 +83,7 @@ class BranchPlans:
             control("end of the branches", [end]),
         ]
 
-    def _branch_calls(self, node: Node, region: regions.Region, given: Sequence[Value | None]) -> list[Call]:
+    def _branch_calls(self, node: Node, region: Region, given: Sequence[Value | None]) -> list[Call]:
         """The calls of one branch; its results lie where the conditional's do."""
         inner = self._inner(node, region, given)
         inner.prepare()
@@ -106,7 +107,7 @@ class BranchPlans:
         merge(inner, self._planner)
         return calls
 
-    def _inner(self, node: Node, region: regions.Region, given: Sequence[Value | None]) -> Planner:
+    def _inner(self, node: Node, region: Region, given: Sequence[Value | None]) -> Planner:
         """The planner of a branch, which takes what the conditional captures where that lies."""
         planner = self._planner
         inner = planner.inner(region.program, region.found)

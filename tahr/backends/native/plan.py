@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from tahr.backends.native import assembling, draws, lower, recompute, regions, roles
+from tahr.backends.native import assembling, draws, lower, recompute, region_programs, regions, roles
 from tahr.backends.native.branch_plans import BranchPlans
 from tahr.backends.native.calls import Call, Place
 from tahr.backends.native.fuse import Fusion, Group
 from tahr.backends.native.lower import Lowering
 from tahr.backends.native.region_plans import Copy, RegionPlans, with_storage
+from tahr.backends.native.region_programs import Found
 from tahr.backends.native.roles import COMPUTED, REGION_ROLES, Role
 from tahr.core import shapes, sizes
 from tahr.core.opdef import known_value
@@ -121,7 +122,7 @@ def make_plan(program: Program) -> NativePlan:
     except Unplannable:
         if not found.nodes:
             raise
-        return _Planner(program, regions.Found()).plan()
+        return _Planner(program, Found()).plan()
 
 
 class _Planner:
@@ -130,7 +131,7 @@ class _Planner:
     def __init__(
         self,
         program: Program,
-        found: regions.Found,
+        found: Found,
         cells: dict[SlotKey, Value] | None = None,
         reshaped: list[Node] | None = None,
     ) -> None:
@@ -193,7 +194,7 @@ class _Planner:
         """A copy of a value."""
         return self._copy(value)
 
-    def inner(self, program: Program, found: regions.Found) -> _Planner:
+    def inner(self, program: Program, found: Found) -> _Planner:
         """The planner of a region."""
         return _Planner(program, found, self._cells, self._reshaped)
 
@@ -235,7 +236,7 @@ class _Planner:
 
     def _written_inside(self, nodes: Iterable[Node]) -> set[Value]:
         """The variables that regions of some nodes change."""
-        slots = frozenset[SlotKey]().union(*(regions.writes(node) for node in nodes))
+        slots = frozenset[SlotKey]().union(*(region_programs.writes(node) for node in nodes))
         return {cell for cell in self._own_cells() if _slot(cell) in slots}
 
     def _own_cells(self) -> list[Value]:
@@ -248,7 +249,7 @@ class _Planner:
         """The variables that host steps get at. Their reads hold the array, which is then not changed in place."""
         hosts = [n for n in needed if self.roles[n] is Role.HOST and n.opdef is not state.ReadCell]
         given = {v for node in hosts for v in node.inputs if self.roles[v.node] is Role.VARIABLE}
-        return given | self._written_inside(n for n in hosts if regions.has_regions(n))
+        return given | self._written_inside(n for n in hosts if region_programs.has_regions(n))
 
     def _read_late(self, needed: set[Node]) -> set[Node]:
         """The reads of variables which somebody looks at who needs what comes behind a write: they are copies.

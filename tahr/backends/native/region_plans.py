@@ -14,7 +14,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tahr.backends.native import flow, gemm, list_buffers, lookups, lower, regions, roles, single
+from tahr.backends.native import (
+    flow,
+    gemm,
+    list_buffers,
+    lookups,
+    lower,
+    region_programs,
+    regions,
+    roles,
+    single,
+)
 from tahr.backends.native.calls import (
     Bind,
     Call,
@@ -32,6 +42,7 @@ from tahr.backends.native.epilogue import accumulating, plain
 from tahr.backends.native.list_buffers import Access, Storage
 from tahr.backends.native.multiplication import Multiplication
 from tahr.backends.native.nests import Bound
+from tahr.backends.native.region_programs import Found, Region
 from tahr.backends.native.roles import Role
 from tahr.backends.native.sums import Shares, Sum
 from tahr.core import dtypes, shapes, sizes
@@ -79,7 +90,7 @@ class Planner(Protocol):
         """A copy of a value."""
         ...
 
-    def inner(self, program: Program, found: regions.Found) -> Planner:
+    def inner(self, program: Program, found: Found) -> Planner:
         """The planner of a region."""
         ...
 
@@ -106,7 +117,7 @@ class RegionPlans:
         items: for lists of at most one item the item, wherever there is one.
     """
 
-    def __init__(self, planner: Planner, found: regions.Found) -> None:
+    def __init__(self, planner: Planner, found: Found) -> None:
         self._planner = planner
         self.found = found
         self.storage: dict[Value, Storage] = {}
@@ -304,7 +315,7 @@ class RegionPlans:
         needs: list[Value] = []
         for value in loop.inputs:
             if value.dtype is not dtypes.variant:
-                inputs.append(planner.dense(settled(planner, value, regions.writes(node))))
+                inputs.append(planner.dense(settled(planner, value, region_programs.writes(node))))
                 needs.append(inputs[-1])  # pyright: ignore[reportArgumentType]
                 continue
             inputs.append(None)
@@ -533,7 +544,7 @@ class RegionPlans:
             calls.append(lower.zeros_call(mine.items))
         return calls
 
-    def _inner(self, node: Node, region: regions.Region) -> Planner:
+    def _inner(self, node: Node, region: Region) -> Planner:
         """The planner of a loop's region, whose inputs lie where the loop's variables and captures do."""
         planner = self._planner
         inner = planner.inner(region.program, region.found)
@@ -549,7 +560,7 @@ class RegionPlans:
             inner.places[value] = Place(planner.places[dense].root, View.dense(value.shape))
         return inner
 
-    def _body_calls(self, node: Node, region: regions.Region) -> list[Call]:
+    def _body_calls(self, node: Node, region: Region) -> list[Call]:
         inner = self._inner(node, region)
         inner.prepare()
         for factor, storage in self._factors[node].items():

@@ -9,23 +9,30 @@ whoever else takes that version reads it before.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from tahr.backends.native import ahead, list_buffers, roles
 from tahr.backends.native.looked_up import LookedUp, looked_up
+from tahr.backends.native.region_programs import (
+    REGIONS,
+    Found,
+    Loop,
+    Region,
+    Unfit,
+    counts,
+    outer,
+    program_of,
+    without,
+)
 from tahr.backends.native.roles import Role
 from tahr.backends.native.single import is_plain
-from tahr.backends.native.sums import Shares, Sum, are_only_summed, find_shares, find_sums, narrowed
+from tahr.backends.native.sums import Shares, Sum, are_only_summed, find_shares, find_sums
 from tahr.core import dtypes, shapes, sizes
 from tahr.core.opdef import Iota, known_int, known_value
 from tahr.core.shapes import Items, Spec
 from tahr.core.sizes import Dim
 from tahr.ops import control_flow, elementwise, lists, logic
-from tahr.program.effects import SlotKey
-from tahr.program.extract import extract, result_key
-from tahr.program.function import Function
 from tahr.program.node import Input, Node, Program, Value
-from tahr.program.passes import pipeline
 
 # Ops that change their first input, a list, in place; those that change only its length are at the end.
 WRITES = (lists.TensorListPushBack, lists.TensorListSetItem, lists.TensorListClearItem, lists.TensorListAdd)
@@ -38,85 +45,6 @@ FILLED = (lists.TensorListFromTensor, lists.TensorListScatter)
 
 # In fewer iterations nothing is won by treating matrices ahead of a loop.
 _SEVERAL = 4
-
-
-class Unfit(Exception):
-    """Why a node cannot be native."""
-
-
-@dataclass(eq=False)
-class Region:
-    """A loop's condition or body, or a branch.
-
-    Attributes:
-        program: what it computes, given the loop's variables and then what it captures.
-        results: its results, of the program's outputs.
-        places: for each captured input which of the node's inputs it is.
-        found: what is native in it.
-        lookups: its values that are rows of a table around it.
-    """
-
-    program: Program
-    results: list[Value]
-    places: tuple[int, ...]
-    found: Found
-    lookups: frozenset[Value] = frozenset()
-
-
-@dataclass(eq=False)
-class Loop:
-    """A native loop.
-
-    Attributes:
-        inputs: its variables' first values and what it captures: the node's inputs, and what is computed ahead of it.
-        test, body: its condition and its body.
-        adopted: the places of its variables that are lists, and are changed where they lie.
-        sums: the variables that are computed behind it.
-        shares: the lists that are.
-        trips: the greatest number of iterations, where that is known.
-    """
-
-    inputs: tuple[Value, ...]
-    test: Region
-    body: Region
-    adopted: frozenset[int]
-    sums: Sequence[Sum]
-    shares: Sequence[Shares]
-    trips: Dim | None
-
-
-@dataclass(eq=False)
-class Found:
-    """What of a program is native, beside what `roles` knows.
-
-    Attributes:
-        loops: the loops.
-        branches: the conditionals: for each what is computed where its predicate holds, and where not.
-        lists: what is known of each list.
-        nodes: the loops, the conditionals, and the nodes that make, read and change lists.
-        reasons: why other such nodes are the host's.
-        trips: for each loop its greatest number of iterations, and the variables that count them from 0.
-        written: the lists by which whole families of versions begin, of which rows are read as copies: a row of
-            some version is changed, or what is read may be handed to Python.
-        filled_first: the lists without items that get their storage, full of zeros, before a loop has them.
-        optional: for lists of at most one item what that is. A branch gives them to what is behind it, for its
-            gradient, where a branch of the same predicate takes the item out. They have no buffers: the item lies
-            by itself.
-        unread: those lists among a region's inputs whose items nobody reads, here or elsewhere: they are not kept.
-    """
-
-    loops: dict[Node, Loop] = field(default_factory=dict[Node, Loop])
-    branches: dict[Node, tuple[Region, Region]] = field(default_factory=dict[Node, "tuple[Region, Region]"])
-    lists: dict[Value, list_buffers.Shape] = field(default_factory=dict[Value, list_buffers.Shape])
-    nodes: set[Node] = field(default_factory=set[Node])
-    reasons: dict[Node, str] = field(default_factory=dict[Node, str])
-    trips: dict[Node, tuple[Dim | None, list[int]]] = field(
-        default_factory=dict[Node, "tuple[Dim | None, list[int]]"]
-    )
-    written: set[Value] = field(default_factory=set[Value])
-    filled_first: set[Value] = field(default_factory=set[Value])
-    optional: dict[Value, Spec] = field(default_factory=dict[Value, Spec])
-    unread: set[Value] = field(default_factory=set[Value])
 
 
 def find(
@@ -426,17 +354,17 @@ class _Search:
     # ------------------------------------------------------------ loops
 
     def _loop(self, node: Node) -> None:
-        test = _program(node, "cond")
-        body = _program(node, "body")
+        test = program_of(node, "cond")
+        body = program_of(node, "body")
         if test.results[0].shape != () or test.results[0].dtype is not dtypes.bool_:
             raise Unfit("its condition is no scalar")
         count = len(node.outputs)
         adopted: set[int] = set()
         trips = self._trips(node, test, body)
-        counters = [i for i in range(count) if _counts(body, i) and known_int(node.inputs[i].spec) == 0]
+        counters = [i for i in range(count) if counts(body, i) and known_int(node.inputs[i].spec) == 0]
         body, inputs = self._ahead(node, body, trips, counters)
         sums, shares = self._behind(node, test, body, inputs) if trips is not None else ((), ())
-        body, sums, shares = _without(body, sums, shares)
+        body, sums, shares = without(body, sums, shares)
         infos: list[list_buffers.Shape | None] = [None] * len(inputs)
         for i, value in enumerate(inputs):
             if i >= count:
@@ -569,7 +497,7 @@ class _Search:
             raise Unfit(complaint)
         if node.inputs[0].shape != () or node.inputs[0].dtype is not dtypes.bool_:
             raise Unfit("its predicate is no scalar")
-        branches = [self._branch(node, name) for name in _REGIONS[node.opdef.name]]
+        branches = [self._branch(node, name) for name in REGIONS[node.opdef.name]]
         for output, *results in zip(node.outputs, *(branch.results for branch in branches)):
             if output.dtype is dtypes.variant:
                 self._result.optional[output] = _optional_result(branches, results)
@@ -582,7 +510,7 @@ class _Search:
 
     def _branch(self, node: Node, name: str) -> Region:
         """A branch, of which everything is native."""
-        region = _program(node, name)
+        region = program_of(node, name)
         given: dict[Value, list_buffers.Shape] = {}
         optional: dict[Value, Spec] = {}
         for inner, place in zip(region.program.inputs, region.places):
@@ -610,12 +538,12 @@ class _Search:
             if place >= count:
                 continue
             first = node.inputs[place]
-            if condition.opdef is logic.Less and _counts(body, place):
+            if condition.opdef is logic.Less and counts(body, place):
                 initial = known_int(first.spec)
-                bound = self._bound(_outer(node, test, limit))
+                bound = self._bound(outer(node, test, limit))
                 if initial is not None and initial >= 0 and bound is not None:
                     return bound
-            if condition.opdef is logic.Greater and _counts(body, place, -1) and known_int(limit.spec) == 0:
+            if condition.opdef is logic.Greater and counts(body, place, -1) and known_int(limit.spec) == 0:
                 bound = self._bound(first)
                 if bound is not None:
                     return bound
@@ -816,78 +744,3 @@ def ordered(order: Sequence[Node], found: Found) -> list[Node]:
                 take(value.node)
         result[node] = None
     return list(result)
-
-
-# ---------------------------------------------------------------- the programs of regions
-
-
-def _program(node: Node, name: str) -> Region:
-    """The program of a loop's condition or body or of a branch, for what is known of its inputs."""
-    function: Function = node.attrs[name][0]
-    places: tuple[int, ...] = node.attrs[name][1]
-    variables = node.outputs
-    if node.opdef is control_flow.If:
-        variables, places = (), tuple(p + 1 for p in places)  # behind the predicate
-    specs = [*(v.spec for v in variables), *(node.inputs[p].spec for p in places)]
-    stage = extract(function, dict(zip(function.keys, specs)), frozenset(), frozenset())
-    if not stage.is_last or stage.blocking:
-        raise Unfit("its shapes are data")
-    program = pipeline.for_native(pipeline.for_numpy(stage.program))
-    found = dict(zip(stage.outputs, program.outputs))
-    results = [found[result_key(function, i)] for i in range(len(function.outputs))]
-    return Region(program, results, places, Found())
-
-
-def has_regions(node: Node) -> bool:
-    """Whether a node is a loop or a conditional."""
-    return node.opdef.name in _REGIONS
-
-
-def writes(node: Node, *names: str) -> frozenset[SlotKey]:
-    """The variables that a loop or conditional may change, or some of its regions."""
-    functions: list[Function] = [node.attrs[name][0] for name in names or _REGIONS[node.opdef.name]]
-    return frozenset[SlotKey]().union(*(function.writes for function in functions))
-
-
-_REGIONS = {control_flow.While.name: ("cond", "body"), control_flow.If.name: ("then_branch", "else_branch")}
-
-
-def _counts(body: Region, place: int, by: int = 1) -> bool:
-    """Whether a variable changes by one in each iteration."""
-    result = body.results[place].node
-    variable = body.program.inputs[place]
-    if variable not in result.inputs or len(result.inputs) != 2:
-        return False
-    other = known_int(result.inputs[1].spec if result.inputs[0] is variable else result.inputs[0].spec)
-    if result.opdef is elementwise.AddV2:
-        return other == by
-    return result.opdef is elementwise.Sub and result.inputs[0] is variable and other == -by
-
-
-def _without(
-    body: Region, sums: Sequence[Sum], shares: Sequence[Shares]
-) -> tuple[Region, Sequence[Sum], Sequence[Shares]]:
-    """A body that gives the factors of products instead of sums of them, and leaves lists as they are; and both."""
-    if not sums:
-        return body, sums, shares
-    dropped = {body.results[each.place] for each in (*sums, *shares)}
-    kept = [v for v in body.program.outputs if v not in dropped]
-    factors = list(dict.fromkeys(v for s in sums for v in (s.a, s.b)))
-    program = Program(body.program.builder, body.program.inputs, [*kept, *factors], body.program.roots)
-    narrow = narrowed(program)
-    instead = dict(zip(program.outputs, narrow.outputs))
-    results = [instead.get(v, v) for v in body.results]
-    for each in shares:
-        results[each.place] = program.inputs[each.place]
-    found = {s: replace(s, a=instead[s.a], b=instead[s.b]) for s in sums}
-    shares = [replace(x, terms=[replace(t, sum=found[t.sum]) for t in x.terms]) for x in shares]
-    return replace(body, program=narrow, results=results), tuple(found.values()), shares
-
-
-def _outer(node: Node, region: Region, value: Value) -> Value:
-    """What a value of a region is outside, where it comes from there."""
-    count = len(node.outputs)
-    inputs = region.program.inputs
-    if value in inputs and inputs.index(value) >= count:
-        return node.inputs[region.places[inputs.index(value) - count]]
-    return value
