@@ -7,7 +7,6 @@ that must run before it (control inputs), and the user's line that made it. Noth
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +25,7 @@ from tahr.core.building import (
     TopLevelScope,
     merge_devices,
 )
+from tahr.core.forks import new_lock
 from tahr.core.opdef import OPS, REQUIRED, OpDef
 from tahr.core.operations import Operation, Operators, Tensor, hooks, install_operators, static_shape
 
@@ -34,7 +34,7 @@ class Graph:
     """A set of operations and the tensors between them, with unique names and collections."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = new_lock()
         self._operations: list[Operation] = []
         self._by_name: dict[str, Operation] = {}
         self._names_in_use: dict[str, int] = {}

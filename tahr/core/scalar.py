@@ -14,7 +14,6 @@ Nothing traps: every primitive has a value for every input, except that a shift'
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
@@ -23,6 +22,7 @@ import numpy as np
 
 from tahr.core import dtypes
 from tahr.core.dtypes import DType
+from tahr.core.forks import new_lock
 
 Array = np.ndarray[Any, Any]
 Number = float | int | bool
@@ -130,7 +130,7 @@ class Scalar:
 # ---------------------------------------------------------------- nodes
 
 _interned: WeakValueDictionary[tuple[Any, ...], Scalar] = WeakValueDictionary()
-_interning = threading.Lock()
+_interning = new_lock()
 
 
 def _node(op: str, args: tuple[Scalar, ...], dtype: DType, value: Any = None) -> Scalar:

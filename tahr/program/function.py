@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
 from tahr.core.convert import Const
+from tahr.core.forks import new_lock
 from tahr.core.graph import Graph, Operation, Region, Tensor
 from tahr.program import padding
 from tahr.program.effects import Key, Outline, SlotKey, StateRead
@@ -54,7 +54,7 @@ class Function:
             self.inputs, outputs, targets, region is not None, _inner_outlines, region, written
         )
         self.padded = padding.find(self.outline.order, self.inputs, self.outputs)
-        self.lock = threading.RLock()
+        self.lock = new_lock()
         self.plans: dict[Any, Any] = {}
         self.exact: dict[Any, Any] = {}
         self.inferred: dict[Any, Any] = {}

@@ -13,6 +13,7 @@ import numpy as np
 
 from tahr import errors
 from tahr.core import scopes
+from tahr.core.forks import new_lock
 from tahr.core.graph import Operation
 from tahr.core.opdef import Array
 from tahr.ops.philox import Stream
@@ -53,7 +54,7 @@ class Cell:
 
     def __init__(self, key: SlotKey, variable: Operation) -> None:
         self.key = key
-        self.lock = threading.RLock()
+        self.lock = new_lock()
         self._variable = variable
         self.array: Array | None = None
         self.is_lazy = False
@@ -152,7 +153,7 @@ class Store:
     """The state of one session, or of several that share a server."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = new_lock()
         self._cells: dict[SlotKey, Cell] = {}
         self._streams: dict[Operation, tuple[threading.RLock, Stream]] = {}
         self._resources: dict[tuple[str, str], Any] = {}
@@ -187,7 +188,7 @@ class Store:
         entry = self._streams.get(op)
         if entry is None:
             with self._lock:
-                entry = self._streams.setdefault(op, (threading.RLock(), Stream(seed, seed2)))
+                entry = self._streams.setdefault(op, (new_lock(), Stream(seed, seed2)))
         return self._locked(entry)
 
     def resource(self, container: str, name: str, make: Callable[[], Any]) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -271,3 +273,31 @@ def _in_threads(work: Callable[..., None], count: int, args: Callable[[int], Any
         thread.join(60)
     assert not failed, failed
     assert not any(t.is_alive() for t in threads)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_after_a_fork_no_lock_is_held() -> None:
+    variable = tf.Variable(np.ones(3, np.float32))
+    step = variable.assign_add(tf.ones(3))
+    session = tf.Session()
+    session.run(variable.initializer)
+    (cell,) = session._store._cells.values()
+    held, ends = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with cell.lock:
+            held.set()
+            ends.wait(60)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait(60)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        os._exit(0 if session.run(step).tolist() == [2, 2, 2] else 1)
+    _, status = os.waitpid(child, 0)
+    ends.set()
+    other.join()
+    assert status == 0

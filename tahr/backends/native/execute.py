@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +23,7 @@ from tahr.backends.native.segments import BoundSegment, Unexpected, dense_array,
 from tahr.backends.native.shortcuts import is_repeatable, make_shortcut
 from tahr.backends.report import Report
 from tahr.core import sizes
+from tahr.core.forks import new_lock
 from tahr.core.opdef import Array, Contraction, Elementwise
 from tahr.core.shapes import Spec
 from tahr.plan.plan import Notes, Plan
@@ -257,7 +257,7 @@ class _Record:
         self.native: NativePlan | None = None
         self.reason = ""
         self.bindings: dict[tuple[int, ...], Binding | None] = {}
-        self.lock = threading.RLock()
+        self.lock = new_lock()
 
     def count(self, run: Run) -> None:
         """Counts that it runs."""

@@ -7,12 +7,12 @@ needed.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from tahr.core.forks import new_lock
 from tahr.core.graph import Graph, Operation, Region, Tensor
 from tahr.core.opdef import REQUIRED, Array, OpDef
 from tahr.core.shapes import Shape, Spec
@@ -97,7 +97,7 @@ class _Trace:
 
 
 _traces: dict[Any, _Trace] = {}
-_lock = threading.Lock()
+_lock = new_lock()
 
 
 def _traced(function: Callable[..., Any], specs: Sequence[Spec], attrs: Mapping[str, Any]) -> _Trace:
