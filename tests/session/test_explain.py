@@ -79,6 +79,15 @@ def test_bytes_and_operations_of_a_fused_product() -> None:
 
 
 @needs_llvm
+def test_kernels_that_only_other_sizes_need_count() -> None:
+    x = tf.placeholder(tf.float32, [None])
+    total = tf.reduce_sum(x)
+    with tf.Session(backend="native") as session:
+        few, many = (session.explain(total, {x: np.ones(n, np.float32)}).reports[0] for n in (3, 300_000))
+    assert few.kernels == many.kernels >= few.compiled + few.from_disk
+
+
+@needs_llvm
 def test_a_broadcast_input_is_read_once() -> None:
     x, row = tf.placeholder(tf.float32, [None, 8]), tf.placeholder(tf.float32, [8])
     feeds = {x: np.ones((16, 8), np.float32), row: np.ones(8, np.float32)}
