@@ -14,7 +14,9 @@ from tahr.core import dtypes, scalar, sizes
 from tests.backends.native.hostile import hostile
 from tests.backends.native.test_random_graphs import check
 
-pytestmark = pytest.mark.skipif(not vector_loops.masks(target.host()), reason="LLVM makes the vectors here")
+pytestmark = pytest.mark.skipif(
+    not vector_loops.masks(target.current()), reason="LLVM makes the vectors here"
+)
 
 LENGTHS = [0, 1, 7, 16, 17, 63, 64, 65, 200]
 

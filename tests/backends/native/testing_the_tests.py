@@ -32,7 +32,9 @@ from tests.backends.native import test_ops, test_random_graphs
 from tests.backends.native.hostile import hostile
 from tests.backends.native.test_random_graphs import check
 
-IN_VECTORS = pytest.mark.skipif(not vector_loops.masks(target.host()), reason="LLVM makes the vectors here")
+IN_VECTORS = pytest.mark.skipif(
+    not vector_loops.masks(target.current()), reason="LLVM makes the vectors here"
+)
 
 ROWS = 2 * loops.TILE // 16 + 3
 
