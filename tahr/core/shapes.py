@@ -135,6 +135,7 @@ def merge_dims(a: Dim, b: Dim) -> Dim:
         return a
     if isinstance(a, int) and isinstance(b, int):
         raise ValueError(f"Dimensions {a} and {b} are not compatible")
+    sizes.note_equal(a, b)
     return a if isinstance(a, int) else b
 
 

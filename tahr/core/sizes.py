@@ -10,7 +10,9 @@ A shape rule is ordinary arithmetic on dimensions. Three kinds of them flow thro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Union
 
 Dim = Union[int, "Size", "Unknown"]
@@ -318,6 +320,7 @@ def broadcast(a: Dim, b: Dim) -> Dim:
     # Whoever is surely not 1 decides: the other is either equal to it or 1.
     if isinstance(a, int) and isinstance(b, int):
         raise ValueError(f"{a} and {b} do not broadcast")
+    note_equal(a, b)
     if isinstance(a, int) or (surely_above_one(a) and not isinstance(b, int)):
         return a
     if isinstance(b, int) or surely_above_one(b):
@@ -325,6 +328,30 @@ def broadcast(a: Dim, b: Dim) -> Dim:
     if isinstance(a, Unknown) or isinstance(b, Unknown):
         return UNKNOWN
     return _atom(Apply("broadcast", a, b))
+
+
+_demanded: ContextVar[set[int] | None] = ContextVar("demanded", default=None)
+
+
+@contextmanager
+def demands() -> Generator[set[int]]:
+    """Collects the integers that symbols must be equal to, by what is inferred meanwhile."""
+    found: set[int] = set()
+    token = _demanded.set(found)
+    try:
+        yield found
+    finally:
+        _demanded.reset(token)
+
+
+def note_equal(a: Dim, b: Dim) -> None:
+    """Notes that two sizes must be the same, for `demands`."""
+    found = _demanded.get()
+    if found is None:
+        return
+    for one, other in ((a, b), (b, a)):
+        if isinstance(one, int) and name_of(other) is not None:
+            found.add(one)
 
 
 def evaluate(dim: Known, sizes: Mapping[str, int]) -> int:

@@ -1,12 +1,13 @@
 """The chain of stages that a function's runs go through, planned once for each class of input shapes.
 
 A fed dimension is classed 0, 1 or symbolic (broadcasting depends on that), and equal sizes share a symbol. A new batch
-size is the same class, hence the same Program and Plan. Dimensions that the graph knows are integers.
+size is the same class, hence the same Program and Plan. Dimensions that the graph knows are integers, and so are fed
+sizes that it demands: where a symbol must be equal to an integer, it is better known as that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,17 +64,39 @@ def first_stage(function: Function, values: Sequence[Any], optimize: Optimize) -
     if found is not None and found[1] == [v.dtype for v in values]:
         return found[0]
     with function.lock:
-        available = dict(zip(function.keys, values))
-        specs, key = classify(available)
-        planned = function.plans.get(key)
-        if planned is None:
-            if len(function.plans) >= MAX_PLANS:
-                function.plans.clear()
-            planned = function.plans[key] = _plan(function, specs, frozenset(), frozenset(), optimize)
+        planned = _planned_class(function, dict(zip(function.keys, values)), optimize)
         if len(function.exact) >= MAX_EXACT:
             function.exact.clear()
         function.exact[exact] = (planned, [v.dtype for v in values])
     return planned
+
+
+def first_program(function: Function, values: Sequence[Any]) -> Program:
+    """The program of the first stage for given input values, as it is before all passes."""
+    available = dict(zip(function.keys, values))
+    demanded: set[int] = set()
+    while True:
+        with sizes.demands() as more:
+            program = extract(function, classify(available, demanded)[0], frozenset(), frozenset()).program
+        if more <= demanded:
+            return program
+        demanded |= more
+
+
+def _planned_class(function: Function, available: Mapping[Key, Any], optimize: Optimize) -> PlannedStage:
+    """The first stage for a class of input shapes; planned if the class is new."""
+    specs, key = classify(available, function.demanded)
+    planned = function.plans.get(key)
+    if planned is not None:
+        return planned
+    if len(function.plans) >= MAX_PLANS:
+        function.plans.clear()
+    with sizes.demands() as demanded:
+        planned = function.plans[key] = _plan(function, specs, frozenset(), frozenset(), optimize)
+    if demanded <= function.demanded:
+        return planned
+    function.demanded |= demanded
+    return _planned_class(function, available, optimize)
 
 
 def next_stage(
@@ -94,7 +117,7 @@ def next_stage(
         begun: operations that have been started and still block.
         optimize: the passes.
     """
-    specs, key = classify(available)
+    specs, key = classify(available, function.demanded)
     key = (done - previous.stage.done, begun, key)
     with function.lock:
         planned = previous.following.get(key)
@@ -119,8 +142,13 @@ def _plan(
     return PlannedStage(stage, make_plan(stage.program), results)
 
 
-def classify(values: Mapping[Key, Any]) -> tuple[dict[Key, Spec], ClassKey]:
-    """What is known of values whose class alone counts, and that class as a key."""
+def classify(values: Mapping[Key, Any], demanded: Collection[int] = ()) -> tuple[dict[Key, Spec], ClassKey]:
+    """What is known of values whose class alone counts, and that class as a key.
+
+    Args:
+        values: the values.
+        demanded: sizes that are classes of their own.
+    """
     symbols: dict[int, Size] = {}
     specs: dict[Key, Spec] = {}
     parts: list[Any] = []
@@ -129,7 +157,8 @@ def classify(values: Mapping[Key, Any]) -> tuple[dict[Key, Spec], ClassKey]:
         if dtype is None:
             dtype = dtypes.of_numpy(value.dtype)
         shape = tuple(
-            _class(size, known, symbols) for size, known in zip(value.shape, _padded(static, value.shape))
+            size if size in demanded else _class(size, known, symbols)
+            for size, known in zip(value.shape, _padded(static, value.shape))
         )
         specs[key] = Spec(dtype, shape, _constant_value(key, value))
         parts.append((key, dtype, shape, specs[key].value is not None))

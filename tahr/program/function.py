@@ -27,6 +27,7 @@ class Function:
             a region only reads (`outline.states`) are given behind `inputs`.
         padded: the operations that run on padded rows; see `padding`.
         plans, exact, inferred: the planner's caches, filled as the function is run.
+        demanded: the integers that fed sizes were found to have to be; sizes equal to one are a class of their own.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Function:
         self.plans: dict[Any, Any] = {}
         self.exact: dict[Any, Any] = {}
         self.inferred: dict[Any, Any] = {}
+        self.demanded: set[int] = set()
 
     @property
     def keys(self) -> list[Key]:

@@ -13,9 +13,8 @@ from typing import Any
 from tahr.backends import costs
 from tahr.backends.native import listing, plan as plans, target
 from tahr.core import scopes
-from tahr.plan.stages import classify
+from tahr.plan.stages import first_program
 from tahr.program import show
-from tahr.program.extract import extract
 from tahr.program.passes import pipeline
 from tahr.session.default import get_default_session
 from tahr.session.explain import function_of
@@ -101,8 +100,7 @@ def ir(fetches: Any, feed_dict: Any = None, session: Any = None) -> Stages:
 
 def _stages(session: BaseSession, fetches: Any, feed_dict: Any) -> Stages:
     function, values = function_of(session, fetches, feed_dict)
-    specs, _ = classify(dict(zip(function.keys, values)))
-    program = extract(function, specs, frozenset(), frozenset()).program
+    program = first_program(function, values)
     extracted = show.show(program)
     passes: dict[str, str] = {}
     for prefix, order in (("", pipeline.NUMPY), ("native: ", pipeline.NATIVE)):

@@ -24,6 +24,11 @@ def planned(function: Function, *values: Any) -> PlannedStage:
     return first_stage(function, [np.asarray(v) for v in values], pipeline.for_numpy)
 
 
+def shape_of_input(found: PlannedStage) -> tuple[Any, ...]:
+    (value,) = found.stage.program.inputs
+    return value.shape or ()
+
+
 # ---------------------------------------------------------------- classes
 
 
@@ -74,6 +79,35 @@ def test_one_plan_for_all_sizes_of_a_class():
     assert len(square) == len(oblong) == 1
     assert square != oblong
     assert len(function.plans) == 2
+
+
+def test_a_size_that_the_graph_demands_is_an_integer():
+    x = tf.placeholder(tf.float32, [None, None])
+    joined = tf.concat([x, tf.zeros([8, 3])], 1)
+    function = function_of([joined], [x])
+    found = planned(function, np.zeros((8, 5), np.float32))
+    assert shape_of_input(found)[0] == 8
+    assert isinstance(shape_of_input(found)[1], Size)
+    assert planned(function, np.zeros((8, 6), np.float32)) is found
+    assert planned(function, np.zeros((8, 8), np.float32)) is not found  # columns are an integer by chance
+
+
+@pytest.mark.parametrize("shape", [[6], [3, 6]])
+def test_a_size_that_broadcasting_demands(shape: list[int]):
+    x = tf.placeholder(tf.float32, [None, None])
+    function = function_of([x * tf.ones(shape)], [x])
+    found = planned(function, np.zeros((3, 6), np.float32))
+    assert shape_of_input(found)[1] == 6
+
+
+def test_a_demand_that_is_not_met_is_an_error_as_before():
+    x = tf.placeholder(tf.float32, [None, 5])
+    joined = tf.concat([x, tf.zeros([8, 3])], 1)
+    session = tf.Session()
+    for _ in range(3):
+        assert session.run(joined, {x: np.zeros((8, 5))}).shape == (8, 8)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="7 and 8|8 and 7"):
+            session.run(joined, {x: np.zeros((7, 5))})
 
 
 def test_plans_for_different_dtypes_of_one_placeholder_stay_apart():

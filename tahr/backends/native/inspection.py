@@ -42,7 +42,9 @@ def native_report(plan: NativePlan, known: Mapping[str, int], arena: int, built:
             steps.append(report.host_step(item.node, item.reason, known))
     calls = [call for segment in segments for call in segment.calls]
     kernels = [kernel for call in calls for kernel in call.kernels]
-    kernels += [bind.kernel for call in calls for bind in call.bind(known)[0] if isinstance(bind, Bind | Seat)]
+    kernels += [
+        bind.kernel for call in calls for bind in call.bind(known)[0] if isinstance(bind, Bind | Seat)
+    ]
     return Report(
         "native",
         tuple(steps),

@@ -80,6 +80,6 @@ def test_not_a_number_and_infinity_in_what_is_left_to_nests():
     x, w, s = (tf.placeholder(tf.float32, shape) for shape in ([None, 4], [4, 4], [4]))
     y = tf.matmul(x, w)
     fetches = [tf.reduce_sum(y, 0), tf.reduce_max(y * s, 1)]
-    rows = np.float32([[1, 2, 3, 4], [np.nan, 0, 0, 1], [np.inf, 1, 1, 1]])
+    rows = np.array([[1, 2, 3, 4], [np.nan, 0, 0, 1], [np.inf, 1, 1, 1]], np.float32)
     _same_as_numpy(fetches, {x: rows, w: np.eye(4), s: RNG.randn(4)})
     assert _products() == [("MatMul", 1)]
