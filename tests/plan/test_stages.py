@@ -106,7 +106,7 @@ def test_a_demand_that_is_not_met_is_an_error_as_before():
     session = tf.Session()
     for _ in range(3):
         assert session.run(joined, {x: np.zeros((8, 5))}).shape == (8, 8)
-        with pytest.raises(tf.errors.InvalidArgumentError, match="7 and 8|8 and 7"):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="should match"):
             session.run(joined, {x: np.zeros((7, 5))})
 
 
