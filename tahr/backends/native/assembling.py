@@ -53,7 +53,9 @@ def seated(
             group = fusion.of.get(value.node)
             if group is None or group.anchor is not None or value in kept or value in group.leaving:
                 continue
-            alone = numbers.count(part.input) == 1 and node.inputs.count(value) == 1
+            # Another part may be a view of it, and would look for it where it is not.
+            roots = [places[v].root for v in node.inputs if v in places]
+            alone = numbers.count(part.input) == 1 and roots.count(value) == 1
             own = places[value].root is value and readers.get(value, set()) - {group} == {fusion.of[node]}
             if alone and own and _is_whole(part.source, value):
                 found[value] = node.outputs[0], part.target

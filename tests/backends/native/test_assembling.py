@@ -64,6 +64,13 @@ def test_a_part_twice_is_copied(x):
     assert copies(tf.cumsum(tf.concat([part, part], 1)), {x: X}) == 2
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_part_of_which_another_part_is_a_view_is_copied(x, axis: int):
+    value = tf.sin(x)
+    first = value[:1] if axis == 0 else value[:, 2:]
+    assert copies(tf.concat([first, value], axis)[:-1] * 2.0, {x: X}) == 2
+
+
 def test_between_zeros_a_part_is_copied(x):
     assert copies(tf.cumsum(tf.pad(tf.exp(x), [[1, 2], [0, 1]])), {x: X}) == 1
 
