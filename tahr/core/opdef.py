@@ -691,6 +691,11 @@ class OpDef:
 
     # ------------------------------------------------------------ inference
 
+    @property
+    def broadcasts(self) -> bool:
+        """Whether all that its shape rule asks for is that the inputs' shapes broadcast."""
+        return self.shape_rule is _broadcast_rule
+
     def flat_inputs(self, count: int, attrs: Mapping[str, Any]) -> list[Arg]:
         """The argument that each of `count` flat input tensors belongs to."""
         return list(self._flatten(self.inputs, count, attrs))

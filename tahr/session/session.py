@@ -383,12 +383,12 @@ class BaseSession:
         def call_the_long_way(args: Sequence[Any], options: Any) -> Any:
             nonlocal routine, shortcut
             if routine.changes != self._graph.changes:
-                routine = self._routine(fetches, feeds)
+                routine, shortcut = self._routine(fetches, feeds), None
             if len(args) != len(feeds):
                 raise ValueError(f"Expected {len(feeds)} feed values, got {len(args)}")
             values = [feed_value(t, v) for t, v in zip(feeds, args)]
             found = self._run_routine(routine, values, getattr(options, "timeout_in_ms", 0) or 0)
-            shortcut = self._shortcut(routine, values, args)
+            shortcut = self._shortcut(routine, values, args) or shortcut
             return found
 
         return call

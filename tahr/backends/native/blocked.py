@@ -9,6 +9,7 @@ Source: K. Goto and R. van de Geijn, "Anatomy of high-performance matrix multipl
 
 from __future__ import annotations
 
+import functools
 import itertools
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -90,6 +91,7 @@ class Blocking:
         return self.micro.dtype.size
 
 
+@functools.cache
 def blocking(dtype: DType, target: Target) -> Blocking:
     """The blocking for a target: the block of C, a row of B and an element of A fill the vector registers."""
     rows, vectors = (8, 3) if target.vector_registers >= 32 else (4, 3) if target.has_fma else (4, 2)

@@ -5,6 +5,7 @@ What `tahr.ops.philox` does with NumPy, from the same random words; see there.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 
@@ -122,6 +123,7 @@ CLASSES = Single(_classes_fit, lambda node: (0,), _classes_call)
 # ---------------------------------------------------------------- permutations
 
 
+@functools.cache
 def permutation() -> Kernel:
     """The numbers from 0 in random order, in one tile: each changes places with one of those behind it, or itself.
 

@@ -8,6 +8,7 @@ half of the counter. The run reserves the blocks before it starts.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -491,6 +492,7 @@ def _call(node: Node, places: Mapping[Value, Place]) -> Call:
 # ---------------------------------------------------------------- in loops and branches
 
 
+@functools.cache
 def advance() -> Kernel:
     """Passes over blocks of a stream. Buffers: position. Sizes: how many."""
     f = kernel.function()

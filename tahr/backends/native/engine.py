@@ -86,6 +86,8 @@ class Engine:
             CompileError: LLVM refuses a text, or it calls what does not exist.
         """
         with LOCK:
+            if all(kernel.symbol in self._addresses for kernel in kernels):  # and so are the parts of each
+                return [self._addresses[kernel.symbol] for kernel in kernels]
             wanted = {kernel.symbol: kernel for kernel in with_parts(kernels)}
             fresh = {symbol: kernel for symbol, kernel in wanted.items() if symbol not in self._addresses}
             if fresh:

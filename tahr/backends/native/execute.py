@@ -17,6 +17,7 @@ from tahr.backends.base import Check, Executor, Form, Run, Shortcut, runtime_err
 from tahr.backends.native import builtin, engine, inspection, plan as plans, roles, tracing
 from tahr.backends.native.calls import Place
 from tahr.backends.native.compiler import CompileError
+from tahr.backends.native.fitting import Fitting
 from tahr.backends.native.plan import HostStep, NativePlan, Segment, Unplannable
 from tahr.backends.native.roles import Role, extent
 from tahr.backends.native.segments import BoundSegment, Unexpected, dense_array, dtype_of, exact
@@ -24,8 +25,7 @@ from tahr.backends.native.shortcuts import is_repeatable, make_shortcut
 from tahr.backends.report import Report
 from tahr.core import sizes
 from tahr.core.forks import new_lock
-from tahr.core.opdef import Array, Contraction, Elementwise
-from tahr.core.shapes import Spec
+from tahr.core.opdef import Array
 from tahr.plan.plan import Notes, Plan
 from tahr.program.node import Node, Value
 from tahr.program.passes import pipeline
@@ -45,7 +45,6 @@ class Binding:
     def __init__(self, plan: NativePlan, bound: Mapping[str, int]) -> None:
         self.plan = plan
         self.bound = bound
-        _check_shapes(plan, bound)
         before = engine.statistics()
         if len(plan.items) == 1:
             builtin.announce()  # what entries are made of, for `shortcut`
@@ -169,65 +168,6 @@ def _has_value(cell: Any) -> bool:
     return True
 
 
-def _check_shapes(plan: NativePlan, bound: Mapping[str, int]) -> None:
-    """Kernels do not look whether exact shapes fit together.
-
-    Raises:
-        Unexpected: they do not. The reference backend raises the error, in its turn among others.
-    """
-    if not bound:
-        return  # what the graph knows was checked when it was built
-    called = dict.fromkeys(n for segment in plan.segments for call in segment.calls for n in call.nodes)
-    if any(_is_negative(node, bound) for node in (*plan.program.nodes(), *called)):
-        raise Unexpected
-    for node in called:
-        specs = [_exact_spec(v, bound) for v in node.inputs]
-        try:
-            node.opdef.infer(specs, node.attrs)
-        except (ValueError, errors.Complaint) as error:
-            raise Unexpected from error
-        if _is_repeated(node, bound):
-            raise Unexpected
-    for node in plan.reshaped:
-        if math.prod(exact(node.inputs[0], bound)) != math.prod(exact(node.outputs[0], bound)):
-            raise Unexpected
-
-
-def _is_negative(node: Node, bound: Mapping[str, int]) -> bool:
-    """Whether a size of an output would be below 0, as where a window that strides is larger than its image."""
-    dims = {d for v in node.outputs for d in v.shape or () if not isinstance(d, sizes.Unknown)}
-    return any(sizes.evaluate(d, bound) < 0 for d in dims)
-
-
-def _is_repeated(node: Node, bound: Mapping[str, int]) -> bool:
-    """Whether an operand is broadcast along a dimension that happens to be 1.
-
-    What the plan knows to be 1 has a stride of 0. `x[1:]` has none in general, and here only one element.
-    """
-    form = node.opdef.form
-    if not isinstance(form, (Elementwise, Contraction)):
-        return False
-    end = -2 if isinstance(form, Contraction) else None
-    wide = exact(node.outputs[0], bound)[:end]
-    for value in node.inputs:
-        dims, found = (value.shape or ())[:end], exact(value, bound)[:end]
-        if any(f == 1 != w and d != 1 for d, f, w in zip(dims[::-1], found[::-1], wide[::-1])):
-            return True
-    return False
-
-
-def _exact_spec(value: Value, bound: Mapping[str, int]) -> Spec:
-    spec = value.spec
-    if spec.shape is None:
-        return spec
-    shape = tuple(d if isinstance(d, sizes.Unknown) else sizes.evaluate(d, bound) for d in spec.shape)
-    known = None
-    if spec.value is not None:
-        exact = [d if isinstance(d, sizes.Unknown) else sizes.evaluate(d, bound) for d in spec.value.flat]
-        known = np.array([*exact, None], dtype=object)[:-1].reshape(spec.value.shape)
-    return Spec(spec.dtype, shape, known)
-
-
 def _given(plan: NativePlan) -> list[tuple[Value, Role]]:
     """Values that are there before a run, and the same in each of equal sizes."""
     used: dict[Value, None] = dict.fromkeys(plan.program.outputs)
@@ -248,15 +188,22 @@ class _Record:
         runs: in how many calls of `Session.run` it ran.
         times: how often it ran in the latest.
         native: its native form; None until it is made, or where it cannot be.
+        fitting: what exact sizes of that must fulfil.
         reason: why it has no native form.
+        bindings: that form for exact sizes, by these; None where the sizes do not fit.
+        latest: the binding that ran last.
+        repeated: that one too, if it had run before it as well: the sizes do not change in every run.
     """
 
     def __init__(self) -> None:
         self.runs = self.times = 0
         self._latest: Callable[[], Run | None] = lambda: None
         self.native: NativePlan | None = None
+        self.fitting: Fitting | None = None
         self.reason = ""
         self.bindings: dict[tuple[int, ...], Binding | None] = {}
+        self.latest: Binding | None = None
+        self.repeated: Binding | None = None
         self.lock = new_lock()
 
     def count(self, run: Run) -> None:
@@ -266,6 +213,11 @@ class _Record:
             self.runs += 1
             self.times = 0
         self.times += 1
+
+    def ran(self, binding: Binding) -> None:
+        """Notes which sizes it had."""
+        self.repeated = binding if binding is self.latest else None
+        self.latest = binding
 
 
 class Backend:
@@ -294,21 +246,26 @@ class Backend:
             return reference.execute(plan, values, executor, run)
         cells = _cells(binding.plan, run.store)
         try:
-            return binding.run(values, cells, executor, run, self._threads)
+            found = binding.run(values, cells, executor, run, self._threads)
         except Unexpected:
             return reference.execute(plan, values, executor, run)
+        record.ran(binding)
+        return found
 
     def shortcut(
         self, plan: Plan, values: Sequence[Any], store: Any, form: Form, check: Check | None
     ) -> Shortcut | None:
-        """A quicker way to run a plan that has been run, on arrays of the same shapes; None where there is none."""
+        """A quicker way to run a plan that has been run, on arrays of the same shapes; None where there is none.
+
+        There is one for sizes that came twice running. To make one takes as long as some runs without.
+        """
         record = _records.get(plan)
-        if record is None or record.native is None or record.runs <= self._compiled_from:
+        if record is None or record.repeated is None:
             return None
         if builtin.is_coming():
             return None  # rather than wait for it; the next run asks again
         binding = self._binding(record, plan, values)
-        if binding is None:
+        if binding is None or binding is not record.repeated:
             return None
         shapes = [v.shape for v in values]
         return binding.shortcut(shapes, _cells(binding.plan, store), store, self._threads, form, check)
@@ -348,12 +305,13 @@ class Backend:
             if record.native is None and not record.reason:
                 try:
                     record.native = plans.make_plan(pipeline.for_native(plan.program))
+                    record.fitting = Fitting(record.native)
                     if not record.native.segments:
                         record.reason = "nothing in it is native"
                 except Unplannable as error:
                     record.reason = str(error)
             native = record.native
-            if native is None or record.reason:
+            if native is None or record.fitting is None or record.reason:
                 return None
             exact = tuple(values[i].shape[axis] for _, i, axis in native.symbols)
             if exact not in record.bindings:
@@ -361,9 +319,8 @@ class Backend:
                     record.bindings.clear()
                 bound = {name: size for (name, _, _), size in zip(native.symbols, exact)}
                 try:
-                    record.bindings[exact] = Binding(native, bound)
-                except Unexpected:  # these sizes are NumPy's
-                    record.bindings[exact] = None
+                    # Sizes that do not fit are NumPy's, which raises the error, in its turn among others.
+                    record.bindings[exact] = Binding(native, bound) if record.fitting.holds(bound) else None
                 except CompileError as error:
                     record.reason = f"LLVM cannot compile it: {error}"
                     warnings.warn(f"NumPy runs a plan, since {record.reason}", RuntimeWarning, stacklevel=2)

@@ -6,6 +6,7 @@ compared with its dimension before anything is read or written there.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ def _row(f: ir.Function, rows: Rows, indices: str, number: str, dims: Sequence[s
 # ---------------------------------------------------------------- lookups
 
 
+@functools.cache
 def lookup(rows: Rows, has_outer: bool, has_batch: bool, is_counted: bool = False) -> Kernel:
     """Copies rows.
 

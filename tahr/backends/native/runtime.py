@@ -189,35 +189,38 @@ class Steps:
         addresses = iter(engines.load([*kernels, *others]))
         self._indices = np.array([i for step in steps for i in step.buffers], np.int32)
         all_sizes = np.array([size for step in steps for size in step.sizes], np.int64)
-        self.records = np.zeros(len(steps), STEP)
         self.sizes: list[np.ndarray[Any, Any]] = []
         self.scratch = max((kernel.scratch for kernel in kernels), default=0)
         self.widest = max((len(step.buffers) for step in steps), default=0)
-        first_index = first_size = 0
-        for record, step in zip(self.records, steps):
-            record["indices"] = self._indices.ctypes.data + 4 * first_index
-            record["buffers"] = len(step.buffers)
-            record["sizes"] = all_sizes.ctypes.data + 8 * first_size
-            if isinstance(step, Jump):
-                record["jumps"] = 1
-            else:
-                self._fill(record, step, next(addresses))
+        first_size = 0
+        index_address, size_address = self._indices.ctypes.data, all_sizes.ctypes.data
+        records: list[tuple[int, ...]] = []
+        for step in steps:
+            given = index_address, len(step.buffers), size_address + 8 * first_size
+            records.append(_record(step, 0 if isinstance(step, Jump) else next(addresses), given))
             self.sizes.append(all_sizes[first_size : first_size + len(step.sizes)])
-            first_index += len(step.buffers)
+            index_address += 4 * len(step.buffers)
             first_size += len(step.sizes)
+        self.records = np.array(records, STEP)  # at once: to fill in single fields takes far longer
         self._all_sizes = all_sizes
         self.address: int = self.records.ctypes.data
 
-    @staticmethod
-    def _fill(record: Any, step: Step, address: int) -> None:
-        record["kernel"] = address
-        record["tiles"], record["chunk"] = step.tiles, step.chunk
-        if step.work is not None:
-            record["work"], record["samples"] = step.work, SAMPLES
-        record["scratch"] = step.kernel.scratch
-
     def __len__(self) -> int:
         return len(self.records)
+
+
+def _record(step: Step | Jump, kernel: int, given: tuple[int, int, int]) -> tuple[int, ...]:
+    """The fields of a `STEP`.
+
+    Args:
+        step: the step.
+        kernel: the address of its kernel.
+        given: the address of its buffers' numbers, how many they are, and the address of its sizes.
+    """
+    if isinstance(step, Jump):
+        return (0, *given, 0, 0, 0, 0, 0, 1)
+    work, samples = (0, 0) if step.work is None else (step.work, SAMPLES)
+    return (kernel, *given, step.tiles, work, samples, step.kernel.scratch, step.chunk, 0)
 
 
 class Frame:

@@ -5,6 +5,7 @@ An array is seen as [outer, length, inner]: `outer` rows, where the axis is the 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class Running:
         return " ".join(["running", self.combine, *words, self.dtype.name])
 
 
+@functools.cache
 def scan(running: Running) -> Kernel:
     """Combines each element with those before it, one after the other.
 
@@ -125,6 +127,7 @@ def scan(running: Running) -> Kernel:
     return Kernel("\n".join([f.finish(), *f.metadata]) + "\n", 0, running.title)
 
 
+@functools.cache
 def scan_rows(running: Running) -> Kernel:
     """As `scan` where the axis is the last one: what was combined so far stays in a register.
 
@@ -300,6 +303,7 @@ class _Extreme:
         return self._spread(ir.I64, number)
 
 
+@functools.cache
 def arg_extreme(dtype: DType, output: DType, largest: bool, along_rows: bool) -> Kernel:
     """The place of the extreme along the axis.
 

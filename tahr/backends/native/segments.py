@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import ctypes
 import math
 import struct
@@ -54,17 +55,19 @@ def _laid_out(spans: Mapping[Value | Partial | Reserved | Running, tuple[int, in
         spans: for each its size in bytes, and the first and last step that uses it.
     """
     offsets: dict[Value | Partial | Reserved | Running, int] = {}
-    placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
+    placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last; in this order
     total = 0
     for storage, (size, first, last) in sorted(spans.items(), key=lambda item: -item[1][0]):
         size = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
         offset = 0
-        for start, end, *_ in sorted(p for p in placed if p[2] <= last and first <= p[3]):
+        for start, end, its_first, its_last in placed:
+            if its_first > last or first > its_last:
+                continue
             if offset + size <= start:
                 break
             offset = max(offset, end)
         offsets[storage] = offset
-        placed.append((offset, offset + size, first, last))
+        bisect.insort(placed, (offset, offset + size, first, last))
         total = max(total, offset + size)
     return _Layout(offsets, total)
 
@@ -84,16 +87,14 @@ class BoundSegment:
         self._flow = flow(segment.calls, bound)
         self._calls = self._flow.calls  # for each step the call that it belongs to
         self._slots: dict[Ref, int] = {}
+        given: list[list[int]] = []  # for each step the slots of its buffers
         for step in self._flow.steps:
-            for ref in buffers(step):
-                if not isinstance(ref.storage, Status):
-                    self._slots.setdefault(_at(ref, bound), len(self._slots) + 1)
+            given.append([self._slot_of(_at(ref, bound)) for ref in buffers(step)])
         # For values that lie in rows of lists: slots that lead to the slots that lead to the values.
+        seated = self._flow.seated
         self._doors = {
             ref: (slot, len(self._slots) + 1 + i)
-            for i, (ref, slot) in enumerate(
-                (r, s) for r, s in self._slots.items() if r.storage in self._flow.seated
-            )
+            for i, (ref, slot) in enumerate((r, s) for r, s in self._slots.items() if r.storage in seated)
         }
         self._spare = len(self._slots) + len(self._doors) + 1
         outside = {*segment.inputs, *segment.outputs, *segment.cells}
@@ -106,7 +107,7 @@ class BoundSegment:
         )
         # Whatever sizes come next, nothing is compiled then.
         others = [kernel for call in segment.calls for kernel in call.kernels]
-        self.steps = runtime.Steps([self._step(step) for step in self._flow.steps], others)
+        self.steps = runtime.Steps(list(map(self._step, self._flow.steps, given)), others)
         self.reserved = [(r.storage, s) for r, s in self._slots.items() if isinstance(r.storage, Reserved)]
         running = [(r.storage, s) for r, s in self._slots.items() if isinstance(r.storage, Running)]
         # One order for all threads, so that none waits for another.
@@ -121,11 +122,12 @@ class BoundSegment:
                 assert isinstance(ref.storage, Value) and isinstance(ref.offset, int)
                 self._places.setdefault(ref.storage, []).append((slot, ref.offset * _itemsize(ref.storage)))
 
-    def _step(self, step: Bind | Jump | Seat) -> runtime.Step | runtime.Jump:
+    def _slot_of(self, ref: Ref) -> int:
+        """The slot of the table that leads to a buffer; a new one where it has none."""
+        return 0 if isinstance(ref.storage, Status) else self._slots.setdefault(ref, len(self._slots) + 1)
+
+    def _step(self, step: Bind | Jump | Seat, slots: list[int]) -> runtime.Step | runtime.Jump:
         """A step on slots of the table."""
-        slots = [
-            0 if isinstance(r.storage, Status) else self._slots[_at(r, self._bound)] for r in buffers(step)
-        ]
         if isinstance(step, Jump):
             return runtime.Jump(self._flow.marks[step.to], slots[0] if slots else None)
         if isinstance(step, Seat):
@@ -164,6 +166,7 @@ class BoundSegment:
     def _new_frame(self) -> tuple[runtime.Frame, Array]:
         frame = runtime.Frame(self._spare + 1, self.steps.scratch, self.steps.widest)
         arena = runtime.aligned(self.layout.size)
+        start = arena.ctypes.data
         for slot, door in self._doors.values():
             frame.buffers[door] = frame.address + 8 * slot
         for ref, slot in self._slots.items():
@@ -171,7 +174,7 @@ class BoundSegment:
             if found is not None:
                 assert isinstance(ref.offset, int)
                 assert not isinstance(ref.storage, Status)
-                frame.buffers[slot] = arena.ctypes.data + found + ref.offset * _itemsize(ref.storage)
+                frame.buffers[slot] = start + found + ref.offset * _itemsize(ref.storage)
         return frame, arena
 
     # ------------------------------------------------------------ for shortcuts
@@ -458,7 +461,9 @@ def _itemsize(storage: Value | Partial | Reserved | Running) -> int:
 
 def _at(ref: Ref, bound: Mapping[str, int]) -> Ref:
     """A buffer with an exact offset."""
-    return replace(ref, offset=sizes.evaluate(ref.offset, bound))  # pyright: ignore[reportArgumentType]
+    if isinstance(ref.offset, int):
+        return ref
+    return Ref(ref.storage, sizes.evaluate(ref.offset, bound))  # pyright: ignore[reportArgumentType]
 
 
 def stream_of(store: Any, drawn: Reserved | Running) -> Any:
