@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.loops import Loop
@@ -68,8 +69,7 @@ class Running:
     node: Node
 
 
-@dataclass(frozen=True)
-class Ref:
+class Ref(NamedTuple):
     """A buffer that a kernel is given.
 
     Attributes:
@@ -81,8 +81,7 @@ class Ref:
     offset: Dim = 0
 
 
-@dataclass(frozen=True)
-class Bind:
+class Bind(NamedTuple):
     """One kernel's call for exact sizes.
 
     Attributes:

@@ -14,7 +14,7 @@ column alone, or on neither. Reductions go
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from tahr.core import dtypes, scalar, sizes
 from tahr.core.dtypes import DType
@@ -118,8 +118,7 @@ class Nest:
         return [i for i, r in enumerate(self.reduces) if r.over != "row"]
 
 
-@dataclass(frozen=True)
-class Bound:
+class Bound(NamedTuple):
     """A kernel's call for exact sizes.
 
     Attributes:

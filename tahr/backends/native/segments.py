@@ -105,6 +105,7 @@ class BoundSegment:
                 for storage, span in self._flow.spans(outside).items()
             }
         )
+        self._lying = self._slots_of_arena()
         # Whatever sizes come next, nothing is compiled then.
         others = [kernel for call in segment.calls for kernel in call.kernels]
         self.steps = runtime.Steps(list(map(self._step, self._flow.steps, given)), others)
@@ -125,6 +126,16 @@ class BoundSegment:
     def _slot_of(self, ref: Ref) -> int:
         """The slot of the table that leads to a buffer; a new one where it has none."""
         return 0 if isinstance(ref.storage, Status) else self._slots.setdefault(ref, len(self._slots) + 1)
+
+    def _slots_of_arena(self) -> Array:
+        """The slots that lead into the arena, and the bytes of it before what they lead to."""
+        offsets = self.layout.offsets
+        lying = [
+            (slot, offsets[ref.storage] + ref.offset * _itemsize(ref.storage))  # pyright: ignore[reportOperatorIssue]
+            for ref, slot in self._slots.items()
+            if not isinstance(ref.storage, Status) and ref.storage in offsets
+        ]
+        return np.array(lying, np.int64).reshape(-1, 2).T
 
     def _step(self, step: Bind | Jump | Seat, slots: list[int]) -> runtime.Step | runtime.Jump:
         """A step on slots of the table."""
@@ -166,15 +177,9 @@ class BoundSegment:
     def _new_frame(self) -> tuple[runtime.Frame, Array]:
         frame = runtime.Frame(self._spare + 1, self.steps.scratch, self.steps.widest)
         arena = runtime.aligned(self.layout.size)
-        start = arena.ctypes.data
         for slot, door in self._doors.values():
             frame.buffers[door] = frame.address + 8 * slot
-        for ref, slot in self._slots.items():
-            found = self.layout.offsets.get(ref.storage)  # pyright: ignore[reportArgumentType, reportCallIssue]
-            if found is not None:
-                assert isinstance(ref.offset, int)
-                assert not isinstance(ref.storage, Status)
-                frame.buffers[slot] = start + found + ref.offset * _itemsize(ref.storage)
+        frame.buffers[self._lying[0]] = arena.ctypes.data + self._lying[1]
         return frame, arena
 
     # ------------------------------------------------------------ for shortcuts
