@@ -74,13 +74,13 @@ def first_stage(function: Function, values: Sequence[Any], optimize: Optimize) -
 def first_program(function: Function, values: Sequence[Any]) -> Program:
     """The program of the first stage for given input values, as it is before all passes."""
     available = dict(zip(function.keys, values))
-    demanded: set[int] = set()
     while True:
-        with sizes.demands() as more:
-            program = extract(function, classify(available, demanded)[0], frozenset(), frozenset()).program
-        if more <= demanded:
+        with sizes.demands() as demanded:
+            specs, _ = classify(available, function.demanded)
+            program = extract(function, specs, frozenset(), frozenset()).program
+        if demanded <= function.demanded:
             return program
-        demanded |= more
+        function.demanded |= demanded
 
 
 def _planned_class(function: Function, available: Mapping[Key, Any], optimize: Optimize) -> PlannedStage:

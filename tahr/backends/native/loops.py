@@ -434,12 +434,10 @@ class Emitter:
     def _pass(self, number: int, totals: Mapping[int, str]) -> None:
         """One pass over the columns of a row."""
         nest = self.nest
-        reduces, stores, stash = self._work(number)
-        self._row_stores([number])
-        roots = [nest.reduces[j].what for j in reduces] + [nest.stores[i][0] for i in stores] + stash
-        if not roots:
+        work = self._begun(number)
+        if work is None:
             return
-        self._row_values(roots)
+        reduces, stores, stash, roots = work
         accumulators: dict[int, str] = {}
         for j in reduces:
             reduce = nest.reduces[j]
@@ -476,12 +474,22 @@ class Emitter:
     def _finish_row_total(self, reduce: Reduce, result: Scalar, accumulator: str) -> None:
         self.known[result] = self.f.load(scalars.kind(reduce.accumulator), accumulator)
 
-    def _work(self, number: int) -> tuple[list[int], list[int], list[Scalar]]:
-        """What a pass over the columns is for: reductions, stores, and expressions that are kept."""
+    def _begun(self, number: int) -> tuple[list[int], list[int], list[Scalar], list[Scalar]] | None:
+        """Computes what a pass over the columns needs of the whole row; None where the pass has nothing to do.
+
+        Returns:
+            the reductions, the stores and the expressions to be kept that the pass is for, and what they all compute.
+        """
         nest = self.nest
         reduces = [j for j, r in enumerate(nest.reduces) if self.level(r.what) == number]
         stores = [i for i, (e, _) in enumerate(nest.stores) if self.level(e) == number and self._is_wide(i)]
-        return reduces, stores, [e for e in self._stashed if self.level(e) == number]
+        stash = [e for e in self._stashed if self.level(e) == number]
+        self._row_stores([number])
+        roots = [nest.reduces[j].what for j in reduces] + [nest.stores[i][0] for i in stores] + stash
+        if not roots:
+            return None
+        self._row_values(roots)
+        return reduces, stores, stash, roots
 
     def _is_wide(self, store: int) -> bool:
         """Whether a store goes to every column of a row."""

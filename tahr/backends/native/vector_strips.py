@@ -84,12 +84,10 @@ class VectorStripEmitter(Strips, VectorEmitter):
 
     def _pass(self, number: int, totals: Mapping[int, str]) -> None:
         nest, f = self.nest, self.f
-        reduces, stores, stash = self._work(number)
-        self._row_stores([number])
-        roots = [nest.reduces[j].what for j in reduces] + [nest.stores[i][0] for i in stores] + stash
-        if not roots:
+        work = self._begun(number)
+        if work is None:
             return
-        self._row_values(roots)
+        reduces, stores, stash, roots = work
         sums = {j: self._nothing(nest.reduces[j]) for j in reduces}
         with ExitStack() as loops:
             indices, flat, _ = self._column_loops(loops)
