@@ -159,14 +159,15 @@ def test_reasons() -> None:
     with tf.Session(backend="native") as session:
         fetches = [
             tf.py_func(lambda a: a, [x], tf.float32),
-            tf.Assert(tf.reduce_all(x > 0), [x]),
+            tf.Assert(tf.reduce_all(x > 0), [tf.as_string(x)]),
             tf.cast(x, tf.complex64) * 2.0,
         ]
         found = session.explain(fetches, {x: np.ones(3, np.float32)})
     reasons = {s.title: s.reason for s in found.steps if s.segment is None}
     assert reasons == {
         "PyFunc": "touches the world outside",
-        "Assert": "checks something, and raises its own error",
+        "AsString": "dtype string",
+        "Assert": "what it would show has no native form",
         "Cast": "dtype complex64",
         "Mul": "dtype complex64",
     }

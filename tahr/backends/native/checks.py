@@ -1,15 +1,18 @@
-"""Checks of elements."""
+"""Checks: of elements, and of what a program asserts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from tahr.backends.native import ir, kernel, single
 from tahr.backends.native.calls import Bind, Call, Known, Place, Ref, Status
 from tahr.backends.native.kernel import AS_WRITTEN, Kernel
+from tahr.backends.native.nests import Bound
 from tahr.backends.native.single import Single
+from tahr.core.convert import Const
 from tahr.core.dtypes import DType
+from tahr.core.opdef import known_value
 from tahr.program.node import Node, Value
 
 
@@ -60,6 +63,15 @@ def _checking(f: ir.Function, kind: str, size: int, is_wrong: Callable[[str], st
     return f.finish() + "\n"
 
 
+def truth() -> Kernel:
+    """Reports a bool that is false. Buffers: it, status, and what is not looked at."""
+    f = kernel.function()
+    condition, status = (kernel.buffer(f, i) for i in range(2))
+    with f.when(f.value(f"icmp eq i8 {f.load(ir.I8, condition, 1)}, 0")):
+        single.report(f, status)
+    return Kernel(AS_WRITTEN + f.finish(), 0, "a truth")
+
+
 def _is_finite_fit(node: Node) -> bool:
     return single.are_plain(node, (0,)) and node.inputs[0].dtype in single.INFINITIES
 
@@ -96,3 +108,27 @@ def _range_call(node: Node, places: Mapping[Value, Place]) -> Call:
 
 FINITE = Single(_is_finite_fit, lambda node: (0,), _finite_call)
 IN_RANGE = Single(_is_range_fit, lambda node: (0,), _range_call)
+
+
+# ---------------------------------------------------------------- assertions
+
+
+def _is_truth_fit(node: Node) -> bool:
+    condition = node.inputs[0]
+    return condition.shape == () and single.are_plain(node, _shown(node))
+
+
+def _shown(node: Node) -> Sequence[int]:
+    """A check's condition, and what else of its inputs is known only when it runs: the error shows it."""
+    data = enumerate(node.inputs[1:], 1)
+    return (0, *(i for i, v in data if v.node.opdef is not Const and known_value(v.spec) is None))
+
+
+def _truth_call(node: Node, places: Mapping[Value, Place]) -> Call:
+    condition, *others = (single.place(places, node.inputs[i]) for i in _shown(node))
+    # What the error would show must still be there: so it is given to the kernel, which does not look at it.
+    step = Bind(truth(), (condition, Ref(Status()), *others), Bound((), 1))
+    return single.call(node, places, _shown(node), lambda known: [step], raises=True)
+
+
+TRUTH = Single(_is_truth_fit, _shown, _truth_call)

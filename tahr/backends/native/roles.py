@@ -109,8 +109,8 @@ def _verdict(node: Node) -> Role | str:
         are_variables = all(node.inputs[i].node.opdef in _VARIABLES for i in opdef.effects.writes)
         is_native = are_variables and singles.single(node) is not None
         return Role.SINGLE if is_native else "no kernel for such rows of a variable"
-    if isinstance(opdef.form, Check) and _holds(node.inputs[0]):
-        return Role.HOLDS
+    if isinstance(opdef.form, Check):
+        return _verdict_on_check(node)
     if not node.outputs or (node.has_effects and not isinstance(opdef.form, (Draw, Finite))):
         return _effects(node)
     complaint = obstacle(node.outputs)
@@ -119,6 +119,12 @@ def _verdict(node: Node) -> Role | str:
     if all(_is_known(v) for v in node.outputs) and not isinstance(opdef.form, Iota):
         return Role.KNOWN
     return _role_of_form(node)
+
+
+def _verdict_on_check(node: Node) -> Role | str:
+    if _holds(node.inputs[0]):
+        return Role.HOLDS
+    return Role.SINGLE if singles.single(node) is not None else "what it would show has no native form"
 
 
 def _role_of_form(node: Node) -> Role | str:
@@ -233,8 +239,6 @@ def _effects(node: Node) -> str:
         return "runs a region with effects" if node.has_effects else "computes nothing"
     if effects.may_block:
         return "may block"
-    if effects.raises:
-        return "checks something, and raises its own error"
     if effects.io:
         return "touches the world outside"
     return "draws random numbers" if effects.draws else "uses a variable in a way of its own"

@@ -43,6 +43,7 @@ SINGLES: dict[type[Form], Single] = {
     opdef.Places: nonzero.NONZERO,
     opdef.Finite: checks.FINITE,
     opdef.InRange: checks.IN_RANGE,
+    opdef.Check: checks.TRUTH,
 }
 
 

@@ -1,4 +1,7 @@
-"""Checks, natively: that elements are finite, and of what is known; what they let pass, say, and keep from running."""
+"""Checks, natively: that elements are finite, assertions, and checks of what is known.
+
+What they let pass, say, and keep from running.
+"""
 
 from __future__ import annotations
 
@@ -115,6 +118,141 @@ def test_what_follows_a_failed_check_does_not_happen() -> None:
                 session.run(step, {x: np.full(4, np.inf)})
             np.testing.assert_array_equal(session.run(v), np.full(4, count))
         assert not session.explain(step, {x: np.ones(4)}).boundaries
+
+
+# ---------------------------------------------------------------- assertions
+
+
+def test_a_truth_between_guards() -> None:
+    for value in (False, True):
+        (status,) = guarded.run(checks.truth(), [np.array(value)], [((1,), np.int64)], (), 1)
+        assert (status[0] == errors.INVALID_ARGUMENT) == (not value)
+
+
+@pytest.mark.parametrize("dtype", [*HALVES_AND_FLOATS, "int8", "int64", "bool"])
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (5, 3)])
+def test_an_assertion_shows_what_it_was_given(dtype: str, shape: tuple[int, ...]) -> None:
+    """As the reference backend does, down to the line."""
+    x, holds = tf.placeholder(dtype, [None] * len(shape)), tf.placeholder(tf.bool, [])
+    shown = ["x is", x, tf.transpose(x), tf.shape(x), tf.constant([1, 2])]
+    with tf.control_dependencies([tf.Assert(holds, shown, summarize=4)]):
+        y = tf.identity(x)
+    values = np.random.default_rng(0).normal(size=shape).astype(tf.as_dtype(dtype).as_numpy_dtype)
+    found, hosts = natively.run(y, {x: values, holds: True})
+    assert not hosts
+    assert natively.same(found, values)
+    messages: list[str] = []
+    for backend in ("numpy", "native"):
+        with tf.Session(backend=backend, tier="compiled" if backend == "native" else None) as session:
+            for _ in range(2):
+                with pytest.raises(
+                    errors.InvalidArgumentError, match=r"assertion failed: \[x is\]"
+                ) as caught:
+                    session.run(y, {x: values, holds: False})
+                messages.append(str(caught.value))
+    assert len(set(messages)) == 1
+    assert "test_checks.py" in messages[0]
+
+
+def test_an_assertion_of_what_is_false() -> None:
+    """A constant; and NaN, of which no comparison holds."""
+    x = tf.placeholder(tf.float32, [None])
+    with tf.control_dependencies([tf.Assert(tf.constant(False), ["never"])]):
+        never = x * 2.0
+    with pytest.raises(errors.InvalidArgumentError, match="never"):
+        natively.run(never, {x: [1.0]})
+    with tf.control_dependencies([tf.assert_greater_equal(x, 0.0, message="below")]):
+        y = x * 2.0
+    assert natively.run(y, {x: []})[0].shape == (0,)
+    with pytest.raises(errors.InvalidArgumentError, match="below"):
+        natively.run(y, {x: [1.0, np.nan]})
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_nothing_is_learnt_behind_an_assertion_that_fails(threads: int) -> None:
+    x = tf.placeholder(tf.float32, [None, 3])
+    w = tf.get_variable("w", initializer=np.ones((3, 2), np.float32))
+    with tf.control_dependencies([tf.assert_less(x, 100.0)]):
+        loss = tf.reduce_sum(tf.square(tf.matmul(x, w)))
+    with tf.control_dependencies([loss]):
+        train = tf.train.GradientDescentOptimizer(1e-3).minimize(loss)
+    good, bad = np.ones((300, 3)), np.full((300, 3), 100.0)
+    config = tf.ConfigProto(intra_op_parallelism_threads=threads)
+    with tf.Session(backend="native", tier="compiled", config=config) as session:
+        session.run(tf.global_variables_initializer())
+        for _ in range(3):
+            session.run(train, {x: good})
+            before = session.run(w)
+            with pytest.raises(errors.InvalidArgumentError, match=r"Condition x < y did not hold"):
+                session.run(train, {x: bad})
+            assert natively.same(session.run(w), before)
+        assert not session.explain(train, {x: good}).boundaries
+
+
+def test_an_assertion_in_a_loop_and_its_gradient() -> None:
+    """It fails in the iteration in which it does, and says what there was then."""
+    x, limit = tf.placeholder(tf.float32, [None]), tf.placeholder(tf.float32, [])
+    v = tf.get_variable("v", initializer=np.float32(0), use_resource=True)
+
+    def body(i: Any, y: Any) -> Any:
+        with tf.control_dependencies([tf.Assert(tf.reduce_all(y < limit), ["step", i, y])]):
+            y = y * 2.0
+            with tf.control_dependencies([v.assign_add(1.0)]):
+                return i + 1, tf.identity(y)
+
+    _, y = tf.while_loop(lambda i, _: i < 5, body, [0, x])
+    (gradient,) = tf.gradients(y, x)
+    with tf.Session(backend="native", tier="compiled") as session:
+        session.run(tf.global_variables_initializer())
+        for run in range(2):
+            found = session.run([y, gradient], {x: [1.0, 3.0], limit: 100.0})
+            np.testing.assert_array_equal(found, [[32.0, 96.0], [32.0, 32.0]])
+            with pytest.raises(errors.InvalidArgumentError, match=r"\[step\] \[3\] \[8 24\]"):
+                session.run([y, gradient], {x: [1.0, 3.0], limit: 20.0})
+            assert session.run(v) == 8 * (run + 1)
+        assert not session.explain([y, gradient], {x: [1.0, 3.0], limit: 100.0}).boundaries
+
+
+@pytest.mark.parametrize("limit", [-1.0, 10.0])
+def test_a_loop_without_iterations_asserts_nothing(limit: float) -> None:
+    x = tf.placeholder(tf.float32, [2])
+
+    def body(i: Any, y: Any) -> Any:
+        with tf.control_dependencies([tf.Assert(tf.reduce_all(x < limit), [x])]):
+            return i + 1, y + x
+
+    n = tf.placeholder(tf.int32, [])
+    _, y = tf.while_loop(lambda i, _: i < n, body, [0, x])
+    found, hosts = natively.run(y, {x: [1.0, 2.0], n: 0})
+    assert not hosts
+    assert found.tolist() == [1.0, 2.0]
+
+
+def test_only_the_branch_that_is_taken_asserts() -> None:
+    x, is_checked = tf.placeholder(tf.float32, [2]), tf.placeholder(tf.bool, [])
+
+    def checked() -> Any:
+        with tf.control_dependencies([tf.assert_positive(x)]):
+            return x + 1.0
+
+    y = tf.cond(is_checked, checked, lambda: x - 1.0)
+    found, hosts = natively.run(y, {x: [-1.0, 1.0], is_checked: False})
+    assert not hosts
+    assert found.tolist() == [-2.0, 0.0]
+    with pytest.raises(errors.InvalidArgumentError, match="x > 0 did not hold"):
+        natively.run(y, {x: [-1.0, 1.0], is_checked: True})
+
+
+@pytest.mark.parametrize(("pred", "expected"), [((True, False), 1.0), ((False, True), 2.0)])
+def test_a_case_of_which_one_must_hold(pred: tuple[bool, bool], expected: float) -> None:
+    x, p = tf.placeholder(tf.float32, [2]), tf.placeholder(tf.bool, [2])
+    y = tf.case([(p[0], lambda: x * 1.0), (p[1], lambda: x * 2.0)], exclusive=True)
+    found, hosts = natively.run(y, {x: [1.0, 1.0], p: pred})
+    assert not hosts
+    assert found.tolist() == [expected] * 2
+    for wrong in ((True, True), (False, False)):
+        with pytest.raises(errors.InvalidArgumentError):
+            natively.run(y, {x: [1.0, 1.0], p: wrong})
 
 
 # ---------------------------------------------------------------- checks of what is known
