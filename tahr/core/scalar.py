@@ -415,6 +415,23 @@ def select(condition: Scalar, x: Scalar | Number, y: Scalar | Number) -> Scalar:
     return _apply("select", (condition, chosen, other), chosen.dtype)
 
 
+def seldom(function: str, condition: Scalar, x: Scalar, usual: Scalar) -> Scalar:
+    """A function of x by the C library where a condition holds, which is seldom, else what is usual.
+
+    Unlike `select`, which computes both, it branches: the function is called only if the condition holds anywhere in
+    a vector.
+
+    Args:
+        function: "sin", "cos" or "tan".
+        condition: a bool.
+        x, usual: of the same floating-point dtype, no half.
+    """
+    _require(condition.dtype.is_bool, "a condition", condition.dtype)
+    _require(x.dtype.is_floating and x.dtype not in HALVES, function, x.dtype)
+    x, usual = _operands(x, usual)
+    return usual if is_constant(condition, False) else _apply(function, (condition, x, usual), x.dtype)
+
+
 def bitcast(x: Scalar, dtype: DType) -> Scalar:
     """The same bits as another dtype of the same width; halves, which are computed in float32, have no bits."""
     fits = x.dtype.size == dtype.size and not {x.dtype, dtype} & (HALVES | {dtypes.bool_})
@@ -627,6 +644,11 @@ def _relabel(x: Array, source: DType, target: DType) -> Array:
     return x
 
 
+def _seldom(function: np.ufunc) -> Callable[[Array, Array, Array], Array]:
+    """The meaning of `seldom`."""
+    return lambda condition, x, usual: np.where(condition, function(x), usual)
+
+
 def _bitcast(x: Array, source: DType, target: DType) -> Array:
     return np.ascontiguousarray(x).view(target.numpy).reshape(x.shape)
 
@@ -667,5 +689,8 @@ MEANING: dict[str, Callable[..., Any]] = {
     "shift_left": np.left_shift,
     "shift_right": np.right_shift,
     "select": np.where,
+    "sin": _seldom(np.sin),
+    "cos": _seldom(np.cos),
+    "tan": _seldom(np.tan),
 }
 """The primitives beside casts, leaves and constants."""

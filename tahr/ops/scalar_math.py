@@ -3,7 +3,8 @@
 Each reduces its argument to a short interval, evaluates a polynomial there, and selects what infinities, NaN and the
 ends of the range need. The polynomials are minimax: Remez's exchange algorithm in 50 decimals, with coefficients
 rounded to doubles. float16 and bfloat16 are computed in float32. What is used most has formulas of its own for float32;
-the others compute float32 in float64. Numbers below the smallest normal one count as zero.
+the others compute float32 in float64. Numbers below the smallest normal one count as zero. Angles that only a long
+table can reduce are left to the C library, behind a branch (`scalar.seldom`).
 """
 
 from __future__ import annotations
@@ -522,14 +523,19 @@ def _reduce_angle(x: Scalar) -> tuple[Scalar, Scalar]:
     return r, bitcast(shifted, _F64.bits)
 
 
-# Beyond it the reduction of angles would take a table of the digits of 2 / pi.
+# Beyond it the reduction of angles would take a table of the digits of 2 / pi: the C library has one.
 _LARGEST_ANGLE = 2.0**45
 
 
-def _sin_and_cos(x: Scalar, short: bool) -> tuple[Scalar, Scalar, Scalar]:
-    """The sine and cosine of r, and q: see `_reduce_angle`."""
+def _or_library(function: str, x: Scalar, value: Scalar) -> Scalar:
+    """A function's value for a usual angle; of a finite one that is too large, what the C library computes."""
     size = abs(x)
-    r, q = _reduce_angle(select(size <= _LARGEST_ANGLE, size, math.nan))
+    return scalar.seldom(function, (size > _LARGEST_ANGLE) & (size < math.inf), x, value)
+
+
+def _sin_and_cos(x: Scalar, short: bool) -> tuple[Scalar, Scalar, Scalar]:
+    """The sine and cosine of r, and q, for |x| <= 2^45: see `_reduce_angle`. Of NaN and infinities they are NaN."""
+    r, q = _reduce_angle(abs(x))
     square = r * r
     sine = muladd(r * square, _polynomial(square, _SIN_SHORT if short else _SIN), r)
     fourth = square * square
@@ -544,27 +550,27 @@ def _negate(x: Scalar, sign: Scalar) -> Scalar:
 
 @_in_float64
 def sin(x: Scalar, *, short: bool) -> Scalar:
-    """The sine; NaN for |x| > 2^45."""
+    """The sine."""
     sine, cosine, q = _sin_and_cos(x, short)
     value = select(scalar.eq(q & 1, 0), sine, cosine)
-    return _negate(value, (q << 62) ^ bitcast(x, q.dtype))
+    return _or_library("sin", x, _negate(value, (q << 62) ^ bitcast(x, q.dtype)))
 
 
 @_in_float64
 def cos(x: Scalar, *, short: bool) -> Scalar:
-    """The cosine; NaN for |x| > 2^45."""
+    """The cosine."""
     sine, cosine, q = _sin_and_cos(x, short)
     value = select(scalar.eq(q & 1, 0), cosine, sine)
-    return _negate(value, (q + 1) << 62)
+    return _or_library("cos", x, _negate(value, (q + 1) << 62))
 
 
 @_in_float64
 def tan(x: Scalar, *, short: bool) -> Scalar:
-    """The tangent; NaN for |x| > 2^45."""
+    """The tangent."""
     sine, cosine, q = _sin_and_cos(x, short)
     is_even = scalar.eq(q & 1, 0)
     value = select(is_even, sine, -cosine) / select(is_even, cosine, sine)
-    return _negate(value, bitcast(x, q.dtype))
+    return _or_library("tan", x, _negate(value, bitcast(x, q.dtype)))
 
 
 def _atan_of_quotient(low: Scalar, high: Scalar, short: bool) -> Scalar:

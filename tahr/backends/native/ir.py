@@ -86,6 +86,10 @@ class Function:
         self.block = "entry"
         self.metadata: list[str] = []
         """Definitions of metadata that the module must hold, each with a number unique in the function."""
+        self.companions: dict[str, str] = {}
+        """Other functions that go with this one, by name: it alone calls them."""
+        self.kept: list[str] = []
+        """Those of them that LLVM must keep, because it will call them instead of others."""
 
     # ------------------------------------------------------------ values
 
@@ -231,9 +235,16 @@ class Function:
         self.open(done)
 
     def finish(self, result: str = "void") -> str:
-        """Ends the function with `ret`, and gives its text."""
+        """Ends the function with `ret`, and gives its text, with its companions'."""
         self.do(f"ret {result}")
-        return "\n".join([self._head, "entry:", *self._slots, *self._lines, "}"])
+        own = "\n".join([self._head, "entry:", *self._slots, *self._lines, "}"])
+        return "\n\n".join([own, *self.companions.values(), *self._used()])
+
+    def _used(self) -> list[str]:
+        """LLVM's list of what stays though nothing refers to it: a module has one."""
+        kept = ", ".join(f"ptr @{name}" for name in self.kept)
+        array = f"[{len(self.kept)} x ptr] [{kept}]"
+        return [f'@llvm.compiler.used = appending global {array}, section "llvm.metadata"'] if kept else []
 
 
 class Branches:

@@ -245,6 +245,89 @@ def _select_node(f: ir.Function, node: Scalar, width: int | None, condition: str
     return _select(f, kind(node.dtype, width), condition, x, y, width)
 
 
+def _seldom(name: str) -> _Emitter:
+    """The emitter of a function of the C library, called once for each element in a block that few runs enter."""
+
+    def emit(f: ir.Function, node: Scalar, width: int | None, condition: str, x: str, usual: str) -> str:
+        element = kind(node.dtype)
+        if width is not None:
+            return _branch(f, name, element, width, condition, x, usual)
+        # In a loop that LLVM makes vectors of, if there is no branch in it: that is in a function.
+        function, attribute = _companion(f, name, element)
+        return f.value(
+            f"call {element} @{function}(i1 {condition}, {element} {x}, {element} {usual}) {attribute}"
+        )
+
+    return emit
+
+
+def _branch(
+    f: ir.Function, name: str, element: str, width: int | None, condition: str, x: str, usual: str
+) -> str:
+    """What `scalar.seldom` means, in blocks of their own."""
+    type_ = _of(width, element)
+    result = f.variable(type_, usual)
+    with f.when(_any(f, condition, width)):
+        called = f.value(f"call {type_} @{_library(f, name, element, width)}({type_} {x})")
+        f.store(type_, _select(f, type_, condition, called, usual, width), result)
+    return f.load(type_, result)
+
+
+# LLVM's vectorizer makes vectors of up to so many doubles, in which these functions are computed.
+_WIDTHS = (2, 4, 8)
+
+
+def _companion(f: ir.Function, name: str, element: str) -> tuple[str, str]:
+    """The name of a function that does `_branch` for one element, and the attribute of its calls.
+
+    The attribute names the same function for vectors, which the vectorizer calls instead:
+    https://llvm.org/docs/LangRef.html#call-site-attributes, "vector-function-abi-variant".
+    """
+    function = f"seldom.{f.name}.{name}.{element}"
+    variants = {width: f"{function}.{width}" for width in _WIDTHS}
+    if function not in f.companions:
+        f.companions[function] = _branching(function, name, element, None)
+        f.companions |= {each: _branching(each, name, element, width) for width, each in variants.items()}
+        f.kept += variants.values()
+    named = ",".join(f"_ZGV_LLVM_N{width}vvv_{function}({each})" for width, each in variants.items())
+    return function, f'"vector-function-abi-variant"="{named}"'
+
+
+_PURE = "noinline nounwind willreturn memory(none)"
+
+
+def _branching(function: str, name: str, element: str, width: int | None) -> str:
+    type_ = _of(width, element)
+    arguments = ((_bools(width), "condition"), (type_, "x"), (type_, "usual"))
+    f = ir.Function(function, arguments, type_, _PURE, "internal")
+    return f.finish(f"{type_} {_branch(f, name, element, width, '%condition', '%x', '%usual')}")
+
+
+def _library(f: ir.Function, name: str, element: str, width: int | None) -> str:
+    """The name of a function that calls one of the C library for each element.
+
+    LLVM knows that it is seldom run, and may not compute ahead of the branch what it gives.
+    """
+    type_ = _of(width, element)
+    function = f"library.{f.name}.{name}.{_suffix(type_)}"
+    if function not in f.companions:
+        library = ir.Function(function, ((type_, "x"),), type_, f"cold {_PURE}", "internal")
+        f.companions[function] = library.finish(f"{type_} {intrinsic(library, name, type_, '%x')}")
+    return function
+
+
+def _of(width: int | None, element: str) -> str:
+    return element if width is None else ir.vector(width, element)
+
+
+def _any(f: ir.Function, condition: str, width: int | None) -> str:
+    """Whether a condition holds for any element."""
+    if width is None:
+        return condition
+    bits = f.value(f"bitcast {_bools(width)} {condition} to i{width}")
+    return f.value(f"icmp ne i{width} {bits}, 0")
+
+
 def _division(name: str, zero_divisor_needs_zero: bool) -> _Emitter:
     """The emitter of integer division, which x86 interrupts for a divisor of 0 and for the smallest integer by -1."""
 
@@ -406,6 +489,9 @@ _EMIT: dict[str, _Emitter] = {
     "shift_left": _binary("", "shl"),
     "shift_right": _binary("", "ashr", "lshr"),
     "select": _select_node,
+    "sin": _seldom("sin"),
+    "cos": _seldom("cos"),
+    "tan": _seldom("tan"),
     "bitcast": _bitcast,
     "convert": _convert,
     "relabel": _relabel,

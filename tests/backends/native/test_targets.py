@@ -53,7 +53,8 @@ x86 = pytest.mark.skipif(targets.host().architecture != "x86_64", reason="needs 
 def test_some_ops_and_graphs_without_avx() -> None:
     names = [f"{HERE}/test_ops.py::test_op[{name}-sizes hidden]" for name in SOME]
     graphs = f"{HERE}/test_random_graphs.py::test_small_batches"
-    on_baseline(*names, graphs, f"{HERE}/test_threads.py::test_bits_do_not_depend_on_the_number_of_threads")
+    angles = f"{HERE}/test_large_angles.py"
+    on_baseline(*names, graphs, angles, f"{HERE}/test_threads.py::test_bits_do_not_depend_on_the_number_of_threads")
 
 
 @x86
@@ -104,6 +105,7 @@ def training_step() -> tuple[list[Any], dict[Any, np.ndarray]]:
     loss = tf.reduce_mean(
         tf.nn.sparse_softmax_cross_entropy_with_logits(labels=ids // 2, logits=logits * halves)
     )
+    loss += tf.reduce_mean(tf.sin(tf.transpose(logits)))
     train = tf.train.AdamOptimizer().minimize(loss)
     return [train, loss], {x: np.ones((6, 8, 8, 3), np.float32), ids: np.arange(6, dtype=np.int32)}
 
