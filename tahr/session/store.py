@@ -178,18 +178,29 @@ class Store:
         return found
 
     @contextmanager
-    def _locked(self, entry: tuple[threading.RLock, Stream]) -> Generator[Stream]:
+    def _locked(self, entry: tuple[threading.RLock, Stream], may_wait: bool) -> Generator[Stream | None]:
         lock, stream = entry
-        with lock:
+        if not lock.acquire(blocking=may_wait):
+            yield None
+            return
+        try:
             yield stream
+        finally:
+            lock.release()
 
-    def stream(self, op: Operation, seed: int, seed2: int) -> Any:
-        """An operation's random stream, locked while the context manager is open."""
+    def stream(self, op: Operation, seed: int, seed2: int, may_wait: bool = True) -> Any:
+        """An operation's random stream, locked while the context manager is open.
+
+        Args:
+            op: the operation.
+            seed, seed2: where its stream begins.
+            may_wait: whether to wait where another thread has it; else there is None instead of it then.
+        """
         entry = self._streams.get(op)
         if entry is None:
             with self._lock:
                 entry = self._streams.setdefault(op, (new_lock(), Stream(seed, seed2)))
-        return self._locked(entry)
+        return self._locked(entry, may_wait)
 
     def resource(self, container: str, name: str, make: Callable[[], Any]) -> Any:
         """A queue, table or iterator, made when first asked for."""

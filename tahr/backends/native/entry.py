@@ -1,9 +1,10 @@
 """From Python into native code: a run of a plan's steps, again, as one call.
 
 An entry takes a run's arrays, compares each with what is expected, puts the addresses into the run's table, takes the
-variables that are written, walks through the steps, and hands over new arrays. Usually it is a builtin function made
-of machine code (`builtin.py`). On builds of Python whose objects look different, such as those without a global lock,
-it is what is here: plain Python that does the same.
+variables that are written, walks through the steps, and hands over new arrays. It never waits for what another thread
+has, but declines, so it may be called with locks held, in any order. Usually it is a builtin function made of machine
+code (`builtin.py`). On builds of Python whose objects look different, such as those without a global lock, it is what
+is here: plain Python that does the same.
 """
 
 from __future__ import annotations
@@ -96,8 +97,7 @@ class PythonEntry:
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
         self._busy = threading.Lock()
-        # One order for all threads, so that none waits for another.
-        self._written = sorted((v for v in recipe.variables if v.is_written), key=lambda v: id(v.cell))
+        self._written = [v for v in recipe.variables if v.is_written]
         self._read = [v for v in recipe.variables if not v.is_written]
 
     def __call__(self, *arguments: Any) -> Any:
@@ -118,7 +118,7 @@ class PythonEntry:
         with ExitStack() as stack:
             taken = [stack.enter_context(_taken(v.cell)) for v in self._written]
             buffers = [*recipe.inputs, *(v.buffer for v in (*self._written, *self._read)), *recipe.results]
-            arrays = [*inputs, *taken, *(v.cell.read() for v in self._read), *results]
+            arrays = [*inputs, *taken, *(v.cell.array for v in self._read), *results]
             if not all(map(_fits, arrays, buffers)):
                 return NotImplemented
             for array, buffer in zip(arrays, buffers):
@@ -138,13 +138,18 @@ class PythonEntry:
 
 @contextmanager
 def _taken(cell: Any) -> Generator[Any]:
-    """A variable's array, out of sight while the context manager is open."""
-    with cell.lock:
+    """A variable's array, out of sight while the context manager is open; None where another thread has it."""
+    if not cell.lock.acquire(blocking=False):
+        yield None
+        return
+    try:
         array = cell.take()
         try:
             yield array
         finally:
             cell.give(array)
+    finally:
+        cell.lock.release()
 
 
 def _argument(argument: Any, buffer: Buffer) -> Any:

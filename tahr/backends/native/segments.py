@@ -270,9 +270,9 @@ class BoundSegment:
             if times is not None and stamps is not None:
                 frame.status["stamps"] = 0
                 times += self._times(stamps)
-            self._frames.append((frame, arena))
             if code:
                 raise self.failure(frame)
+            self._frames.append((frame, arena))  # from here on another thread may have it
 
     def _times(self, stamps: Array) -> list[int]:
         """The nanoseconds of each call, from those at which its kernels began."""
@@ -359,6 +359,12 @@ class BoundSegment:
         self, frame: runtime.Frame, cells: Mapping[Value, Any], stack: ExitStack, held: list[Any]
     ) -> None:
         """Variables that are written are taken out of the session, so that nobody sees them half changed."""
+        for value in self.segment.cells:
+            # First what is only read: who waits for another run to give it back must not hold what that one waits for.
+            if value not in self.segment.written:
+                array = cells[value].read()
+                _check(value, array)
+                self._give(frame, value, array, held)
         written = {cells[v]: v for v in self.segment.written}
         for cell in sorted(written, key=id):  # one order for all threads, so that none waits for another
             stack.enter_context(cell.lock)
@@ -373,11 +379,6 @@ class BoundSegment:
                 stack.callback(cell.give, array)
             _check(value, array)
             self._give(frame, value, array, held)
-        for value in self.segment.cells:
-            if value not in self.segment.written:
-                array = cells[value].read()
-                _check(value, array)
-                self._give(frame, value, array, held)
 
 
 def _not_as_inferred(value: Value, array: Array, expected: tuple[int, ...]) -> Exception:
@@ -471,10 +472,10 @@ def _at(ref: Ref, bound: Mapping[str, int]) -> Ref:
     return Ref(ref.storage, sizes.evaluate(ref.offset, bound))  # pyright: ignore[reportArgumentType]
 
 
-def stream_of(store: Any, drawn: Reserved | Running) -> Any:
-    """The random stream of a drawing node, locked while the context manager is open."""
+def stream_of(store: Any, drawn: Reserved | Running, may_wait: bool = True) -> Any:
+    """The random stream of a drawing node, locked while the context manager is open; see `Store.stream`."""
     attrs = drawn.node.attrs
-    return store.stream(drawn.node.op, attrs["seed"], attrs["seed2"])
+    return store.stream(drawn.node.op, attrs["seed"], attrs["seed2"], may_wait)
 
 
 def position(key: int, counter: int) -> tuple[int, int, int]:

@@ -83,8 +83,7 @@ def make_shortcut(
         check: what a loop calls from time to time; see `Executor.shortcut`.
     """
     frame, arena = segment.new_frame(threads)
-    # One order for all threads, so that none waits for another.
-    drawn = sorted((*segment.reserved, *segment.running), key=lambda item: id(item[0].node.op))
+    drawn = (*segment.reserved, *segment.running)
     inputs = [segment.buffer(v, shape) for v, shape in zip(plan.program.inputs, shapes)]
     inputs += [Buffer(slot, np.dtype(np.uint64), (3,)) for _, slot in drawn]
 
@@ -122,9 +121,11 @@ class _Drawing:
         self._drawn = drawn
 
     def __call__(self, *values: Any) -> Any:
-        """Runs where the streams are, and advances them if it did run."""
+        """Runs where the streams are, and advances them if it did run; declines where another thread has one."""
         with ExitStack() as stack:
-            streams = [stack.enter_context(stream_of(self._store, drawn)) for drawn in self._drawn]
+            streams = [stack.enter_context(stream_of(self._store, d, may_wait=False)) for d in self._drawn]
+            if None in streams:
+                return NotImplemented
             positions = [np.array(position(*stream.state), np.uint64) for stream in streams]
             found = None
             try:
