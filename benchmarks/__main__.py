@@ -199,6 +199,7 @@ class Bench:
         names = self._options.only or ["W3", "W5", "W8"]
         chosen = [work for work in WORKLOADS if work.name in names]
         columns = "".join(f"{f'{work.name} cold':>12}{'warm':>8}{'MB':>6}" for work in chosen)
+        startup.compile_tahr()
         print(f"{'start, s':16}{'import':>8}{columns}")
         for framework in [*self._ours, *self._peers]:
             imported = startup.import_seconds(framework, self._options.threads)
