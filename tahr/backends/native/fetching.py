@@ -75,9 +75,9 @@ def fetch_listed(f: ir.Function, list_: str, last: str, index: str) -> None:
     fetch(f, f.at(I8, f.load(POINTER, group), along))
 
 
-def fetch(f: ir.Function, address: str) -> None:
-    """Asks for a line of memory; there need not be one."""
-    f.do(f"call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 3, i32 1)")
+def fetch(f: ir.Function, address: str, level: int = 1) -> None:
+    """Asks for a line of memory, which need not be there, into the first-level cache or the second."""
+    f.do(f"call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 {4 - level}, i32 1)")
 
 
 def _put(f: ir.Function, list_: str, number: str, line: str, step: str) -> None:

