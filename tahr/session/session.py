@@ -11,7 +11,7 @@ import numpy as np
 
 from tahr import errors
 from tahr.backends import choice
-from tahr.backends.base import Form, Run, Shortcut
+from tahr.backends.base import Form, Run
 from tahr.core import scopes
 from tahr.core.boundary import hide_frames, is_boundary
 from tahr.core.convert import IndexedSlices
@@ -22,6 +22,7 @@ from tahr.session.default import stack
 from tahr.session.explain import Explanation
 from tahr.session.fetches import Fetches, feed_tensors, feed_value, fetched, missing_feeds
 from tahr.session.partial import PartialRun
+from tahr.session.shortcuts import Shortcuts
 from tahr.session.store import Store
 
 # How many run signatures a graph remembers; past that the memory starts afresh.
@@ -80,6 +81,10 @@ class _Routine:
             return Form(tuple(self.fetches.flat or ()), self.fetches.is_list)
         return Form(tuple(range(len(self.computed))), is_list=True)
 
+    def shortcuts(self) -> Shortcuts:
+        """None yet."""
+        return Shortcuts(self.feeds, None if self.is_flat else self.rebuilt)
+
     def rebuilt(self, results: Sequence[Any], feeds: Sequence[Any]) -> Any:
         """The user's structure of what was computed."""
         return self.fetches.build([results[i] if i >= 0 else feeds[-1 - i] for i in self._places])
@@ -128,7 +133,8 @@ class BaseSession:
         self._store = shared_store(target) if target else Store()
         threads: int = getattr(config, "intra_op_parallelism_threads", 0)
         self._executor = choice.executor(backend, tier, threads)
-        self._shortcuts: dict[Any, Shortcut] = {}
+        self._known: dict[Any, Shortcuts] = {}
+        self._shortcuts: dict[Any, Callable[..., Any]] = {}  # their `run`, where there is one
         self._has_shortcuts = self._executor.has_shortcuts
         self._closed = False
         self._runs: set[Run] = set()
@@ -210,34 +216,31 @@ class BaseSession:
         keys = key[len(key) - len(given) :]
         if [t for k in keys for t in feed_tensors(self._graph, k)] != list(routine.feeds):
             return  # another thread has changed the dictionary
-        shortcut = self._shortcut(routine, values, given)
-        if shortcut is not None:
-            if len(self._shortcuts) >= MAX_ROUTINES:
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= MAX_ROUTINES:
+                self._known.clear()
                 self._shortcuts.clear()
-            self._shortcuts[key] = shortcut
+            known = self._known[key] = routine.shortcuts()
+        self._extend(known, routine, values, given)
+        if known.run is not None:
+            self._shortcuts[key] = known.run
 
-    def _shortcut(self, routine: _Routine, values: Sequence[Any], given: Sequence[Any]) -> Shortcut | None:
-        """A quicker way to run a routine again.
+    def _extend(
+        self, known: Shortcuts, routine: _Routine, values: Sequence[Any], given: Sequence[Any]
+    ) -> None:
+        """Sees to it that there is a shortcut to run a routine again, where there can be one.
 
         Args:
+            known: those there are.
             routine: what runs.
             values, given: the feeds as arrays, and as the user gave them.
         """
-        check = None if self._timeout_in_ms else self._check
-        run = self._executor.shortcut(routine.function, values, self._store, routine.form, check)
-        if run is None or (
-            routine.is_flat and all(v is g or type(g) is float for v, g in zip(values, given))
-        ):
-            return run
-
-        def converted_and_rebuilt(*given: Any) -> Any:
-            if len(given) != len(routine.feeds):
-                return NotImplemented
-            values = [feed_value(t, v) for t, v in zip(routine.feeds, given)]
-            found = run(*values)
-            return found if found is NotImplemented or routine.is_flat else routine.rebuilt(found, values)
-
-        return converted_and_rebuilt
+        if self._has_shortcuts and not known.has(values, given):
+            check = None if self._timeout_in_ms else self._check
+            found = self._executor.shortcut(routine.function, values, self._store, routine.form, check)
+            if found is not None:
+                known.add(values, found)
 
     def _check(self) -> None:
         """Raises where a run shall not go on, as the session was closed."""
@@ -365,14 +368,15 @@ class BaseSession:
             raise TypeError("`feed_list` must be a list or tuple.")
         feeds = tuple(t for key in feed_list or () for t in feed_tensors(self._graph, key))
         routine = self._routine(fetches, feeds)
-        shortcut: Shortcut | None = None
+        known = routine.shortcuts()
 
         @is_boundary
         def call(*args: Any, options: Any = None, run_metadata: Any = None) -> Any:
             try:
+                run = known.run
                 is_known = routine.changes == self._graph.changes
-                if shortcut is not None and is_known and options is None and self._has_shortcuts:
-                    found = shortcut(*args)
+                if run is not None and is_known and options is None and self._has_shortcuts:
+                    found = run(*args)
                     if found is not NotImplemented:
                         return found
                 return call_the_long_way(args, options)
@@ -381,14 +385,15 @@ class BaseSession:
                 raise
 
         def call_the_long_way(args: Sequence[Any], options: Any) -> Any:
-            nonlocal routine, shortcut
+            nonlocal routine, known
             if routine.changes != self._graph.changes:
-                routine, shortcut = self._routine(fetches, feeds), None
+                routine = self._routine(fetches, feeds)
+                known = routine.shortcuts()
             if len(args) != len(feeds):
                 raise ValueError(f"Expected {len(feeds)} feed values, got {len(args)}")
             values = [feed_value(t, v) for t, v in zip(feeds, args)]
             found = self._run_routine(routine, values, getattr(options, "timeout_in_ms", 0) or 0)
-            shortcut = self._shortcut(routine, values, args) or shortcut
+            self._extend(known, routine, values, args)
             return found
 
         return call

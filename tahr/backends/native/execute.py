@@ -37,6 +37,9 @@ COMPILED_FROM = 2
 # A loop may run a plan often in the first run. It is compiled then only if it is long: most loops are part of what is
 # compiled in the second run, and not needed any more by themselves.
 COMPILED_IN_LOOPS_FROM = 100
+# After so many runs exact sizes get a shortcut, though others come in between: to make one takes as long as a few runs
+# without.
+OFTEN = 32
 
 
 class Binding:
@@ -45,6 +48,7 @@ class Binding:
     def __init__(self, plan: NativePlan, bound: Mapping[str, int]) -> None:
         self.plan = plan
         self.bound = bound
+        self.runs = 0  # since it was given a shortcut
         before = engine.statistics()
         if len(plan.items) == 1:
             builtin.announce()  # what entries are made of, for `shortcut`
@@ -216,6 +220,7 @@ class _Record:
 
     def ran(self, binding: Binding) -> None:
         """Notes which sizes it had."""
+        binding.runs += 1
         self.repeated = binding if binding is self.latest else None
         self.latest = binding
 
@@ -257,16 +262,17 @@ class Backend:
     ) -> Shortcut | None:
         """A quicker way to run a plan that has been run, on arrays of the same shapes; None where there is none.
 
-        There is one for sizes that came twice running. To make one takes as long as some runs without.
+        There is one for sizes that came twice running, or often.
         """
         record = _records.get(plan)
-        if record is None or record.repeated is None:
+        binding = None if record is None else record.latest
+        if record is None or binding is None or (binding is not record.repeated and binding.runs < OFTEN):
             return None
         if builtin.is_coming():
             return None  # rather than wait for it; the next run asks again
-        binding = self._binding(record, plan, values)
-        if binding is None or binding is not record.repeated:
-            return None
+        if self._binding(record, plan, values) is not binding:
+            return None  # another thread has run other sizes
+        binding.runs = 0
         shapes = [v.shape for v in values]
         return binding.shortcut(shapes, _cells(binding.plan, store), store, self._threads, form, check)
 

@@ -102,8 +102,9 @@ def make_shortcut(
         paused=check if segment.has_loops else None,
         held=(arena, segment.fill_fixed(frame, fixed)),
     )
-    run = builtin.make_entry(recipe)
-    return _Drawing(run, store, [d for d, _ in drawn]) if drawn else run
+    entry = builtin.make_entry(recipe)
+    run = _Drawing(entry, store, [d for d, _ in drawn]) if drawn else entry
+    return Shortcut(run, arena.nbytes)
 
 
 class _Drawing:
