@@ -128,7 +128,7 @@ class VectorEmitter(Emitter):
     def _loops(self, start: str, stop: str, body: Callable[[_Run], None], hint: str) -> None:
         """The loops from one column to another."""
         f, together = self.f, self.copies * self.lanes
-        whole = f.add(start, f.value(f"and i64 {f.sub(stop, start)}, {-together}"))
+        whole = f.sub(stop, f.rem(f.sub(stop, start), together))
         with f.loop(start, whole, together, hint=hint) as index:
             for copy in range(self.copies):
                 at = f.add(index, copy * self.lanes) if copy else index
