@@ -7,7 +7,7 @@ graph sees what it depends on. The gradient of a loop is a loop that runs backwa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from tahr.core.dtypes import DType
 from tahr.core.graph import Graph, Operation, Region, Tensor
 from tahr.core.opdef import MOVEMENT, REQUIRED, Array, OpDef
 from tahr.core.shapes import Shape, Spec
-from tahr.ops import elementwise, joining, lists, state, structural
+from tahr.ops import elementwise, joining, lists, shaping, state, structural
 
 # ---------------------------------------------------------------- grouping
 
@@ -603,14 +603,27 @@ def _trip_count(loop: Operation) -> Tensor:
     return memo["trips"]
 
 
-def _accumulated(loop: Operation, inner: Tensor) -> Tensor:
-    """The list of the values that a tensor of the loop's body took, one for each iteration."""
+def _accumulated(loops: Sequence[Operation], inner: Tensor) -> Tensor:
+    """The list of the values that a tensor took, one for each iteration.
+
+    Args:
+        loops: a loop, one in its body, and so on.
+        inner: a tensor of the last one's body. All its iterations push on one list, which goes through all loops.
+    """
+    loop = loops[0]
     memo = _memo(loop)
     if inner not in memo:
         with _at(loop.region, loop.graph):
             empty = lists.EmptyTensorList()
-        memo[inner] = _add_hidden_variable(loop, empty, lambda items: lists.TensorListPushBack(items, inner))
+        memo[inner] = _pushed(loops, empty, inner)
     return memo[inner]
+
+
+def _pushed(loops: Sequence[Operation], items: Tensor, inner: Tensor) -> Tensor:
+    """A list with one more item, or, given loops, with those of all their iterations."""
+    if not loops:
+        return lists.TensorListPushBack(items, inner)
+    return _add_hidden_variable(loops[0], items, lambda mine: _pushed(loops[1:], mine, inner))
 
 
 def _exposed(branching: Operation, branch: Region, inner: Tensor) -> Tensor:
@@ -743,11 +756,28 @@ def _branch_outputs(tensor: Tensor, gradient: Any, kind: str) -> list[Tensor]:
 # ---------------------------------------------------------------- the gradient of while_loop
 
 
+# What brings together what is there.
+_DONE_AGAIN = (
+    joining.ConcatV2,
+    shaping.Range,
+    lists.TensorListReserve,
+    lists.TensorListFromTensor,
+    lists.TensorListScatter,
+)
+
+
 class _BackwardLoop(_GradientRegion):
     """The body of a loop that runs another loop's iterations backwards.
 
     Its variables are added as they turn out to be needed: the gradients of the forward loop's variables, sums of the
     gradients of its captures, and lists of values that the forward loop computed, popped one by one.
+
+    Attributes:
+        loop: the other loop.
+        initial: its variables' first values.
+        next: what an iteration makes of them; None as long as that is not known.
+        stacks: the places of the lists that are popped, and where they are among the variables of the loop around it;
+            None where they are its own, which it leaves empty.
     """
 
     def __init__(self, forward: Operation) -> None:
@@ -755,6 +785,7 @@ class _BackwardLoop(_GradientRegion):
         self.loop = forward
         self.initial: list[Tensor] = []
         self.next: list[Tensor | None] = []
+        self.stacks: dict[int, int | None] = {}
 
     def add_variable(self, initial: Tensor, shape: Shape = None) -> tuple[int, Tensor]:
         """A further loop variable: its place, and its value at the start of an iteration."""
@@ -767,24 +798,51 @@ class _BackwardLoop(_GradientRegion):
     def _taken(self, inner: Tensor) -> Tensor:
         """The value that a tensor of the forward body took in the iteration that is being taken back.
 
-        What only brings together what is there is not kept, but done again: a concatenation, and the item of a list
-        that does not change in the loop, such as a row of the inputs.
+        What only brings together what is there is not kept, but done again: a concatenation, the item of a list
+        that does not change in the loop, such as a row of the inputs, and a list that is made of a tensor. So are
+        integers that follow from shapes.
         """
         op = inner.op
         is_row = op.opdef is lists.TensorListGetItem and op.inputs[0].op.region is not self.forward
-        if not is_row and op.opdef is not joining.ConcatV2:
+        follows_from_shapes = inner.spec.value is not None and op.opdef is not Arg and _is_pure(op)
+        if not is_row and not follows_from_shapes and op.opdef not in _DONE_AGAIN:
             return self._popped(inner)
         inputs = [_own(self, t) for t in op.inputs]
-        return self.graph.add_operation(op.opdef, inputs, dict(op.attrs)).outputs[0]
+        return self.graph.add_operation(op.opdef, inputs, dict(op.attrs)).outputs[inner.value_index]
 
     def _popped(self, inner: Tensor) -> Tensor:
-        """The same, from a list of its own."""
-        place, items = self.add_variable(_accumulated(self.loop, inner), ())
+        """The same, from a list of its own, which goes through the loops around this one, too."""
+        loops = self._nest()
+        items = _accumulated([back.loop for back in loops], inner)
+        place = None
+        for back in loops:
+            around = place
+            place, items = back.add_variable(items, ())
+            back.stacks[place] = around
+        assert place is not None
         rest, value = lists.TensorListPopBack(
             items, element_dtype=inner.spec.dtype, element_shape=inner.spec.shape
         )
         self.next[place] = rest
         return value
+
+    def leave(self, outputs: Sequence[Tensor]) -> None:
+        """Hands what is left of the stacks to the loop around, given the final values of all variables."""
+        for place, around in self.stacks.items():
+            if around is not None:
+                assert isinstance(self.parent, _BackwardLoop)
+                self.parent.next[around] = outputs[place]
+
+    @property
+    def emptied(self) -> Set[int]:
+        """The places of the lists of which nothing is left in the end."""
+        return {place for place, around in self.stacks.items() if around is None}
+
+    def _nest(self) -> list[_BackwardLoop]:
+        """This loop behind those around it, as far as the forward loops lie in each other likewise."""
+        around = self.parent
+        is_nested = isinstance(around, _BackwardLoop) and around.forward is self.loop.region
+        return [*around._nest(), self] if is_nested else [self]
 
 
 @While.gradient_of_region
@@ -799,10 +857,9 @@ def _while_gradient(op: Operation, dys: Sequence[Any], driver: Driver) -> list[A
         return [None] * len(op.inputs)
     graph, body = op.graph, op.attrs["body"]
     trips = _trip_count(op)
-    count = len(dys)
-    active = [i for i in range(count) if _differentiable(body.inputs[i])]
+    active = _active(body, dys)
     captured = [t for t in op.inputs[len(body.inputs) :] if _differentiable(t)]
-    starts = [_zeros(op.outputs[i]) if dys[i] is None else convert.convert_to_tensor(dys[i]) for i in active]
+    starts = [_nothing(op, i) if dys[i] is None else convert.convert_to_tensor(dys[i]) for i in active]
 
     back = _BackwardLoop(op)
     with back, _no_control(graph):
@@ -824,6 +881,7 @@ def _while_gradient(op: Operation, dys: Sequence[Any], driver: Driver) -> list[A
         args = [_add_arg(test, Spec(t.spec.dtype, t.spec.shape), "Merge") for t in back.inputs]
         test.outputs = [elementwise.greater(args[0], convert.constant(0))]
     outputs = _loop(graph, back.initial, test, back, True, "While").outputs
+    back.leave(outputs)
 
     of_captures: dict[Tensor, Any] = {}
     for tensor, places in zip(captured, sums):
@@ -832,8 +890,49 @@ def _while_gradient(op: Operation, dys: Sequence[Any], driver: Driver) -> list[A
         elif places:
             of_captures[tensor] = _concatenated(tensor, *(outputs[p] for p in places))
     of_variables = {i: outputs[place] for i, (place, _) in zip(active, slots)}
-    variables = len(body.inputs)  # more than `count` where the gradient needed hidden ones
+    variables = len(body.inputs)  # more than `dys` where the gradient needed hidden ones
     return [of_variables.get(i) if i < variables else of_captures.get(t) for i, t in enumerate(op.inputs)]
+
+
+def _active(body: Region, dys: Sequence[Any]) -> list[int]:
+    """The places of the variables whose gradients a backward loop computes, given those of the loop's results.
+
+    Of lists these are the ones that have a gradient from outside, or from another variable that does.
+    """
+    places = [i for i in range(len(dys)) if _differentiable(body.inputs[i])]
+    lists_ = [i for i in places if dys[i] is None and body.inputs[i].spec.dtype is dtypes.variant]
+    active = [i for i in places if i not in lists_]
+    while True:
+        needed = _inputs_of(body, [body.outputs[i] for i in active])
+        further = [i for i in lists_ if i not in active and body.inputs[i] in needed]
+        if not further:
+            return sorted(active)
+        active += further
+
+
+def _inputs_of(region: Region, outputs: Sequence[Tensor]) -> set[Tensor]:
+    """The inputs of a region on which some of its outputs depend."""
+    seen: set[Operation] = set()
+    stack = [t.op for t in outputs]
+    while stack:
+        op = stack.pop()
+        if op not in seen and op.region is region:
+            seen.add(op)
+            stack += [t.op for t in op.inputs]
+    return {t for t in region.inputs if t.op in seen}
+
+
+def _is_pure(op: Operation) -> bool:
+    """Whether an operation does nothing but compute, and contains no regions."""
+    return not op.opdef.effects.any and not any(isinstance(v, Region) for v in op.attrs.values())
+
+
+def _nothing(loop: Operation, place: int) -> Tensor:
+    """The gradient of a loop's result that nobody took."""
+    body = loop.attrs["body"]
+    if isinstance(body, _BackwardLoop) and place in body.emptied:
+        return lists.EmptyTensorList()
+    return _zeros(loop.outputs[place])
 
 
 def _own(region: _GradientRegion, tensor: Tensor) -> Tensor:

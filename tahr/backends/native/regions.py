@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from tahr.backends.native import ahead, list_buffers, roles
 from tahr.backends.native.looked_up import LookedUp, looked_up
@@ -87,6 +88,20 @@ def added(node: Node) -> Node | None:
     """The row that is added to a list, where that is what the node does."""
     other = node.inputs[1].node
     return other if node.opdef is lists.TensorListAdd and other.opdef is lists.TensorListOneItem else None
+
+
+class _Changes(NamedTuple):
+    """What happens to a list in one iteration of a loop.
+
+    Attributes:
+        pushes: how many items are pushed at most.
+        pops: whether items are popped.
+        grows: whether an item may be set behind its end.
+    """
+
+    pushes: Dim = 0
+    pops: bool = False
+    grows: bool = False
 
 
 class _Search:
@@ -570,34 +585,57 @@ class _Search:
             items = Items(first.dtype, first.row) if first.is_optional else _items_of_item(result)
         if items is None or not is_plain(Spec(items.dtype, items.shape)) or items.shape is None:
             raise Unfit("the shapes of a list's items are data")
-        pushes = pops = 0
-        grows = False
-        version: Value | None = result
-        while version is not None:
-            pushes += version.node.opdef is lists.TensorListPushBack
-            pops += version.node.opdef in POPS
-            if version.node.attrs.get("resize_if_index_out_of_bounds"):
-                grows = True
-                if version.node.inputs[1] not in [body.program.inputs[c] for c in counters]:
-                    raise Unfit("how long a list grows is data")
-            version = previous(version)
+        changes = self._changes_in(body, result, counters)
         capacity = first.capacity
-        if grows:
-            if trips is None or pushes or pops or node.inputs[index].node.opdef not in FRESH:
+        if changes.grows:
+            if (
+                trips is None
+                or changes.pushes != 0
+                or changes.pops
+                or node.inputs[index].node.opdef not in FRESH
+            ):
                 raise Unfit("how long a list grows is data")
             capacity = capacity + trips
-        if pushes:
-            if trips is None or pops:
+        if changes.pushes != 0 and not self._is_given(node.inputs[index]):
+            if trips is None or changes.pops:
                 raise Unfit("how long a list grows is data")
-            capacity = capacity + pushes * trips
+            capacity = capacity + changes.pushes * trips
         return list_buffers.Shape(
             items.dtype,
             items.shape,
             capacity,
-            first.length if not pushes and not pops and not grows else None,
-            grows,
+            first.length if changes == _Changes() else None,
+            changes.grows,
             holds_lists,
         )
+
+    def _changes_in(self, body: Region, result: Value, counters: Sequence[int]) -> _Changes:
+        """What an iteration of a loop does to a list, of which `result` is the version that it leaves."""
+        pushes: Dim = 0
+        pops = grows = False
+        version: Value | None = result
+        while version is not None:
+            node = version.node
+            pushes += node.opdef is lists.TensorListPushBack
+            pops = pops or node.opdef in POPS
+            if node.attrs.get("resize_if_index_out_of_bounds"):
+                grows = True
+                if node.inputs[1] not in [body.program.inputs[c] for c in counters]:
+                    raise Unfit("how long a list grows is data")
+            if node.opdef is control_flow.While:
+                inner = program_of(node, "body")
+                changes = self._changes_in(inner, inner.results[version.index], ())
+                trips = _Search(body.program, {}, 0, {})._trips(node, program_of(node, "cond"), inner)
+                if changes.pushes != 0 and trips is None:
+                    raise Unfit("how long a list grows is data")
+                pushes += changes.pushes * (0 if trips is None else trips)
+                pops = pops or changes.pops
+            version = previous(version)
+        return _Changes(pushes, pops, grows)
+
+    def _is_given(self, value: Value) -> bool:
+        """Whether a list comes from around this region: there it has room for all that is pushed in it."""
+        return self._is_region and start(value).node.opdef is Input
 
 
 def is_optional(node: Node) -> bool:

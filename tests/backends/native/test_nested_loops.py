@@ -1,0 +1,207 @@
+"""Loops in loops with their gradients, natively: what the inner iterations remember lies on one stack.
+
+Each must be a single native segment, and give what the reference backend gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tahr as tf
+from tests.backends.native import natively
+
+F = tf.float64
+RNG = np.random.RandomState(7)
+
+
+@pytest.fixture(autouse=True)
+def graph() -> Any:
+    """A graph for each test."""
+    with tf.Graph().as_default():
+        yield
+
+
+def _same_as_numpy(fetches: Any, *feeds: dict[Any, Any]) -> None:
+    """All feeds in one session; for 1 and 4 threads, of the same bits."""
+    with tf.Session(backend="numpy") as session:
+        expected = [session.run(fetches, each) for each in feeds]
+    found: list[list[Any]] = []
+    for threads in (1, 4):
+        natively.execute._records.clear()
+        config = tf.ConfigProto(intra_op_parallelism_threads=threads)
+        with tf.Session(backend="native", tier="compiled", config=config) as session:
+            for each in feeds:
+                session.run(fetches, each)
+            found.append([session.run(fetches, each) for each in feeds])
+            assert not [s for s in session.explain(fetches, feeds[0]).steps if s.segment is None]
+    for one, four, numpy in zip(*found, expected):
+        for a, b, c in zip(one, four, numpy):
+            assert natively.same(a, b)
+            assert a.shape == c.shape
+            np.testing.assert_allclose(a, c, rtol=1e-9, atol=1e-9)
+
+
+def _with_gradients(y: Any, *xs: Any) -> list[Any]:
+    return [y, *tf.gradients(tf.reduce_sum(y * y), list(xs))]
+
+
+def _repeated(count: Any, step: Callable[[Any, Any], Any], first: Any) -> Any:
+    """What `count` steps make of a value."""
+    return tf.while_loop(lambda i, _: i < count, lambda i, h: (i + 1, step(i, h)), [0, first])[1]
+
+
+@pytest.fixture(name="x")
+def _x() -> Any:
+    return tf.placeholder(F, [None, 3])
+
+
+@pytest.fixture(name="w")
+def _w() -> Any:
+    return tf.placeholder(F, [3, 3])
+
+
+def _feeds(x: Any, w: Any) -> list[dict[Any, Any]]:
+    return [{x: RNG.randn(rows, 3), w: RNG.randn(3, 3)} for rows in (2, 0, 1)]
+
+
+def test_three_levels(x: Any, w: Any) -> None:
+    def inner(_: Any, h: Any) -> Any:
+        return tf.tanh(tf.matmul(h, w) + 0.1)
+
+    y = _repeated(4, lambda i, h: tf.sin(_repeated(3, lambda j, h: _repeated(2, inner, h) * 1.1, h)), x)
+    _same_as_numpy(_with_gradients(y, x, w), *_feeds(x, w))
+
+
+@pytest.mark.parametrize("counts", [[2, 0, 5, 1], [0, 0, 0, 0], [9, 9, 9, 9]])
+def test_as_many_inner_iterations_as_data_says(x: Any, w: Any, counts: list[int]) -> None:
+    """There is room for as many as there may be at most."""
+    n = tf.placeholder(tf.int32, [None])
+    y = _repeated(
+        4,
+        lambda i, h: 1.5 * _repeated(tf.minimum(n[i], 5), lambda _, h: tf.tanh(tf.matmul(h, w)), h),
+        x,
+    )
+    _same_as_numpy(_with_gradients(y, x, w), *({**feed, n: counts} for feed in _feeds(x, w)))
+
+
+@pytest.mark.parametrize(("outer", "inner"), [(0, 3), (3, 0), (1, 1), (9, 9)])
+def test_fed_numbers_of_iterations(x: Any, w: Any, outer: int, inner: int) -> None:
+    n, m = tf.placeholder(tf.int32, []), tf.placeholder(tf.int32, [])
+
+    def step(_: Any, h: Any) -> Any:
+        return _repeated(tf.minimum(m, 4), lambda _, h: tf.tanh(tf.matmul(h, w)), h)
+
+    y = _repeated(tf.minimum(n, 5), step, x)
+    _same_as_numpy(_with_gradients(y, x, w), *({**feed, n: outer, m: inner} for feed in _feeds(x, w)))
+
+
+def test_sizes_that_are_fed(w: Any) -> None:
+    """Further sizes need nothing compiled anew."""
+    x = tf.placeholder(F, [None, None, 3])
+    size = tf.shape(x)[1]
+    y = _repeated(
+        size, lambda i, h: _repeated(size, lambda _, h: tf.tanh(tf.matmul(h, w) + x[:, i]), h) * 1.3, x[:, 0]
+    )
+    feeds = [{x: RNG.randn(*shape, 3), w: RNG.randn(3, 3)} for shape in ((2, 4), (1, 2), (0, 3), (5, 7))]
+    _same_as_numpy(_with_gradients(y, x, w), *feeds)
+
+
+def test_an_array_that_the_inner_loop_writes(x: Any, w: Any) -> None:
+    def step(_: Any, h: Any) -> Any:
+        def write(j: Any, h: Any, items: Any) -> Any:
+            h = tf.tanh(tf.matmul(h, w))
+            return j + 1, h, items.write(j, h)
+
+        _, h, items = tf.while_loop(lambda j, *_: j < 4, write, [0, h, tf.TensorArray(F, 4)])
+        return h + tf.reduce_max(items.stack(), 0)
+
+    y = _repeated(3, step, x)
+    _same_as_numpy(_with_gradients(y, x, w), *_feeds(x, w)[::2])
+
+
+def test_an_array_whose_items_the_inner_loop_reads(w: Any) -> None:
+    """It is made of a tensor in each outer iteration, and again on the way back."""
+    x = tf.placeholder(F, [None, 4, 5, 3])
+    words = tf.transpose(x, [1, 2, 0, 3])
+
+    def word(i: Any, h: Any) -> Any:
+        letters = tf.TensorArray(F, 5).unstack(words[i])
+        return tf.sin(_repeated(5, lambda j, h: tf.tanh(tf.matmul(h, w) + letters.read(j)), h))
+
+    y = _repeated(4, word, tf.zeros([tf.shape(x)[0], 3], F))
+    feeds = [{x: RNG.randn(rows, 4, 5, 3), w: RNG.randn(3, 3)} for rows in (2, 1, 0)]
+    _same_as_numpy(_with_gradients(y, x, w), *feeds)
+
+
+def test_a_scan_in_a_map(w: Any) -> None:
+    x = tf.placeholder(F, [None, 5, 3])
+
+    def scanned(rows: Any) -> Any:
+        return tf.scan(lambda s, r: tf.tanh(tf.reshape(tf.matmul(s[None], w), [3]) + r), rows)[-1]
+
+    feeds = [{x: RNG.randn(rows, 5, 3), w: RNG.randn(3, 3)} for rows in (4, 1, 2)]
+    _same_as_numpy(_with_gradients(tf.map_fn(scanned, x), x, w), *feeds)
+
+
+def test_a_recurrent_net_in_a_map() -> None:
+    """Its outputs are not taken: nothing is kept for their gradients."""
+    x, lengths = tf.placeholder(F, [None, 4, 6, 3]), tf.placeholder(tf.int32, [None, 4])
+    cell = tf.nn.rnn_cell.GRUCell(3, kernel_initializer=tf.constant_initializer(0.1), dtype=F)
+    cell.build(tf.TensorShape([None, 3]))
+
+    def state_of(given: Any) -> Any:
+        return tf.nn.dynamic_rnn(cell, given[0], given[1], dtype=F)[1]
+
+    states = tf.map_fn(state_of, (tf.transpose(x, [1, 0, 2, 3]), tf.transpose(lengths)), dtype=F)
+    feeds = [{x: RNG.randn(n, 4, 6, 3), lengths: RNG.randint(0, 7, (n, 4))} for n in (3, 1, 8)]
+    loss = tf.reduce_sum(tf.square(states))
+    fetches = [states, *tf.gradients(loss, [x, *tf.trainable_variables()])]
+    with tf.Session(backend="numpy") as reference, tf.Session(backend="native", tier="compiled") as session:
+        for each in (reference, session):
+            each.run(tf.global_variables_initializer())
+        for feed in feeds:
+            for _ in range(2):
+                for found, expected in zip(session.run(fetches, feed), reference.run(fetches, feed)):
+                    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+        assert not session.explain(fetches, feeds[0]).boundaries
+
+
+def test_the_gradient_of_a_gradient_through_a_loop(x: Any, w: Any) -> None:
+    """What was popped in the first is pushed in the second, on a list that is empty at first."""
+    y = _repeated(4, lambda _, h: tf.tanh(tf.matmul(h, w)), x)
+    (dx,) = tf.gradients(tf.reduce_sum(y * y), x)
+    _same_as_numpy(_with_gradients(dx, x, w), *_feeds(x, w))
+
+
+def test_steps_of_descent_through_which_a_gradient_goes(x: Any, w: Any) -> None:
+    """A net that learns in a loop, for each of several tasks, and learns how to begin."""
+    tasks = tf.placeholder(F, [None, 2, 3])
+
+    def learnt(task: Any) -> Any:
+        def error(v: Any) -> Any:
+            return tf.reduce_mean(tf.square(tf.tanh(tf.matmul(task, v)) - 0.5))
+
+        return error(_repeated(3, lambda _, v: v - 0.1 * tf.gradients(error(v), v)[0], w))
+
+    y = tf.map_fn(learnt, tasks)
+    feeds = [{tasks: RNG.randn(n, 2, 3), w: RNG.randn(3, 3)} for n in (3, 1)]
+    _same_as_numpy([y, *tf.gradients(tf.reduce_sum(y), w)], *feeds)
+
+
+def test_an_error_in_an_inner_iteration(x: Any, w: Any) -> None:
+    """A run after it is as any other."""
+    items = tf.TensorArray(F, 4).unstack(tf.ones([4, 1, 3], F))
+    n = tf.placeholder(tf.int32, [])
+    y = _repeated(3, lambda i, h: _repeated(2, lambda j, h: tf.tanh(h * items.read(i + j + n)), h), x)
+    fetches = _with_gradients(y, x)
+    with tf.Session(backend="native", tier="compiled") as session:
+        for _ in range(3):
+            found = session.run(fetches, {x: np.ones((2, 3)), n: 0})
+            with pytest.raises(tf.errors.InvalidArgumentError, match="index 4 but array size is: 4"):
+                session.run(fetches, {x: np.ones((2, 3)), n: 1})
+            again = session.run(fetches, {x: np.ones((2, 3)), n: 0})
+            assert all(natively.same(a, b) for a, b in zip(found, again))
