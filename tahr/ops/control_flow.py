@@ -841,8 +841,9 @@ class _BackwardLoop(_GradientRegion):
     def _nest(self) -> list[_BackwardLoop]:
         """This loop behind those around it, as far as the forward loops lie in each other likewise."""
         around = self.parent
-        is_nested = isinstance(around, _BackwardLoop) and around.forward is self.loop.region
-        return [*around._nest(), self] if is_nested else [self]
+        if isinstance(around, _BackwardLoop) and around.forward is self.loop.region:
+            return [*around._nest(), self]
+        return [self]
 
 
 @While.gradient_of_region
@@ -900,26 +901,40 @@ def _active(body: Region, dys: Sequence[Any]) -> list[int]:
     Of lists these are the ones that have a gradient from outside, or from another variable that does.
     """
     places = [i for i in range(len(dys)) if _differentiable(body.inputs[i])]
-    lists_ = [i for i in places if dys[i] is None and body.inputs[i].spec.dtype is dtypes.variant]
-    active = [i for i in places if i not in lists_]
-    while True:
-        needed = _inputs_of(body, [body.outputs[i] for i in active])
-        further = [i for i in lists_ if i not in active and body.inputs[i] in needed]
-        if not further:
-            return sorted(active)
-        active += further
+    is_list = [t.spec.dtype is dtypes.variant for t in body.inputs]
+    found = {i for i in places if dys[i] is not None or not is_list[i]}
+    return sorted(found | (_variables_behind(body, found) & set(places)))
 
 
-def _inputs_of(region: Region, outputs: Sequence[Tensor]) -> set[Tensor]:
-    """The inputs of a region on which some of its outputs depend."""
-    seen: set[Operation] = set()
-    stack = [t.op for t in outputs]
+def _variables_behind(body: Region, places: Set[int]) -> set[int]:
+    """The places of the variables that results of a loop depend on, other than by how often it runs."""
+    numbers = {t: i for i, t in enumerate(body.inputs)}
+    found = set(places)
+    pending = list(found)
+    while pending:
+        further = {numbers[t] for t in _behind(body, body.outputs[pending.pop()]) if t in numbers} - found
+        found |= further
+        pending += further
+    return found
+
+
+def _behind(region: Region, tensor: Tensor) -> set[Tensor]:
+    """The tensors of a region on which another one depends, and itself."""
+    seen: set[Tensor] = set()
+    stack = [tensor]
     while stack:
-        op = stack.pop()
-        if op not in seen and op.region is region:
-            seen.add(op)
-            stack += [t.op for t in op.inputs]
-    return {t for t in region.inputs if t.op in seen}
+        tensor = stack.pop()
+        op = tensor.op
+        if tensor in seen or op.region is not region:
+            continue
+        seen.add(tensor)
+        if op.opdef is While:
+            variables = op.attrs["body"].inputs
+            live = _variables_behind(op.attrs["body"], {tensor.value_index})
+            stack += [t for i, t in enumerate(op.inputs) if i in live or i >= len(variables)]
+        else:
+            stack += op.inputs
+    return seen
 
 
 def _is_pure(op: Operation) -> bool:

@@ -18,10 +18,10 @@ from tahr.backends.native import (
     flow,
     gemm,
     list_buffers,
+    list_versions,
     lookups,
     lower,
     region_programs,
-    regions,
     roles,
     single,
 )
@@ -152,17 +152,17 @@ class RegionPlans:
         opdef = node.opdef
         if self._planner.roles[node] is Role.LOOP:
             self._place_loop(node)
-        elif opdef in regions.FILLED:
+        elif opdef in list_versions.FILLED:
             self._place_filled(node)
         elif node.outputs[0] in self.found.filled_first:
             self._place_zeros(node)
-        elif opdef in regions.STACKS:
+        elif opdef in list_versions.STACKS:
             self._place_stack(node)
-        elif regions.is_optional(node):
+        elif list_versions.is_optional(node):
             self.items[node.outputs[0]] = settled(self._planner, self._item(node.inputs[1]))
         elif node.inputs and node.inputs[0] in self.found.optional:
             self._give_item(node.outputs[1], self.items[node.inputs[0]])
-        elif opdef in regions.WRITES or opdef in regions.POPS or opdef in regions.GETS:
+        elif opdef in list_versions.WRITES or opdef in list_versions.POPS or opdef in list_versions.GETS:
             self._place_access(node)
 
     def read(self, node: Node, value: Value) -> list[Value]:
@@ -260,24 +260,24 @@ class RegionPlans:
     def _place_access(self, node: Node) -> None:
         items, opdef = node.inputs[0], node.opdef
         found, storage = self.found.lists[items], self.storage[items]
-        if regions.start(items) in self.found.unread:
+        if list_versions.start(items) in self.found.unread:
             self.storage[node.outputs[0]] = storage
             return
         spec = Spec(found.dtype, found.row)
-        row = regions.added(node) if opdef is lists.TensorListAdd else None
+        row = list_versions.added(node) if opdef is lists.TensorListAdd else None
         index = row.inputs[1] if row is not None else None
-        if opdef in regions.GETS or opdef in (lists.TensorListSetItem, lists.TensorListClearItem):
+        if opdef in list_versions.GETS or opdef in (lists.TensorListSetItem, lists.TensorListClearItem):
             index = node.inputs[1]
         index = None if index is None else self._planner.dense(index)
         seated: list[Value] = []
-        if opdef in regions.POPS:
+        if opdef in list_versions.POPS:
             seated = [Value(node, 1, spec) if found.is_optional else node.outputs[1]]
             self._planner.places[seated[0]] = Place(seated[0], View.dense(found.row))
             self._give_item(node.outputs[1], seated[0])
-        elif opdef in regions.GETS and regions.start(items) not in self.found.written:
+        elif opdef in list_versions.GETS and list_versions.start(items) not in self.found.written:
             seated = [node.outputs[0]]
             self._planner.places[seated[0]] = Place(seated[0], View.dense(found.row))
-        elif opdef in regions.GETS or opdef in (lists.TensorListClearItem, lists.TensorListAdd):
+        elif opdef in list_versions.GETS or opdef in (lists.TensorListClearItem, lists.TensorListAdd):
             seated = [self._made_of(Rows, (), spec, node, Role.LIST)]
         self._add(node, [storage.items, storage.meta, *([] if index is None else [index])])
         made = [node]
@@ -287,10 +287,10 @@ class RegionPlans:
             written = self._computed(elementwise.AddV2, [seated[0], row.inputs[2]], spec, node)
         elif opdef is lists.TensorListClearItem:
             written = self._computed(structural.ZerosLike, [seated[0]], spec, node)
-        elif opdef in regions.WRITES:
+        elif opdef in list_versions.WRITES:
             item = self._item(node.inputs[1 if opdef is lists.TensorListPushBack else 2])
             written = item if item in self._rows_of_their_own else self._computed(Copy, [item], spec, node)
-        elif opdef in regions.GETS and seated[0] is not node.outputs[0]:
+        elif opdef in list_versions.GETS and seated[0] is not node.outputs[0]:
             copied = self._computed(Copy, [seated[0]], spec, node)
             self._planner.places[node.outputs[0]] = self._planner.places[copied]
             self._order(copied.node, [node])
@@ -301,7 +301,7 @@ class RegionPlans:
                 self._order(writer, [node])
             made.append(written.node)
         self._order(node, self._made.get(items, ()))
-        if opdef in regions.GETS:
+        if opdef in list_versions.GETS:
             self._readers.setdefault(items, []).extend(made)
         else:
             self._changed[items] = node
@@ -529,7 +529,8 @@ class RegionPlans:
             first = self._loop_inputs[node][i]
             assert first is not None
             return [lower.copy_call(planner.places[first], first, output)]
-        if i in self.found.loops[node].adopted:
+        loop = self.found.loops[node]
+        if i in loop.adopted or loop.body.program.inputs[i] in loop.body.found.unread:
             return []
         before, found, mine = node.inputs[i], self.found.lists[output], self.storage[output]
         if before in self.storage:
@@ -641,7 +642,7 @@ def _access(node: Node, index: Value | None) -> Access:
     dtype = None if index is None else index.dtype
     if opdef is lists.TensorListPushBack:
         return Access("push", marks=True)
-    if opdef in regions.POPS:
+    if opdef in list_versions.POPS:
         return Access("pop", marks=False)
     if opdef is lists.TensorListGetItem:
         is_static = shapes.is_static(node.attrs["element_shape"])

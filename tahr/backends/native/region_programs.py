@@ -45,6 +45,16 @@ class Region:
     found: Found
     lookups: frozenset[Value] = frozenset()
 
+    @property
+    def variables(self) -> tuple[Value, ...]:
+        """The program's inputs that are the loop's variables."""
+        return tuple(self.program.inputs[: len(self.program.inputs) - len(self.places)])
+
+    @property
+    def captures(self) -> tuple[Value, ...]:
+        """The program's inputs that are captured."""
+        return tuple(self.program.inputs[len(self.variables) :])
+
 
 @dataclass(eq=False)
 class Loop:
@@ -78,7 +88,6 @@ class Found:
         lists: what is known of each list.
         nodes: the loops, the conditionals, and the nodes that make, read and change lists.
         reasons: why other such nodes are the host's.
-        trips: for each loop its greatest number of iterations, and the variables that count them from 0.
         written: the lists by which whole families of versions begin, of which rows are read as copies: a row of
             some version is changed, or what is read may be handed to Python.
         filled_first: the lists without items that get their storage, full of zeros, before a loop has them.
@@ -93,9 +102,6 @@ class Found:
     lists: dict[Value, list_buffers.Shape] = field(default_factory=dict[Value, list_buffers.Shape])
     nodes: set[Node] = field(default_factory=set[Node])
     reasons: dict[Node, str] = field(default_factory=dict[Node, str])
-    trips: dict[Node, tuple[Dim | None, list[int]]] = field(
-        default_factory=dict[Node, "tuple[Dim | None, list[int]]"]
-    )
     written: set[Value] = field(default_factory=set[Value])
     filled_first: set[Value] = field(default_factory=set[Value])
     optional: dict[Value, Spec] = field(default_factory=dict[Value, Spec])
@@ -160,12 +166,3 @@ def without(
     found = {s: replace(s, a=instead[s.a], b=instead[s.b]) for s in sums}
     shares = [replace(x, terms=[replace(t, sum=found[t.sum]) for t in x.terms]) for x in shares]
     return replace(body, program=narrow, results=results), tuple(found.values()), shares
-
-
-def outer(node: Node, region: Region, value: Value) -> Value:
-    """What a value of a region is outside, where it comes from there."""
-    count = len(node.outputs)
-    inputs = region.program.inputs
-    if value in inputs and inputs.index(value) >= count:
-        return node.inputs[region.places[inputs.index(value) - count]]
-    return value

@@ -10,9 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from tahr.backends.native import ahead, list_buffers, roles
+from tahr.backends.native.bounds import Bounds, Changes, counters
+from tahr.backends.native.list_versions import (
+    FILLED,
+    FRESH,
+    GETS,
+    POPS,
+    STACKS,
+    WRITES,
+    added,
+    is_optional,
+    previous,
+    start,
+)
 from tahr.backends.native.looked_up import LookedUp, looked_up
 from tahr.backends.native.region_programs import (
     REGIONS,
@@ -20,29 +32,17 @@ from tahr.backends.native.region_programs import (
     Loop,
     Region,
     Unfit,
-    counts,
-    outer,
-    program_of,
     without,
 )
 from tahr.backends.native.roles import Role
 from tahr.backends.native.single import is_plain
 from tahr.backends.native.sums import Shares, Sum, are_only_summed, find_shares, find_sums
 from tahr.core import dtypes, shapes, sizes
-from tahr.core.opdef import Iota, known_int, known_value
+from tahr.core.opdef import Iota, known_value
 from tahr.core.shapes import Items, Spec
 from tahr.core.sizes import Dim
-from tahr.ops import control_flow, elementwise, lists, logic
+from tahr.ops import control_flow, lists
 from tahr.program.node import Input, Node, Program, Value
-
-# Ops that change their first input, a list, in place; those that change only its length are at the end.
-WRITES = (lists.TensorListPushBack, lists.TensorListSetItem, lists.TensorListClearItem, lists.TensorListAdd)
-POPS = (lists.TensorListPopBack, lists.TensorListPopBackLike)
-GETS = (lists.TensorListGetItem, lists.TensorListGetItemLike)
-STACKS = (lists.TensorListStack, lists.TensorListGatherLike, lists.TensorListStackLike)
-FRESH = (lists.EmptyTensorList, lists.TensorListReserve, lists.TensorListZerosLike)
-FILLED = (lists.TensorListFromTensor, lists.TensorListScatter)
-
 
 # In fewer iterations nothing is won by treating matrices ahead of a loop.
 _SEVERAL = 4
@@ -53,6 +53,7 @@ def find(
     given: Mapping[Value, list_buffers.Shape] | None = None,
     variables: int = 0,
     optional: Mapping[Value, Spec] | None = None,
+    bounds: Bounds | None = None,
 ) -> Found:
     """What of a program is native, beside what `roles` knows.
 
@@ -61,47 +62,9 @@ def find(
         given: what is known of the lists among a region's inputs; None for a run's program.
         variables: how many of its inputs are a loop's variables; other lists must not be changed.
         optional: what is known of those among its inputs that have at most one item.
+        bounds: the bounds of its integers.
     """
-    return _Search(program, given, variables, optional or {}).found()
-
-
-def start(value: Value) -> Value:
-    """The first version of a list: what all others were made from by changes."""
-    while True:
-        before = previous(value)
-        if before is None:
-            return value
-        value = before
-
-
-def previous(value: Value) -> Value | None:
-    """The version of a list that a change made this one of; None where it begins here."""
-    node = value.node
-    if value.index == 0 and (node.opdef in WRITES or node.opdef in POPS):
-        return node.inputs[0]
-    if node.opdef is control_flow.While and value.dtype is dtypes.variant:
-        return node.inputs[value.index]
-    return None
-
-
-def added(node: Node) -> Node | None:
-    """The row that is added to a list, where that is what the node does."""
-    other = node.inputs[1].node
-    return other if node.opdef is lists.TensorListAdd and other.opdef is lists.TensorListOneItem else None
-
-
-class _Changes(NamedTuple):
-    """What happens to a list in one iteration of a loop.
-
-    Attributes:
-        pushes: how many items are pushed at most.
-        pops: whether items are popped.
-        grows: whether an item may be set behind its end.
-    """
-
-    pushes: Dim = 0
-    pops: bool = False
-    grows: bool = False
+    return _Search(program, given, variables, optional or {}, bounds or Bounds()).found()
 
 
 class _Search:
@@ -111,8 +74,10 @@ class _Search:
         given: Mapping[Value, list_buffers.Shape] | None,
         variables: int,
         optional: Mapping[Value, Spec],
+        bounds: Bounds,
     ) -> None:
         self._program = program
+        self._bounds = bounds
         self._is_region = given is not None
         given = given or {}
         self._nodes = program.nodes()
@@ -369,48 +334,36 @@ class _Search:
     # ------------------------------------------------------------ loops
 
     def _loop(self, node: Node) -> None:
-        test = program_of(node, "cond")
-        body = program_of(node, "body")
+        test, body = (self._bounds.region(node, name) for name in REGIONS[node.opdef.name])
         if test.results[0].shape != () or test.results[0].dtype is not dtypes.bool_:
             raise Unfit("its condition is no scalar")
         count = len(node.outputs)
         adopted: set[int] = set()
-        trips = self._trips(node, test, body)
-        counters = [i for i in range(count) if counts(body, i) and known_int(node.inputs[i].spec) == 0]
-        body, inputs = self._ahead(node, body, trips, counters)
+        trips = self._bounds.trips(node)
+        in_turn = [i for i, first in counters(node, body).items() if first == 0]
+        body, inputs = self._ahead(node, body, trips, in_turn)
         sums, shares = self._behind(node, test, body, inputs) if trips is not None else ((), ())
         body, sums, shares = without(body, sums, shares)
+        body_bounds = self._bounds.inside(node, body, inputs, trips)
         infos: list[list_buffers.Shape | None] = [None] * len(inputs)
         for i, value in enumerate(inputs):
-            if i >= count:
-                if value.dtype is dtypes.variant:
-                    infos[i] = self._stored(value)
-                elif not is_plain(value.spec):
-                    raise Unfit("what it captures has no native form")
-                continue
             if value.dtype is not dtypes.variant:
-                if not is_plain(value.spec) or not is_plain(node.outputs[i].spec):
-                    raise Unfit("the shape or dtype of a variable has no native form")
-                if not shapes.surely_equal(value.shape, node.outputs[i].shape):
-                    raise Unfit("a variable changes its shape")
-                continue
-            info = infos[i] = self._variable_list(node, i, body, trips, counters)
-            if (
-                len(self._users[value]) == 1
-                and node.inputs.count(value) == 1
-                and value not in self._program.outputs
-                and value.node.opdef not in FRESH
-                and start(value) not in self._fixed
-                and info.capacity == self._list(value).capacity
-            ):
-                adopted.add(i)
-            elif value.node.opdef is Input:
-                raise Unfit("a list from outside is copied")
+                self._check_dense(node, i, value)
+            elif i >= count:
+                infos[i] = self._stored(value)
+            else:
+                in_order = [body.program.inputs[k] for k in in_turn]
+                changes = body_bounds.changes(body, body.results[i], in_order)
+                info = infos[i] = self._variable_list(node, i, trips, changes)
+                if self._is_left_to(node, value) and info.capacity == self._list(value).capacity:
+                    adopted.add(i)
+                elif value.node.opdef is Input:
+                    raise Unfit("a list from outside is copied")
         regions: list[Region] = []
-        for program in (test, body):
+        for program, known_bounds in ((test, self._bounds.inside(node, test)), (body, body_bounds)):
             given = dict(zip(program.program.inputs, [*infos[:count], *(infos[p] for p in program.places)]))
             known = {v: s for v, s in given.items() if s is not None}
-            inner = find(program.program, known, count)
+            inner = find(program.program, known, count, bounds=known_bounds)
             _require_native(program.program, inner)
             regions.append(replace(program, found=inner))
         summed = {s.place for s in sums}
@@ -425,9 +378,28 @@ class _Search:
         for output, info in zip(node.outputs, infos):
             if info is not None:
                 self._result.lists[output] = info
-        self._result.trips[node] = trips, counters
         self._result.loops[node] = Loop(
             inputs, regions[0], regions[1], frozenset(adopted), sums, shares, trips
+        )
+
+    def _check_dense(self, node: Node, i: int, value: Value) -> None:
+        """Raises Unfit where what a loop takes has no native form, or changes its shape."""
+        if i >= len(node.outputs):
+            if not is_plain(value.spec):
+                raise Unfit("what it captures has no native form")
+        elif not is_plain(value.spec) or not is_plain(node.outputs[i].spec):
+            raise Unfit("the shape or dtype of a variable has no native form")
+        elif not shapes.surely_equal(value.shape, node.outputs[i].shape):
+            raise Unfit("a variable changes its shape")
+
+    def _is_left_to(self, loop: Node, value: Value) -> bool:
+        """Whether nobody but a loop needs a version of a list, which it may change where that lies."""
+        return (
+            len(self._users[value]) == 1
+            and loop.inputs.count(value) == 1
+            and value not in self._program.outputs
+            and value.node.opdef not in FRESH
+            and start(value) not in self._fixed
         )
 
     def _behind(
@@ -525,7 +497,7 @@ class _Search:
 
     def _branch(self, node: Node, name: str) -> Region:
         """A branch, of which everything is native."""
-        region = program_of(node, name)
+        region = self._bounds.region(node, name)
         given: dict[Value, list_buffers.Shape] = {}
         optional: dict[Value, Spec] = {}
         for inner, place in zip(region.program.inputs, region.places):
@@ -534,69 +506,29 @@ class _Search:
                 optional[inner] = self._result.optional[outer]
             elif outer.dtype is dtypes.variant:
                 given[inner] = self._stored(outer)
-        found = find(region.program, given, optional=optional)
+        found = find(region.program, given, optional=optional, bounds=self._bounds.inside(node, region))
         _require_native(region.program, found)
         return replace(region, found=found)
 
-    def _trips(self, node: Node, test: Region, body: Region) -> Dim | None:
-        """The greatest number of iterations, where it follows from sizes: a counter's limit."""
-        count = len(node.outputs)
-        conditions = [test.results[0]]
-        while conditions:
-            condition = conditions.pop().node
-            if condition.opdef is logic.LogicalAnd:
-                conditions += condition.inputs
-            if condition.opdef not in (logic.Less, logic.Greater):
-                continue
-            counter, limit = condition.inputs
-            place = test.program.inputs.index(counter) if counter in test.program.inputs else count
-            if place >= count:
-                continue
-            first = node.inputs[place]
-            if condition.opdef is logic.Less and counts(body, place):
-                initial = known_int(first.spec)
-                bound = self._bound(outer(node, test, limit))
-                if initial is not None and initial >= 0 and bound is not None:
-                    return bound
-            if condition.opdef is logic.Greater and counts(body, place, -1) and known_int(limit.spec) == 0:
-                bound = self._bound(first)
-                if bound is not None:
-                    return bound
-        return None
-
-    def _bound(self, value: Value) -> Dim | None:
-        """A size that an integer surely does not exceed."""
-        found = known_value(value.spec)
-        if found is not None and len(found) == 1:
-            return max(found[0], 0) if isinstance(found[0], int) else found[0]
-        if value.node.opdef is elementwise.Minimum:
-            return next((b for b in map(self._bound, value.node.inputs) if b is not None), None)
-        trips, counters = self._result.trips.get(value.node, (None, ()))
-        return trips if value.index in counters else None
-
     def _variable_list(
-        self, node: Node, index: int, body: Region, trips: Dim | None, counters: Sequence[int]
+        self, node: Node, index: int, trips: Dim | None, changes: Changes
     ) -> list_buffers.Shape:
-        """What is known of a list that is a loop's variable."""
-        result = body.results[index]
-        first, items = self._list(node.inputs[index]), node.outputs[index].spec.items
+        """What is known of a list that is a loop's variable, given what an iteration does to it."""
+        before = node.inputs[index]
+        first, items = self._list(before), node.outputs[index].spec.items
         holds_lists = items is not None and items.dtype is dtypes.variant
         if holds_lists:
-            items = Items(first.dtype, first.row) if first.is_optional else _items_of_item(result)
+            items = Items(first.dtype, first.row) if first.is_optional else _innermost(items)
         if items is None or not is_plain(Spec(items.dtype, items.shape)) or items.shape is None:
             raise Unfit("the shapes of a list's items are data")
-        changes = self._changes_in(body, result, counters)
         capacity = first.capacity
         if changes.grows:
-            if (
-                trips is None
-                or changes.pushes != 0
-                or changes.pops
-                or node.inputs[index].node.opdef not in FRESH
-            ):
+            if trips is None or changes.pushes != 0 or changes.pops or before.node.opdef not in FRESH:
                 raise Unfit("how long a list grows is data")
             capacity = capacity + trips
-        if changes.pushes != 0 and not self._is_given(node.inputs[index]):
+        # A list from around this region has room for all that is pushed in it.
+        has_room = self._is_region and start(before).node.opdef is Input and self._is_left_to(node, before)
+        if changes.pushes != 0 and not has_room:
             if trips is None or changes.pops:
                 raise Unfit("how long a list grows is data")
             capacity = capacity + changes.pushes * trips
@@ -604,43 +536,10 @@ class _Search:
             items.dtype,
             items.shape,
             capacity,
-            first.length if changes == _Changes() else None,
+            first.length if changes == Changes() else None,
             changes.grows,
             holds_lists,
         )
-
-    def _changes_in(self, body: Region, result: Value, counters: Sequence[int]) -> _Changes:
-        """What an iteration of a loop does to a list, of which `result` is the version that it leaves."""
-        pushes: Dim = 0
-        pops = grows = False
-        version: Value | None = result
-        while version is not None:
-            node = version.node
-            pushes += node.opdef is lists.TensorListPushBack
-            pops = pops or node.opdef in POPS
-            if node.attrs.get("resize_if_index_out_of_bounds"):
-                grows = True
-                if node.inputs[1] not in [body.program.inputs[c] for c in counters]:
-                    raise Unfit("how long a list grows is data")
-            if node.opdef is control_flow.While:
-                inner = program_of(node, "body")
-                changes = self._changes_in(inner, inner.results[version.index], ())
-                trips = _Search(body.program, {}, 0, {})._trips(node, program_of(node, "cond"), inner)
-                if changes.pushes != 0 and trips is None:
-                    raise Unfit("how long a list grows is data")
-                pushes += changes.pushes * (0 if trips is None else trips)
-                pops = pops or changes.pops
-            version = previous(version)
-        return _Changes(pushes, pops, grows)
-
-    def _is_given(self, value: Value) -> bool:
-        """Whether a list comes from around this region: there it has room for all that is pushed in it."""
-        return self._is_region and start(value).node.opdef is Input
-
-
-def is_optional(node: Node) -> bool:
-    """Whether a node makes a list of one item."""
-    return node.opdef is lists.TensorListPushBack and node.inputs[0].node.opdef is lists.EmptyTensorList
 
 
 def _optional_result(branches: Sequence[Region], results: Sequence[Value]) -> Spec:
@@ -656,14 +555,11 @@ def _optional_result(branches: Sequence[Region], results: Sequence[Value]) -> Sp
     return specs[0]
 
 
-def _items_of_item(value: Value) -> Items | None:
-    """What is known of the items of the lists that a version of a list was pushed."""
-    while value.node.opdef is not lists.TensorListPushBack:
-        before = previous(value)
-        if before is None:
-            return None
-        value = before
-    return value.node.inputs[1].spec.items
+def _innermost(items: Items | None) -> Items | None:
+    """What is known of what lies in lists of at most one item, which may be such lists themselves."""
+    while items is not None and items.dtype is dtypes.variant:
+        items = items.items
+    return items
 
 
 def _kept_in(value: Value) -> Value:

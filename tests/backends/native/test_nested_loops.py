@@ -192,6 +192,88 @@ def test_steps_of_descent_through_which_a_gradient_goes(x: Any, w: Any) -> None:
     _same_as_numpy([y, *tf.gradients(tf.reduce_sum(y), w)], *feeds)
 
 
+def test_as_many_inner_iterations_as_outer_ones_so_far(x: Any, w: Any) -> None:
+    y = _repeated(5, lambda i, h: 1.3 * _repeated(i, lambda _, h: tf.tanh(tf.matmul(h, w)), h), x)
+    _same_as_numpy(_with_gradients(y, x, w), *_feeds(x, w))
+
+
+def test_folds_from_both_ends() -> None:
+    x = tf.placeholder(F, [None, 4, 3])
+
+    def folded(a: Any, rows: Any) -> Any:
+        return tf.foldr(lambda b, row: tf.tanh(b * row), rows, initializer=a)
+
+    y = tf.foldl(folded, x, initializer=tf.ones([3], F))
+    _same_as_numpy(_with_gradients(y, x), *({x: RNG.randn(n, 4, 3)} for n in (3, 1, 2)))
+
+
+def test_branches_in_inner_loops(x: Any, w: Any) -> None:
+    """What a branch remembers is pushed, or the place is left as it is."""
+
+    def inner(i: Any, j: Any, h: Any) -> Any:
+        return tf.case(
+            [
+                (tf.equal((i + j) % 3, 0), lambda: tf.tanh(tf.matmul(h, w))),
+                (tf.equal((i + j) % 3, 1), lambda: tf.sin(h) * h),
+            ],
+            default=lambda: h * 1.1,
+        )
+
+    y = _repeated(4, lambda i, h: _repeated(3, lambda j, h: inner(i, j, h), h), x)
+    _same_as_numpy(_with_gradients(y, x, w), *_feeds(x, w))
+
+
+def test_two_gradients_of_one_loop(x: Any, w: Any) -> None:
+    """Both pop what was pushed once."""
+
+    def step(_: Any, h: Any) -> Any:
+        return _repeated(3, lambda _, h: tf.tanh(tf.matmul(h, w)), h)
+
+    y = _repeated(4, step, x)
+    _same_as_numpy(_with_gradients(y, x, w) + _with_gradients(tf.sin(y), x, w), *_feeds(x, w))
+
+
+def test_the_gradient_of_a_gradient_through_nested_loops(x: Any, w: Any) -> None:
+    y = _repeated(2, lambda i, h: _repeated(3, lambda _, h: tf.tanh(tf.matmul(h, w)), h), x)
+    first = tf.gradients(tf.reduce_sum(y * y), [x, w])
+    second = tf.gradients(sum(tf.reduce_sum(g * g) for g in first), [x, w])
+    _same_as_numpy([*first, *second], *_feeds(x, w))
+
+
+def test_gradients_inside_of_a_loop_and_through_it(w: Any) -> None:
+    """A net with a loop that learns in a loop, for each of several tasks."""
+    tasks = tf.placeholder(F, [None, 2, 3])
+
+    def learnt(task: Any) -> Any:
+        def error(v: Any) -> Any:
+            return tf.reduce_sum(tf.square(_repeated(3, lambda _, h: tf.tanh(tf.matmul(h, v)), task)))
+
+        return error(_repeated(2, lambda _, v: v - 0.1 * tf.gradients(error(v), v)[0], w))
+
+    y = tf.map_fn(learnt, tasks)
+    feeds = [{tasks: RNG.randn(n, 2, 3), w: RNG.randn(3, 3)} for n in (3, 1)]
+    _same_as_numpy([y, *tf.gradients(tf.reduce_sum(y), [w, tasks])], *feeds)
+
+
+def test_a_loop_over_fewer_than_no_items(x: Any) -> None:
+    """A bound that is negative, where something is in the list before."""
+    count = tf.shape(x)[0] - 5
+
+    def write(i: Any, items: Any) -> Any:
+        return i + 1, items.write(i, x[i] * 2.0)
+
+    first = tf.TensorArray(F, 0, dynamic_size=True, element_shape=[3])
+    items = tf.while_loop(lambda i, _: i < count, write, [0, first])[1]
+    y = _repeated(3, lambda i, h: _repeated(count, lambda j, h: tf.tanh(h * x), h), x)
+    with tf.Session(backend="numpy") as reference, tf.Session(backend="native", tier="compiled") as session:
+        for rows in (9, 2, 3):
+            feeds = {x: RNG.randn(rows, 3)}
+            fetches = [*_with_gradients(y, x), items.size()]
+            for _ in range(2):
+                for found, expected in zip(session.run(fetches, feeds), reference.run(fetches, feeds)):
+                    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
 def test_an_error_in_an_inner_iteration(x: Any, w: Any) -> None:
     """A run after it is as any other."""
     items = tf.TensorArray(F, 4).unstack(tf.ones([4, 1, 3], F))
