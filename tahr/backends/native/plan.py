@@ -21,6 +21,7 @@ from tahr.backends.native.branch_plans import BranchPlans
 from tahr.backends.native.calls import Call, Place
 from tahr.backends.native.fuse import Fusion, Group
 from tahr.backends.native.lower import Lowering
+from tahr.backends.native.own_lists import with_own_lists
 from tahr.backends.native.region_plans import Copy, RegionPlans, with_storage
 from tahr.backends.native.region_programs import Found
 from tahr.backends.native.roles import COMPUTED, REGION_ROLES, Role
@@ -116,6 +117,7 @@ def make_plan(program: Program) -> NativePlan:
     Raises:
         Unplannable: its order of effects does not allow variables to be written in place.
     """
+    program = with_own_lists(program)
     found = regions.find(program)
     try:
         return _Planner(program, found).plan()

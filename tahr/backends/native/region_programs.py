@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from tahr.backends.native import list_buffers
+from tahr.backends.native.own_lists import with_own_lists
 from tahr.backends.native.sums import Shares, Sum, narrowed
 from tahr.core.opdef import known_int
 from tahr.core.shapes import Spec
@@ -119,7 +120,7 @@ def program_of(node: Node, name: str) -> Region:
     stage = extract(function, dict(zip(function.keys, specs)), frozenset(), frozenset())
     if not stage.is_last or stage.blocking:
         raise Unfit("its shapes are data")
-    program = pipeline.for_native(pipeline.for_numpy(stage.program))
+    program = with_own_lists(pipeline.for_native(pipeline.for_numpy(stage.program)))
     found = dict(zip(stage.outputs, program.outputs))
     results = [found[result_key(function, i)] for i in range(len(function.outputs))]
     return Region(program, results, places, Found())

@@ -147,6 +147,15 @@ def test_a_scan_in_a_map(w: Any) -> None:
     _same_as_numpy(_with_gradients(tf.map_fn(scanned, x), x, w), *feeds)
 
 
+def test_scans_over_what_a_map_made(w: Any) -> None:
+    """Their lists begin alike, and each sets its first item."""
+    x = tf.placeholder(F, [None, 4, 3])
+    mapped = tf.map_fn(lambda rows: tf.scan(lambda s, r: tf.tanh(s + r), tf.matmul(rows, w))[-1], x)
+    y = tf.scan(lambda s, r: tf.tanh(s * r), mapped) + tf.scan(lambda s, r: tf.sin(s + r), mapped)
+    feeds = [{x: RNG.randn(n, 4, 3), w: RNG.randn(3, 3)} for n in (3, 1, 2)]
+    _same_as_numpy(_with_gradients(y, x, w), *feeds)
+
+
 def test_a_recurrent_net_in_a_map() -> None:
     """Its outputs are not taken: nothing is kept for their gradients."""
     x, lengths = tf.placeholder(F, [None, 4, 6, 3]), tf.placeholder(tf.int32, [None, 4])
