@@ -9,6 +9,7 @@ import pytest
 
 import tahr as tf
 from tahr.ops import control_flow
+from tests.installed import BACKENDS
 
 # Where a function belongs; of any type, because these tests pass it on purpose.
 NO_FUNCTION: Any = 1
@@ -233,7 +234,7 @@ def test_branches_must_return_something(true_fn, false_fn, phrase):
 
 
 @pytest.mark.parametrize("use_resource", [False, True])
-@pytest.mark.parametrize("backend", ["numpy", "native"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_loop_begins_with_a_variable_and_a_branch_depends_on_one(backend: str, use_resource: bool):
     v = tf.Variable(2.0, use_resource=use_resource)
     flag = tf.Variable(True, use_resource=use_resource)

@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import target
 from tahr.program import check, padding
 from tahr.program.function import Function
 from tests.backends.native import natively
+from tests.installed import BACKENDS
 
 pytestmark = pytest.mark.usefixtures("checked")
-
-BACKENDS = ["numpy", *(["native"] if target.is_available() else [])]
 
 
 @pytest.fixture
