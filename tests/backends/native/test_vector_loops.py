@@ -55,7 +55,7 @@ def test_rows_of_a_known_length(dtype: str, length: int) -> None:
 @pytest.mark.parametrize("length", [17, 24, 33, 40, 48, 49, 65, 144])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_sums_of_matrices_whose_rows_are_a_few_vectors(dtype: str, length: int) -> None:
-    """What sums start from is written along all columns at once, whose number has nothing to do with a row's vectors."""
+    """Totals are cleared along all columns at once, whose number has nothing to do with the vectors of a row."""
     x = tf.placeholder(dtype, [None, None, length])
     y = x * x
     fetches = [tf.reduce_sum(y, 0), tf.reduce_max(y, 0), tf.reduce_sum(tf.expand_dims(y[0], 1) * y[0], 0)]
