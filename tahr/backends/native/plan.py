@@ -447,7 +447,10 @@ class _Planner:
                 if node in stages:
                     stack.pop()
                     continue
-                waiting = [n for n in before[node] if n not in stages]
+                # A value is seated for the segment that writes it: others have tables of their own.
+                writer = self.regions.writers.get(node)
+                needed = [*before[node], *(n for n in before.get(writer, ()) if n is not node)]
+                waiting = [n for n in needed if n not in stages]
                 if waiting:
                     if node in opened:
                         raise Unplannable("a variable's old value is needed after it was changed")
@@ -455,7 +458,7 @@ class _Planner:
                     stack += waiting
                     continue
                 is_host = self.roles[node] is Role.HOST
-                least = max((stages[n] for n in before[node]), default=0)
+                least = max((stages[n] for n in needed), default=0)
                 stages[node] = least + (least % 2 != is_host)
                 stack.pop()
         return stages

@@ -141,3 +141,33 @@ def test_a_scan_whose_first_item_is_written_before_the_loop(rows):
     x = tf.placeholder(tf.float64, [None, 4])
     y = tf.scan(lambda a, b: tf.sin(a) * 0.5 + b, x)
     _same_as_numpy([y, *tf.gradients(y * y, x)], {x: RNG.randn(rows, 4)})
+
+
+@pytest.mark.parametrize("size", [0, 1, 2])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_what_numpy_computes_is_written_to_a_list(place: int, size: int):
+    """A row is found by the segment that writes it, though its index was known before."""
+    x = tf.placeholder(tf.float32, [None, 3])
+    items = [x, tf.exp(x), tf.tanh(x)]
+    items[place] = tf.igamma(2.0, tf.square(x))
+    rows = tf.TensorArray(tf.float32, 3, element_shape=[None, 3])
+    for i, item in enumerate(items):
+        rows = rows.write(i, item * (i + 2.0))
+    stacked = rows.stack()
+    y = tf.reduce_sum(tf.sin(stacked), 0)
+    fetches = [stacked, y, *tf.gradients(y, items), *tf.gradients(y, x)]
+    _same_as_numpy(fetches, {x: RNG.randn(size, 3)}, hosts=["Igamma"])
+
+
+# Without a bound for its length the gradient's list is NumPy's.
+LOOP_OF_NUMPYS = ["While", "EmptyTensorList", "TensorListPushBack", "TensorListPopBack"]
+
+
+def test_what_a_loop_of_numpys_computes_is_written_to_a_list():
+    x, n = tf.placeholder(tf.float64, [None, 4]), tf.placeholder(tf.int32, [])
+    _, last = tf.while_loop(lambda i, _: i < n, lambda i, y: (i + 1, tf.tanh(y) + x), [0, x])
+    rows = tf.TensorArray(tf.float64, 3)
+    for i in range(3):
+        rows = rows.write(i, last * (i + 1.0))
+    y = tf.reduce_sum(rows.stack(), 0)
+    _same_as_numpy([y, *tf.gradients(y, x)], {x: RNG.randn(2, 4), n: 3}, LOOP_OF_NUMPYS)
