@@ -48,8 +48,13 @@ class View(NamedTuple):
     @property
     def is_dense(self) -> bool:
         """Whether it surely is the whole of a storage in row-major order."""
+        return self.offset == 0 and self.is_contiguous
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether its elements surely follow each other in row-major order."""
         wanted = dense_strides(self.shape)
-        return self.offset == 0 and all(
+        return all(
             size == 1 or sizes.surely_equal(have, want)
             for size, have, want in zip(self.shape, self.strides, wanted)
         )

@@ -358,11 +358,17 @@ class _Planner:
         return value
 
     def _output(self, value: Value, written: set[Value]) -> Value:
-        """A value as it is fetched: a view of what is computed is copied, unless it is all of it and stands for it."""
+        """A value as it is fetched.
+
+        A view is copied, unless it is all of what is computed and stands for it. What lies side by side in something
+        that is given is left to Python, which copies as fast.
+        """
         value = self._fetchable(value, written)
         place = self.places.get(value)
-        if place is None or place.root is value or self.roles[place.root.node] not in COMPUTED:
+        if place is None or place.root is value:
             return value
+        if self.roles[place.root.node] not in COMPUTED:
+            return value if place.view.is_contiguous else self._copy(value)
         counts = (shapes.num_elements(s) for s in (place.view.shape, _shape(place.root)))
         is_whole = place.view.is_dense and sizes.surely_equal(*counts)
         return value if is_whole and place.root not in self.program.outputs else self._copy(value)
