@@ -148,17 +148,14 @@ _SINH = (
 )  # fmt: skip
 _SINH_SHORT = (0.16666666520790718, 0.008333348927911077, 0.00019836327155380986, 2.816174826409542e-06)
 
-# erf(x) / x - 1 in x^2 on [0, 7/8], and -log(erfc(x)) in x on [7/8, 4]; errors in erf 2^-27 and 2^-29
-_ERF_SMALL = (0.12837916, -0.376125572, 0.112825243, -0.0267939596, 0.00503587963, -0.000622246317)
+# erf(x) / x - 1 in x^2 on [0, 1], and erf(x) in x - 5/2 on [1, 3.9]; errors 2^-29 and 2^-25
+_ERF_SMALL = (
+    0.128379166, -0.376126271, 0.112836002, -0.0268544442, 0.00518953441, -0.000802083242, 7.88908863e-05,
+)  # fmt: skip
 _ERF_LARGE = (
-    0.000133745083,
-    1.12793529,
-    0.636738885,
-    0.1043258,
-    -0.0224192588,
-    0.00309201335,
-    -0.000200963581,
-)
+    0.999593068, 0.00217808015, -0.00544665276, 0.00835323735, -0.00861531708, 0.00610324313, -0.00281817736,
+    0.000570374028, 0.000286509599, -0.000278902119, 6.1886182e-05, 2.10409258e-05, -9.12442346e-06,
+)  # fmt: skip
 
 # ---------------------------------------------------------------- how a function is chosen by dtype
 
@@ -685,11 +682,10 @@ def erf(x: Scalar) -> Scalar:
     if x.dtype is dtypes.float64:
         is_small, small, complement = _erf_and_erfc(x)
         return select(is_small, small, copysign(1 - complement, x))
-    size = abs(x)
-    size = select(size > 4, 4, size)
+    # Polynomials alone: beside an exponential they take three quarters of its time.
+    size = scalar.minimum(abs(x), 3.9)
     small = muladd(x, _polynomial(x * x, _ERF_SMALL), x)
-    complement = _exp_of_negative(-_polynomial(size, _ERF_LARGE))
-    return select(size < 0.875, small, copysign(1 - complement, x))
+    return select(size < 1, small, copysign(_polynomial(size - 2.5, _ERF_LARGE), x))
 
 
 @_in_float64

@@ -198,11 +198,11 @@ LOG_64 = squares(lambda k: Decimal(2) / (2 * k + 3), 40, LOG_SQUARE, LOG_SQUARE 
 LOG_REST = Problem(
     series(lambda k: Decimal(2) / (2 * k + 5), 40), lambda z: Decimal(1), Decimal(0), LOG_SQUARE, 7
 )
-ERF_SMALL = Problem(lambda z: erf_over(z) - 1, lambda z: Decimal(1), Decimal(0), Decimal("0.875") ** 2, 6)
+ERF_SMALL = Problem(lambda z: erf_over(z) - 1, lambda z: Decimal(1), Decimal(0), Decimal(1), 7)
 ERF_LARGE = Problem(
-    lambda x: -complement(x).ln(),
-    lambda x: complement(x) / (1 - complement(x)),
-    Decimal("0.875"),
-    Decimal(4),
-    7,
+    lambda x: 1 - complement(x + Decimal("2.5")),
+    lambda x: Decimal(1),
+    1 - Decimal("2.5"),
+    Decimal("3.9") - Decimal("2.5"),
+    13,
 )
