@@ -372,6 +372,10 @@ class InRange(Form):
     """The integers of input 0; an error where one is below 0, or not below the last dimension of input 1."""
 
 
+class NotZero(Form):
+    """The integers of input 1; an error where one is 0."""
+
+
 class Check(Form):
     """An error where input 0, a truth, does not hold; nothing where it does."""
 

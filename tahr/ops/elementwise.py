@@ -13,11 +13,11 @@ import numpy as np
 
 from tahr.core import dtypes, scalar, shapes, sizes
 from tahr.core.convert import IndexedSlices, convert_to_tensor, dtype_of, weak_constant
-from tahr.core.dtypes import COMPLEX, FLOATING, FLOATS, NUMBERS, REALS, SIGNED, DType
+from tahr.core.dtypes import COMPLEX, FLOATING, FLOATS, INTEGERS, NUMBERS, REALS, SIGNED, DType
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import ELEMENTWISE, Array, Elementwise, OpDef
+from tahr.core.opdef import ELEMENTWISE, Array, Elementwise, NotZero, OpDef
 from tahr.core.scopes import name_scope
-from tahr.core.shapes import Spec
+from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint
 from tahr.ops import scalars_arithmetic
 from tahr.ops.casts import (
@@ -423,6 +423,31 @@ def truncatemod(x: Any, y: Any, name: str | None = None) -> Tensor:
 # An older op with the same meaning; Python's functions never make it.
 Mod = OpDef("Mod", _BINARY, types={"T": REALS}, form=Elementwise(scalar=scalars_arithmetic.truncate_mod))
 Mod.kernel(_truncate_mod_kernel)
+
+INTEGER_DIVISIONS = frozenset({FloorDiv, TruncateDiv, Div, FloorMod, TruncateMod, Mod})
+"""The ops for which a divisor that is 0 is an error, where they divide integers."""
+
+# For what is compiled, where a function of one element cannot raise: a pass puts it in front of divisions.
+CheckDivisor = OpDef(
+    "CheckDivisor",
+    "x: T, y: T -> output: T",
+    types={"T": INTEGERS},
+    form=NotZero(),
+    aliases=(1,),
+)
+CheckDivisor.not_differentiable()
+
+
+@CheckDivisor.shape
+def _check_divisor_shape(x: Spec, y: Spec) -> Shape:
+    return y.shape
+
+
+@CheckDivisor.kernel
+def _check_divisor_kernel(x: Array, y: Array) -> Array:
+    _check_divisor(y)
+    return y
+
 
 DivNoNan = OpDef(
     "DivNoNan", _BINARY, types={"T": FLOATING}, form=Elementwise(scalar=scalars_arithmetic.div_no_nan)

@@ -1,7 +1,7 @@
 """Arithmetic, comparison, logic and casts in the scalar language: the functions of one element behind the ops' forms.
 
-A function takes the op's inputs and attributes. Where the op must raise an error for some element (an integer divided
-by 0), an expression cannot: such a function is only defined for operands that are known to be harmless.
+A function takes the op's inputs and attributes. Where the op must raise an error for some element an expression cannot:
+such a function is only defined for operands that are known to be harmless. Who divides integers looks at them before.
 """
 
 from __future__ import annotations
@@ -47,11 +47,6 @@ def xdivy(x: Scalar, y: Scalar) -> Scalar:
     return select(scalar.eq(x, 0), 0, x / y)
 
 
-def _check_divisor(y: Scalar) -> None:
-    if not scalar.is_constant(y) or y.value == 0:
-        raise scalar.Unsupported("division by an integer that may be 0, which is an error")
-
-
 def _signs_differ(x: Scalar, y: Scalar) -> Scalar:
     return (x < 0) ^ (y < 0)
 
@@ -60,7 +55,6 @@ def floor_div(x: Scalar, y: Scalar) -> Scalar:
     """x / y rounded towards minus infinity."""
     if x.dtype.is_floating:
         return scalar.floor(x / y)
-    _check_divisor(y)
     result = scalar.quotient(x, y)
     if x.dtype.is_unsigned:
         return result
@@ -71,7 +65,6 @@ def truncate_div(x: Scalar, y: Scalar) -> Scalar:
     """x / y rounded towards zero."""
     if x.dtype.is_floating:
         return scalar.trunc(x / y)
-    _check_divisor(y)
     return scalar.quotient(x, y)
 
 
@@ -84,7 +77,6 @@ def truncate_mod(x: Scalar, y: Scalar) -> Scalar:
     """The remainder of integers with the sign of x. That of floats would be a loop."""
     if x.dtype.is_floating:
         raise scalar.Unsupported("remainders of floats")
-    _check_divisor(y)
     return scalar.remainder(x, y)
 
 
@@ -95,8 +87,8 @@ def floor_mod(x: Scalar, y: Scalar) -> Scalar:
 
 
 def reciprocal(x: Scalar) -> Scalar:
-    """1 / x."""
-    return divide(scalar.constant(1, x.dtype), x)
+    """1 / x of floats."""
+    return scalar.div(1, x)
 
 
 def square(x: Scalar) -> Scalar:

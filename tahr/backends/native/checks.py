@@ -46,6 +46,17 @@ def in_range(dtype: DType) -> Kernel:
     return Kernel(AS_WRITTEN + text, 0, f"in range {dtype.name}")
 
 
+def not_zero(dtype: DType) -> Kernel:
+    """Copies integers, and reports one that is 0.
+
+    Buffers: source, target, status. Sizes: elements in a tile, elements.
+    """
+    f = kernel.function()
+    kind = ir.MEMORY[dtype]
+    text = _checking(f, kind, dtype.size, lambda number: f.value(f"icmp eq {kind} {number}, 0"))
+    return Kernel(text, 0, f"not zero {dtype.name}")
+
+
 def _checking(f: ir.Function, kind: str, size: int, is_wrong: Callable[[str], str]) -> str:
     """The text of a kernel that copies elements of a kind of integer, and reports a wrong one."""
     source, target, status = (kernel.buffer(f, i) for i in range(3))
@@ -80,13 +91,20 @@ def _is_range_fit(node: Node) -> bool:
     return single.are_plain(node, (0,)) and single.is_plain(node.inputs[1].spec)
 
 
-def _call(node: Node, places: Mapping[Value, Place], made: Kernel, limit: Value | None) -> Call:
-    """The call of a kernel that copies a node's first input.
+def _is_divisor_fit(node: Node) -> bool:
+    return single.are_plain(node, (1,)) and single.is_plain(node.inputs[0].spec)
+
+
+def _call(
+    node: Node, places: Mapping[Value, Place], made: Kernel, limit: Value | None = None, number: int = 0
+) -> Call:
+    """The call of a kernel that copies one of a node's inputs.
 
     Args:
         limit: its last dimension is one of the kernel's sizes.
+        number: which input is copied.
     """
-    x = node.inputs[0]
+    x = node.inputs[number]
     buffers = (single.place(places, x), Ref(node.outputs[0]), Ref(Status()))
 
     def bind(known: Known) -> list[Bind]:
@@ -95,19 +113,24 @@ def _call(node: Node, places: Mapping[Value, Place], made: Kernel, limit: Value 
         limits = () if limit is None else single.exact(limit, known)[-1:]
         return [Bind(made, buffers, single.bound((tile, count, *limits), tiles))]
 
-    return single.call(node, places, (0,), bind, raises=True)
+    return single.call(node, places, (number,), bind, raises=True)
 
 
 def _finite_call(node: Node, places: Mapping[Value, Place]) -> Call:
-    return _call(node, places, finite(single.dtype_of(node.inputs[0])), None)
+    return _call(node, places, finite(single.dtype_of(node.inputs[0])))
 
 
 def _range_call(node: Node, places: Mapping[Value, Place]) -> Call:
     return _call(node, places, in_range(single.dtype_of(node.inputs[0])), node.inputs[1])
 
 
+def _divisor_call(node: Node, places: Mapping[Value, Place]) -> Call:
+    return _call(node, places, not_zero(single.dtype_of(node.inputs[1])), number=1)
+
+
 FINITE = Single(_is_finite_fit, lambda node: (0,), _finite_call)
 IN_RANGE = Single(_is_range_fit, lambda node: (0,), _range_call)
+NOT_ZERO = Single(_is_divisor_fit, lambda node: (1,), _divisor_call)
 
 
 # ---------------------------------------------------------------- assertions

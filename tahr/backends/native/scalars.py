@@ -328,28 +328,90 @@ def _any(f: ir.Function, condition: str, width: int | None) -> str:
     return f.value(f"icmp ne i{width} {bits}, 0")
 
 
-def _division(name: str, zero_divisor_needs_zero: bool) -> _Emitter:
-    """The emitter of integer division, which x86 interrupts for a divisor of 0 and for the smallest integer by -1."""
+def _is_by_constant(node: Scalar) -> bool:
+    """Whether the divisor is known, and harmless."""
+    divisor = node.args[1]
+    return scalar.is_constant(divisor) and divisor.value not in (0, -1)
 
-    def emit(f: ir.Function, node: Scalar, width: int | None, x: str, y: str) -> str:
-        dtype, type_, divisor = node.dtype, kind(node.dtype, width), node.args[1]
-        instruction = f"{'u' if dtype.is_unsigned else 's'}{name} {type_} {x}, "
-        if scalar.is_constant(divisor) and divisor.value not in (0, -1):
-            return f.value(instruction + y)
-        zero, one, minus_one, smallest = (
-            _literal(v, kind(dtype), width) for v in (0, 1, -1, 0 if dtype.is_unsigned else dtype.min)
+
+def _quotient(f: ir.Function, node: Scalar, width: int | None, x: str, y: str) -> str:
+    """x / y towards 0, which x86 interrupts for a divisor of 0 and for the smallest integer by -1."""
+    dtype, type_ = node.dtype, kind(node.dtype, width)
+    instruction = f"{'u' if dtype.is_unsigned else 's'}div {type_} {x}, "
+    if _is_by_constant(node):
+        return f.value(instruction + y)
+    zero, one, minus_one, smallest = (
+        _literal(v, kind(dtype), width) for v in (0, 1, -1, 0 if dtype.is_unsigned else dtype.min)
+    )
+    is_zero = f.value(f"icmp eq {type_} {y}, {zero}")
+    bad = is_zero
+    if not dtype.is_unsigned:
+        by_minus_one = f.value(f"icmp eq {type_} {y}, {minus_one}")
+        of_smallest = f.value(f"icmp eq {type_} {x}, {smallest}")
+        overflows = f.value(f"and {_bools(width)} {by_minus_one}, {of_smallest}")
+        bad = f.value(f"or {_bools(width)} {bad}, {overflows}")
+    divisor = _select(f, type_, bad, one, y, width)
+    if dtype.size <= 4:
+        result = _quotient_of_floats(f, dtype, x, divisor, width)
+    elif width is not None:
+        result = _quotient_in_steps(f, dtype, x, divisor, width)
+    else:
+        result = f.value(instruction + divisor)
+    return _select(f, type_, is_zero, zero, result, width)
+
+
+def _quotient_of_floats(
+    f: ir.Function, dtype: DType, x: str, y: str, width: int | None, factor: float = 1.0
+) -> str:
+    """x / y times a factor, towards 0, of floats that hold 24 bits for integers of at most 16, or else 53.
+
+    For 32 bits that is exact: no quotient that is no integer is so near to one that it would be rounded to it.
+    """
+    float_ = dtypes.float32 if dtype.size <= 2 else dtypes.float64
+    floats, integers, letter = kind(float_, width), kind(dtype, width), "u" if dtype.is_unsigned else "s"
+    a, b = (f.value(f"{letter}itofp {integers} {v} to {floats}") for v in (x, y))
+    found = f.value(f"fdiv {floats} {a}, {b}")
+    if factor != 1:
+        found = f.value(f"fmul {floats} {found}, {_literal(factor, kind(float_), width)}")
+    return f.value(f"fpto{letter}i {floats} {found} to {integers}")
+
+
+def _quotient_in_steps(f: ir.Function, dtype: DType, x: str, y: str, width: int) -> str:
+    """x / y of 64 bits in vectors, for which processors have no instruction.
+
+    A quotient of doubles has four roundings, by 2^-53 each. Made smaller by more than that, it never is too large, and
+    what it leaves is less than 2^15 y. Divided again, that leaves less than 2 y.
+    """
+    type_, below = kind(dtype, width), 1 - 2.0**-50
+
+    def less(number: str, times: str) -> str:
+        return f.value(f"sub {type_} {number}, {f.value(f'mul {type_} {times}, {y}')}")
+
+    first = _quotient_of_floats(f, dtype, x, y, width, below)
+    rest = less(x, first)
+    second = _quotient_of_floats(f, dtype, rest, y, width, below)
+    rest = less(rest, second)
+    result = f.value(f"add {type_} {first}, {second}")
+    step, size, least = ir.splat(width, ir.I64, "1"), rest, y
+    if not dtype.is_unsigned:
+        sign = f.value(f"ashr {type_} {f.value(f'xor {type_} {x}, {y}')}, {ir.splat(width, ir.I64, '63')}")
+        step = f.value(f"or {type_} {sign}, {step}")
+        size, least = (
+            f.value(f"call {type_} @llvm.abs.{_suffix(type_)}({type_} {v}, i1 false)") for v in (rest, y)
         )
-        is_zero = f.value(f"icmp eq {type_} {y}, {zero}")
-        bad = is_zero
-        if not dtype.is_unsigned:
-            by_minus_one = f.value(f"icmp eq {type_} {y}, {minus_one}")
-            of_smallest = f.value(f"icmp eq {type_} {x}, {smallest}")
-            overflows = f.value(f"and {_bools(width)} {by_minus_one}, {of_smallest}")
-            bad = f.value(f"or {_bools(width)} {bad}, {overflows}")
-        result = f.value(instruction + _select(f, type_, bad, one, y, width))
-        return _select(f, type_, is_zero, zero, result, width) if zero_divisor_needs_zero else result
+    is_short = f.value(f"icmp uge {type_} {size}, {least}")
+    return _select(f, type_, is_short, f.value(f"add {type_} {result}, {step}"), result, width)
 
-    return emit
+
+def _remainder(f: ir.Function, node: Scalar, width: int | None, x: str, y: str) -> str:
+    """What the quotient leaves of x; 0 where y is 0."""
+    type_ = kind(node.dtype, width)
+    if _is_by_constant(node):
+        return f.value(f"{'u' if node.dtype.is_unsigned else 's'}rem {type_} {x}, {y}")
+    whole = f.value(f"mul {type_} {_quotient(f, node, width, x, y)}, {y}")
+    rest = f.value(f"sub {type_} {x}, {whole}")
+    zero = _literal(0, kind(node.dtype), width)
+    return _select(f, type_, f.value(f"icmp eq {type_} {y}, {zero}"), zero, rest, width)
 
 
 # ---------------------------------------------------------------- casts
@@ -464,8 +526,8 @@ _EMIT: dict[str, _Emitter] = {
     "sub": _binary("fsub", "sub"),
     "mul": _binary("fmul", "mul"),
     "div": _binary("fdiv", ""),
-    "quotient": _division("div", True),
-    "remainder": _division("rem", False),
+    "quotient": _quotient,
+    "remainder": _remainder,
     "neg": _neg,
     "abs": _abs,
     "fma": _call("fma"),

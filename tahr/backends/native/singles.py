@@ -44,6 +44,7 @@ SINGLES: dict[type[Form], Single] = {
     opdef.Finite: checks.FINITE,
     opdef.InRange: checks.IN_RANGE,
     opdef.Check: checks.TRUTH,
+    opdef.NotZero: checks.NOT_ZERO,
 }
 
 

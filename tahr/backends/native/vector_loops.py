@@ -62,7 +62,7 @@ class VectorEmitter(Emitter):
 
     @staticmethod
     def can_write(nest: Nest) -> bool:
-        """Whether a row's elements lie side by side, and the processor masks vectors and computes what is asked for."""
+        """Whether a row's elements lie side by side, and the processor masks vectors."""
         if not masks(current()):
             return False
         if nest.rows and nest.columns == (1,):
@@ -74,7 +74,7 @@ class VectorEmitter(Emitter):
             strides = access.strides[len(nest.rows) :]
             if strides[-1] != 1 and any(s != 0 for s in strides):
                 return False
-        return not any(e.op in ("quotient", "remainder") for e in scalar.ordered(nest.expressions))
+        return True
 
     def __init__(self, nest: Nest, title: str) -> None:
         super().__init__(nest, title)

@@ -29,13 +29,11 @@ class VectorStripEmitter(Strips, VectorEmitter):
 
     @staticmethod
     def can_write(nest: Nest) -> bool:
-        """Whether neighbouring rows lie side by side, and the processor masks and computes what is asked for."""
+        """Whether neighbouring rows lie side by side, and the processor masks vectors."""
         last = len(nest.rows) - 1
         if not masks(current()) or any(a.strides[last] not in (0, 1) for a in accesses(nest)):
             return False
-        if any(a.strides[last] != 1 for _, a in nest.stores):
-            return False
-        return not any(e.op in ("quotient", "remainder") for e in scalar.ordered(nest.expressions))
+        return all(a.strides[last] == 1 for _, a in nest.stores)
 
     def _is_vector(self, e: Scalar) -> bool:
         return True

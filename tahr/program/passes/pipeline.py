@@ -9,7 +9,17 @@ from functools import partial
 from tahr.core.opdef import Elementwise, OpDef
 from tahr.program import check
 from tahr.program.node import Program
-from tahr.program.passes import canonicalize, convolutions, expand, fold, hits, simplify, softmaxes, stabilize
+from tahr.program.passes import (
+    canonicalize,
+    convolutions,
+    divisors,
+    expand,
+    fold,
+    hits,
+    simplify,
+    softmaxes,
+    stabilize,
+)
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,8 @@ NATIVE = (
     Pass("softmaxes", softmaxes.run),
     Pass("accidental hits", hits.run),
     *passes(keeps=_has_form),
+    # Behind expansion, which makes divisions too.
+    Pass("divisors", divisors.run),
 )
 """The native backend's, behind the reference backend's."""
 

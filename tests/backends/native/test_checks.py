@@ -255,6 +255,102 @@ def test_a_case_of_which_one_must_hold(pred: tuple[bool, bool], expected: float)
             natively.run(y, {x: [1.0, 1.0], p: wrong})
 
 
+# ---------------------------------------------------------------- divisors
+
+INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_divisors_between_guards(dtype: str) -> None:
+    kernel = checks.not_zero(tf.as_dtype(dtype))
+    highest = tf.as_dtype(dtype).max
+    for divisors, first_wrong in (([1, highest, 2, 3], 9), ([1, 1, 0, 1], 2), ([0, 1, 1, 1], 0)):
+        for tile, tiles in ((4, 1), (1, 4)):
+            values = np.array(divisors, dtype)
+            found, status = guarded.run(kernel, [values], [((4,), dtype), ((1,), np.int64)], (tile, 4), tiles)
+            np.testing.assert_array_equal(found, values)
+            assert (status[0] == errors.INVALID_ARGUMENT) == (first_wrong < 4)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (37,), (3, 40_001)])
+def test_integers_are_divided_natively(dtype: str, shape: tuple[int, ...]) -> None:
+    """By divisors of the same shape, by one, by some that are broadcast, and by what is computed."""
+    numpy, random = np.dtype(dtype), np.random.default_rng(0)
+    highest = min(np.iinfo(numpy).max, 2**62)
+    a = random.integers(np.iinfo(numpy).min, highest, shape).astype(dtype)
+    shift = random.integers(0, numpy.itemsize * 8 - 2, shape).astype(dtype)
+    b = np.maximum(random.integers(1, highest, shape).astype(dtype) >> shift, 1).astype(dtype)
+    x, y, z = (tf.placeholder(dtype, [None] * d) for d in (len(shape), len(shape), 0))
+    with np.errstate(all="ignore"):
+        one = b.reshape(-1)[:1].sum(dtype=dtype) | np.array(1, dtype)
+        fetches = [x // y, x % y, tf.truncatediv(x, y), x // z, x % z, x // (y | 1), (x % y) + (x // y)]
+        expected = [a // b, a % b, _truncated(a, b), a // one, a % one]
+        expected += [a // (b | np.array(1, dtype)), (a % b) + (a // b)]
+    for threads in (1, 2, 4):
+        found, hosts = natively.run(fetches, {x: a, y: b, z: one}, threads)
+        assert not hosts
+        for each, wanted in zip(found, expected):
+            np.testing.assert_array_equal(each, wanted)
+
+
+def _truncated(a: Any, b: Any) -> Any:
+    """The quotient towards 0."""
+    down, rest = np.divmod(a, b)
+    return down + ((rest != 0) & (a < 0)).astype(a.dtype)
+
+
+@pytest.mark.parametrize("place", [0, 70_000])
+def test_a_divisor_that_is_zero(place: int) -> None:
+    """It is an error of the division, and nothing is changed."""
+    x, y = tf.placeholder(tf.int32, [None], name="x"), tf.placeholder(tf.int32, [None], name="y")
+    total = tf.get_variable("total", initializer=np.int32(0))
+    rest = tf.floormod(x, y - 1, name="rest")
+    step = tf.assign_add(total, tf.reduce_sum(rest))
+    a, b = np.arange(70_001, dtype=np.int32), np.full(70_001, 8, np.int32)
+    wrong = b.copy()
+    wrong[place] = 1
+    with tf.Session(backend="native", tier="compiled") as session:
+        session.run(tf.global_variables_initializer())
+        for count in (1, 2, 3):
+            session.run(step, {x: a, y: b})
+            with pytest.raises(
+                errors.InvalidArgumentError, match="FloorMod: Integer division by zero"
+            ) as raised:
+                session.run(step, {x: a, y: wrong})
+            assert raised.value.op is rest.op and '"x:0" is [70001] int32' in str(raised.value)
+            assert session.run(total) == count * (a % 7).sum()
+        assert not session.explain(step, {x: a, y: b}).boundaries
+
+
+def test_known_divisors_are_not_looked_at() -> None:
+    x = tf.placeholder(tf.int32, [None, 6])
+    rows, columns = tf.shape(x)[0], tf.shape(x)[1]
+    fetch = x // 7 + x % columns + x // rows + x % tf.constant([1, 2, 3, -1, -2, 5])
+    a = np.arange(-30, 30, dtype=np.int32).reshape(10, 6)
+    with tf.Session(backend="native", tier="compiled") as session:
+        expected = a // 7 + a % 6 + a // 10 + a % np.array([1, 2, 3, -1, -2, 5], np.int32)
+        np.testing.assert_array_equal(session.run(fetch, {x: a}), expected)
+        named = {n.opdef.name for s in session.explain(fetch, {x: a}).steps for n in s.nodes}
+        assert "CheckDivisor" not in named
+        with pytest.raises(errors.InvalidArgumentError, match="division by zero"):
+            session.run(fetch, {x: np.zeros((0, 6))})
+
+
+def test_divisors_in_loops_and_branches() -> None:
+    n = tf.placeholder(tf.int32, [])
+    _, bits = tf.while_loop(lambda k, _: k > 0, lambda k, s: (k // n, s + k % n), [12345, 0])
+    chosen = tf.cond(n > 5, lambda: 100 // n, lambda: 100 % (n - 1))
+    with tf.Session(backend="native", tier="compiled") as session:
+        assert session.run([bits, chosen], {n: 10}) == [15, 10]
+        assert session.run([bits, chosen], {n: 4}) == [sum(int(c) for c in np.base_repr(12345, 4)), 1]
+        assert session.run(chosen, {n: 10}) == 10  # the other branch divides by nothing
+        assert not session.explain([bits, chosen], {n: 10}).boundaries
+        for fetch, value in ((bits, 0), (chosen, 1)):
+            with pytest.raises(errors.InvalidArgumentError, match="division by zero"):
+                session.run(fetch, {n: value})
+
+
 # ---------------------------------------------------------------- checks of what is known
 
 

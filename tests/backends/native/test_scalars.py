@@ -61,6 +61,8 @@ INTEGERS = (
 
 # muladd may round twice, and NumPy has sines of its own.
 INEXACT = ("fma", "muladd", "sin", "cos", "tan")
+INTEGER_DTYPES = [dtype for dtype in SUPPORTED if dtype.is_integer]
+
 UNARY = ("neg", "absolute", "sqrt", "floor", "ceil", "trunc", "rint", "not_")
 BINARY = (
     "add", "sub", "mul", "div", "quotient", "remainder", "minimum", "maximum", "copysign",
@@ -137,6 +139,28 @@ def test_primitives_mean_what_numpy_says(dtype: DType, width: int | None):
             where = (arrays[0].astype(np.float64) >= 0) & np.isfinite(arrays[0].astype(np.float64))
         (expected,) = scalar.evaluate([expression], arrays)
         check(expression, result[where], expected[where], exact=name not in INEXACT)
+
+
+@pytest.mark.parametrize("width", [None, 8])
+@pytest.mark.parametrize("dtype", INTEGER_DTYPES, ids=lambda dtype: dtype.name)
+def test_quotients_next_to_an_integer(dtype: DType, width: int | None):
+    """Where a quotient in floating point would be rounded up, and at both ends of what there is."""
+    random = np.random.default_rng(0)
+    lowest, highest = int(dtype.min), int(dtype.max)
+    sizes = [random.integers(1, min(2**bits, highest), 300).tolist() for bits in range(2, 64, 3)]
+    divisors = [0, 1, 2, 3, highest, highest - 1, *(d for row in sizes for d in row)]
+    pairs = [(lowest, d) for d in divisors] + [(highest, d) for d in divisors]
+    for d in filter(None, divisors):
+        q = highest // d
+        times = {1, q, max(q // 2, 1), int(random.integers(1, min(q, 2**62) + 1))}
+        pairs += [(d * t + e, d) for t in times for e in (-1, 0, 1) if lowest <= d * t + e <= highest]
+    if not dtype.is_unsigned:
+        pairs += [(-x, y) for x, y in pairs if x > lowest] + [(x, -y) for x, y in pairs] + [(lowest, lowest)]
+    x, y = (np.array(column, dtype.numpy) for column in zip(*pairs))
+    a, b = leaf(0, dtype), leaf(1, dtype)
+    made = [scalar.quotient(a, b), scalar.remainder(a, b)]
+    for found, expected in zip(Loop(made, [dtype] * 2, width)(x, y), scalar.evaluate(made, [x, y])):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_every_primitive_is_tested():

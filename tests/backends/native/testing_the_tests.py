@@ -26,8 +26,10 @@ from tahr.backends.native import (
     vector_strips,
 )
 from tahr.backends.native.epilogue import Segment
+from tahr.backends.native.vector_groups import GroupEmitter
 from tahr.backends.native.vector_loops import VectorEmitter
 from tahr.core.dtypes import DType
+from tahr.program.passes import divisors
 from tests.backends.native import test_ops, test_random_graphs
 from tests.backends.native.hostile import hostile
 from tests.backends.native.test_random_graphs import check
@@ -83,6 +85,26 @@ def extremes() -> None:
     values = -1 - np.abs(numbers(40, 16))
     values[3, 5] = np.nan
     compare([f(x, a) for f in (tf.reduce_max, tf.reduce_min) for a in (0, 1)], {x: values})
+
+
+def groups() -> None:
+    x = tf.placeholder(tf.float64, [None, 9, 6, 4])
+    compare([x - tf.reduce_sum(x, [1, 3], keepdims=True)], {x: numbers(5, 9, 6, 4)})
+
+
+def quotients() -> None:
+    x = tf.placeholder(tf.int32, [None])
+    compare([7 // x], {x: np.array([1, 2, -3], np.int32)})
+    with tf.Session(backend="native", tier="compiled") as session:
+        assert _complains(lambda: session.run(7 // x, {x: [1, 0]}))
+
+
+def _complains(run: Callable[[], Any]) -> bool:
+    try:
+        run()
+    except tf.errors.InvalidArgumentError:
+        return True
+    return False
 
 
 def middles() -> None:
@@ -265,6 +287,14 @@ def strips_of_whole_width(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(vector_strips, "mask", lambda f, width, count: ir.splat(width, ir.I1, "true"))
 
 
+def groups_not_combined(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(GroupEmitter, "_total", VectorEmitter._total)
+
+
+def zero_divides(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(divisors, "_is_never_zero", lambda divisor: True)
+
+
 def blocks_not_turned(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(blocks, "turned", lambda f, kind, block: block)
 
@@ -304,6 +334,8 @@ def updates_join_their_readers(patch: pytest.MonkeyPatch) -> None:
         (merged_without_looking, orders),
         (updates_join_their_readers, updates),
         (strips_of_whole_width, middles),
+        pytest.param(groups_not_combined, groups, marks=IN_VECTORS),
+        (zero_divides, quotients),
         (totals_of_the_last_tile_lost, sums),
         (blocks_not_turned, transposes),
     ],

@@ -115,6 +115,17 @@ ARITHMETIC = [
         dtypes=SIGNED,
         bad=(DIVISION_BY_ZERO,),
     ),
+    Sample(
+        "CheckDivisor",
+        "passes",
+        ([7, 8, 9], [[1], [-2]]),
+        expected=[[1], [-2]],
+        dtypes=SIGNED,
+        bad=(DIVISION_BY_ZERO,),
+    ),
+    Sample(
+        "CheckDivisor", "nothing", (np.zeros([0]), np.zeros([0])), expected=np.zeros([0]), dtypes=INTEGERS
+    ),
     Sample("FloorDiv", "unsigned", ([7, 9, 200], [2, 3, 7]), expected=[3, 3, 28], dtypes=INTEGERS[4:]),
     Sample(
         "FloorDiv",
