@@ -13,6 +13,7 @@ from tahr.backends.native.nests import Nest
 from tahr.backends.native.products import mask
 from tahr.backends.native.strips import StripEmitter, lies_in_strips
 from tahr.backends.native.target import current
+from tahr.backends.native.vector_groups import GroupEmitter
 from tahr.backends.native.vector_loops import VectorEmitter, masks
 from tahr.backends.native.vector_strips import VectorStripEmitter
 from tahr.core import scalar
@@ -25,6 +26,8 @@ COMBINED = 1024
 def compiled(nest: Nest, title: str) -> Loop:
     """The kernel of a nest. Its buffers: inputs in memory, stores, and partial results of reductions that leave."""
     turned = across(nest)
+    if GroupEmitter.can_write(nest):
+        return GroupEmitter(nest, title).emit()
     if lies_in_strips(nest):
         strips = VectorStripEmitter if VectorStripEmitter.can_write(nest) else StripEmitter
         return strips(nest, title).emit()
