@@ -454,8 +454,8 @@ class _Planner:
                     stack.pop()
                     continue
                 # A value is seated for the segment that writes it: others have tables of their own.
-                writer = self.regions.writers.get(node)
-                needed = [*before[node], *(n for n in before.get(writer, ()) if n is not node)]
+                written = before[self.regions.writers.get(node, node)]
+                needed = [*before[node], *(n for n in written if n is not node)]
                 waiting = [n for n in needed if n not in stages]
                 if waiting:
                     if node in opened:

@@ -112,7 +112,7 @@ class RegionPlans:
 
     Attributes:
         orders: for a node those that must run before it, beside those whose results it needs.
-        writers: for a node that seats a value the one that writes it.
+        writers: for a node that seats a value the one that writes it, unless all that computes is native.
         owned: for a node the storage that it makes for lists.
         kept: values that must be stored in any case.
         items: for lists of at most one item the item, wherever there is one.
@@ -302,7 +302,8 @@ class RegionPlans:
             for writer in self._writers(written):
                 self._order(writer, [node])
             made.append(written.node)
-            self.writers[node] = written.node
+            if written not in self._rows_of_their_own:
+                self.writers[node] = written.node
         self._order(node, self._made.get(items, ()))
         if opdef in list_versions.GETS:
             self._readers.setdefault(items, []).extend(made)
