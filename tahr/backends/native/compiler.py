@@ -15,11 +15,12 @@ from tahr.backends.native.kernel import AS_WRITTEN, SELDOM
 from tahr.backends.native.once import LOCK
 from tahr.backends.native.target import Target
 
-# O3 gains nothing over O2 here and compiles longer.
-SPEED_LEVEL = 2
-OPTIONS = f"O{SPEED_LEVEL} loop-vectorize no-slp no-unroll"
+# O3 gains nothing over O2 here and compiles longer; nor do instructions that are put in order once more after registers
+# are chosen, which is what is left out of making code on the first level.
+SPEED_LEVEL, CODE_LEVEL = 2, 1
+OPTIONS = f"O{SPEED_LEVEL} O{CODE_LEVEL} loop-vectorize no-slp no-unroll"
 # For code that is as it shall be but for stack slots and needless blocks; and for what runs seldom.
-_CLEAN_UP = ("AlwaysInliner", "SROA", "SimplifyCFG", "InstCombine", "LoopRotate", "SimplifyCFG")
+_CLEAN_UP = ("AlwaysInliner", "SROA", "SimplifyCFG", "InstCombine", "SimplifyCFG")
 _LITTLE = ("AlwaysInliner", "SROA")
 
 
@@ -195,13 +196,13 @@ class Compiler:
         yield machine
         self._idle[level].append(machine)
 
-    def new_machine(self, level: int = SPEED_LEVEL) -> llvm.Machine:
+    def new_machine(self, level: int = CODE_LEVEL) -> llvm.Machine:
         """A new target machine."""
         return llvm.Machine(self.target.triple, self.target.cpu, self.target.features, level)
 
 
 def _level(text: str) -> int:
-    return 0 if text.startswith(SELDOM) else SPEED_LEVEL
+    return 0 if text.startswith(SELDOM) else CODE_LEVEL
 
 
 @contextmanager

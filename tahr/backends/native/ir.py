@@ -193,25 +193,30 @@ class Function:
     ) -> Generator[str]:
         """The blocks of `for i in range(start, end, step)`; the context manager's value is i.
 
+        What decides whether to go on is at the end, as processors and LLVM's passes prefer it; a first test skips the
+        loop. What is known to run once is no loop.
+
         Args:
             start, end, step: i64 values; the step is positive.
             hint: part of the index's name.
             metadata: what follows the backward branch, such as ", !llvm.loop !3".
         """
-        head, body, latch, done = (self.label(f"{hint}.{part}") for part in ("head", "body", "latch", "done"))
+        literals = [int(value) if str(value).isdecimal() else None for value in (start, end, step)]
+        if _is_once(*literals):
+            yield str(start)
+            return
+        body, done = self.label(f"{hint}.body"), self.label(f"{hint}.done")
         index, following = self.fresh(hint), self.fresh(f"{hint}.next")
+        self.branch(self.value(f"icmp slt i64 {start}, {end}", "any"), body, done)
         before = self.block
-        self.jump(head)
-        self.open(head)
-        self.do(f"{index} = phi i64 [ {start}, %{before} ], [ {following}, %{latch} ]")
-        more = self.value(f"icmp slt i64 {index}, {end}", "more")
-        self.do(f"br i1 {more}, label %{body}, label %{done}")
         self.open(body)
+        top = len(self._lines)
         yield index
-        self.jump(latch)
-        self.open(latch)
         self.do(f"{following} = add nsw i64 {index}, {step}")
-        self.do(f"br label %{head}{metadata}")
+        self.branch(self.value(f"icmp slt i64 {following}, {end}", "more"), body, done + metadata)
+        # Only now it is known which block leads back.
+        came = f"[ {start}, %{before} ], [ {following}, %{self.block} ]"
+        self._lines.insert(top, f"  {index} = phi i64 {came}")
         self.open(done)
 
     @contextmanager
@@ -245,6 +250,11 @@ class Function:
         kept = ", ".join(f"ptr @{name}" for name in self.kept)
         array = f"[{len(self.kept)} x ptr] [{kept}]"
         return [f'@llvm.compiler.used = appending global {array}, section "llvm.metadata"'] if kept else []
+
+
+def _is_once(start: int | None, end: int | None, step: int | None) -> bool:
+    """Whether a loop from, to and by what may be known is known to run once."""
+    return start is not None and end is not None and step is not None and start < end <= start + step
 
 
 class Branches:
