@@ -182,6 +182,8 @@ class Emitter:
         self.f = kernel.function()
         self.dims = (*nest.rows, *nest.columns)
         self.split = len(nest.rows)
+        # What is one run of elements is the same kernel for every length, but for a single element.
+        self._literal = SMALL if len(self.dims) > 1 else 1
         self._entries: dict[Dim, str] = {}
         self._levels: dict[Scalar, int] = {}
         self._dependent: dict[Scalar, bool] = {}
@@ -249,8 +251,9 @@ class Emitter:
                 whole = f.add(start, f.mul(f.div(f.sub(stop, start), ROWS), ROWS))
                 with f.loop(start, whole, ROWS, "rows") as row:
                     self._rows_together(row, totals)
-                start = whole
-            self._each_row(start, stop, totals)
+                self._left_rows(whole, stop, totals)
+            else:
+                self._each_row(start, stop, totals)
             self._store_totals(number, totals)
         text = "\n\n".join([f.finish(), "\n".join(f.metadata)]) + "\n"
         made = Kernel(self.heading + text, 0, self.title)
@@ -270,9 +273,9 @@ class Emitter:
             for d in (*access.strides, access.offset):
                 self._value(d, self.literal_stride)
 
-    def _value(self, dim: Dim, literal: int = SMALL) -> str:
+    def _value(self, dim: Dim, literal: int | None = None) -> str:
         """A dimension, stride or offset: compiled in where it is small, else an entry of the table."""
-        if isinstance(dim, int) and -1 <= dim <= literal:
+        if isinstance(dim, int) and -1 <= dim <= (self._literal if literal is None else literal):
             return str(dim)
         if dim not in self._entries:
             self._entries[dim] = kernel.size(self.f, len(self._entries) + 1)
@@ -343,6 +346,10 @@ class Emitter:
             first, behind = f.maximum(f.sub(start, before), 0), f.minimum(f.sub(stop, before), last)
             with f.loop(first, behind, hint="row", metadata=self._row_metadata()) as row:
                 self._row([*outer, row], totals)
+
+    def _left_rows(self, start: str, stop: str, totals: Mapping[int, str]) -> None:
+        """Goes over the few rows that are left where several were worked on at once."""
+        self._each_row(start, stop, totals)
 
     def _row(self, indices: list[str], totals: Mapping[int, str]) -> None:
         nest = self.nest

@@ -136,17 +136,25 @@ class VectorEmitter(Emitter):
         if not self.has_rest:
             return
         with f.loop(whole, stop, self.lanes, hint=hint) as index:
-            body(_Run(index, Segment(self.lanes, mask(f, self.lanes, f.sub(stop, index))), 0))
+            body(_Run(index, self._segment(index, stop), 0))
+
+    def _segment(self, column: str, stop: str) -> Segment:
+        """The next vector of columns, as far as there are some."""
+        if not self.has_rest:
+            return Segment(self.lanes)
+        return Segment(self.lanes, mask(self.f, self.lanes, self.f.sub(stop, column)))
 
     def _clear(self, row: str, dtype: DType, nothing: str) -> None:
         f, memory = self.f, ir.MEMORY[dtype]
         values = ir.splat(self.lanes, memory, nothing)
-        self._loops(
-            "0",
-            self.column_count,
-            lambda run: run.segment.write(f, dtype, values, f.at(memory, row, run.column)),
-            "clear",
-        )
+        with f.loop(0, self.column_count, self.lanes, hint="clear") as column:
+            segment = self._segment(column, self.column_count)
+            segment.write(f, dtype, values, f.at(memory, row, column))
+
+    def _left_rows(self, start: str, stop: str, totals: Mapping[int, str]) -> None:
+        if not self.runs:
+            self.copies = 1  # short code is worth more for so few rows
+        super()._left_rows(start, stop, totals)
 
     # ------------------------------------------------------------ a pass over the columns
 

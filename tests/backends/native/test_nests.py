@@ -339,3 +339,13 @@ def test_more_tiles_compile_nothing(monkeypatch: pytest.MonkeyPatch):
         before = loaded.copy()
         session.run(fetches, {x: np.ones((50_000, 5))})
     assert before and loaded == before
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 10, 15, 16, 17, 33, 300])
+def test_runs_of_all_lengths_are_one_kernel(length: int) -> None:
+    """What is compiled for a layer's weights serves its bias too, however short that is."""
+    x, other = tf.placeholder(tf.float32, [length]), tf.placeholder(tf.float32, [7, 5])
+    feeds = {x: random(length).astype(np.float32), other: random(7, 5).astype(np.float32)}
+    check([tf.sqrt(tf.abs(x)) * 3.0, tf.sqrt(tf.abs(other)) * 3.0], feeds, "float32")
+    kernels = {loop.kernel.text for loop in loops_of("Sqrt")}
+    assert len(kernels) == (1 if length > 1 else 2)
