@@ -64,7 +64,7 @@ _SYSTEM = (
 
 # The pool is two modules: what steps call, and what runs seldom, or waits.
 DEFINITION = f"@tahr_pool = global [{POOL_BYTES} x i8] zeroinitializer, align 64"
-DECLARATIONS = (*_SYSTEM, "declare void @tahr_start(ptr, i64)")
+DECLARATIONS = (*_SYSTEM, "declare void @tahr_start(ptr, i64)", "declare void @tahr_wake(ptr, i64)")
 SELDOM_DECLARATIONS = (
     *_SYSTEM,
     f"@tahr_pool = external global [{POOL_BYTES} x i8], align 64",
@@ -79,7 +79,7 @@ def functions(system: System) -> list[str]:
 
 def seldom_functions(system: System) -> list[str]:
     """What runs seldom, or waits."""
-    return [_start(system), _Worker(system).text(), _scratch_of(), _reset()]
+    return [_start(system), _wake(), _Worker(system).text(), _scratch_of(), _reset()]
 
 
 def _field(f: ir.Function, base: str, offset: int) -> str:
@@ -221,11 +221,15 @@ def _open_job(f: ir.Function) -> None:
 
 
 def _wake_sleepers(f: ir.Function) -> None:
-    """Wakes threads that sleep, where there is work enough for it."""
-    sleeping, wake, awake = (f.label(name) for name in ("sleeping", "wake", "awake"))
+    """Has threads woken, if some sleep."""
     sleepers = _atomic_get(f, "%pool", SLEEPERS, "seq_cst")
-    f.branch(f.value(f"icmp eq i64 {sleepers}, 0"), awake, sleeping)
-    f.open(sleeping)
+    with f.when(f.value(f"icmp ne i64 {sleepers}, 0")):
+        f.do("call void @tahr_wake(ptr %pool, i64 %work)")
+
+
+def _wake() -> str:
+    """Wakes threads that sleep, where there is work enough for it."""
+    f = ir.Function("tahr_wake", [(ir.POINTER, "pool"), (ir.I64, "work")])
     now = f.value("call i64 @now()")
     pause = f.sub(now, _get(f, ir.I64, "%pool", LAST))
     paused = f.value(f"icmp sgt i64 {pause}, {_get(f, ir.I64, '%pool', SPIN)}")
@@ -233,14 +237,12 @@ def _wake_sleepers(f: ir.Function) -> None:
     _put(f, ir.I64, since, "%pool", SINCE)
     _put(f, ir.I64, f.add(now, "%work"), "%pool", LAST)
     weight = f.maximum("%work", f.sub(now, since))
-    f.branch(f.value(f"icmp sgt i64 {weight}, {WAKE_ABOVE}"), wake, awake)
-    f.open(wake)
-    mutex, condition = _field(f, "%pool", MUTEX), _field(f, "%pool", CONDITION)
-    f.do(f"call i32 @pthread_mutex_lock(ptr {mutex})")
-    f.do(f"call i32 @pthread_cond_broadcast(ptr {condition})")
-    f.do(f"call i32 @pthread_mutex_unlock(ptr {mutex})")
-    f.jump(awake)
-    f.open(awake)
+    with f.when(f.value(f"icmp sgt i64 {weight}, {WAKE_ABOVE}")):
+        mutex, condition = _field(f, "%pool", MUTEX), _field(f, "%pool", CONDITION)
+        f.do(f"call i32 @pthread_mutex_lock(ptr {mutex})")
+        f.do(f"call i32 @pthread_cond_broadcast(ptr {condition})")
+        f.do(f"call i32 @pthread_mutex_unlock(ptr {mutex})")
+    return f.finish()
 
 
 def _close_job(f: ir.Function, system: System) -> None:

@@ -33,19 +33,21 @@ def modules(target: Target) -> dict[str, str]:
     if not system.threads:
         return {AS_WRITTEN + ir.module(functions, [pool.DEFINITION]): "runtime"}
     functions += [now(system), *pool.functions(system)]
-    seldom = [*mode, now(system), *pool.seldom_functions(system)]
+    seldom = [*mode, now(system), *walk.seldom_functions(), *pool.seldom_functions(system)]
     return {
-        AS_WRITTEN + ir.module(functions, [pool.DEFINITION, *pool.DECLARATIONS]): "runtime",
-        SELDOM + ir.module(seldom, pool.SELDOM_DECLARATIONS): "threads",
+        AS_WRITTEN
+        + ir.module(functions, [pool.DEFINITION, *pool.DECLARATIONS, *walk.DECLARATIONS]): "runtime",
+        SELDOM + ir.module(seldom, pool.SELDOM_DECLARATIONS): "what runs seldom",
     }
 
 
 @once
-def _announce() -> None:
-    """Has the runtime compiled along with the first kernels."""
+def announce() -> None:
+    """Has the runtime compiled: while the first plan is made, or along with the first kernels."""
     engine = engines.engine()
     for text, title in modules(engine.target).items():
         engine.announce(text, title)
+    engine.begin()
 
 
 class Runtime:
@@ -109,14 +111,14 @@ class Runtime:
         Raises:
             ValueError: a step reported an error.
         """
-        stamps = np.zeros(len(steps) + 1, np.int64)
-        frame.status["stamps"] = stamps.ctypes.data
+        times = np.zeros(len(steps), np.int64)
+        frame.status["times"] = times.ctypes.data
         try:
             if code := self.run(steps, frame):
                 raise ValueError(f"step {frame.status['step']} reported {code}")
         finally:
-            frame.status["stamps"] = 0
-        return np.diff(stamps)
+            frame.status["times"] = 0
+        return times
 
 
 @once
@@ -185,7 +187,7 @@ class Steps:
 
     def __init__(self, steps: Sequence[Step | Jump], others: Sequence[Kernel] = ()) -> None:
         kernels = [step.kernel for step in steps if isinstance(step, Step)]
-        _announce()
+        announce()
         addresses = iter(engines.load([*kernels, *others]))
         self._indices = np.array([i for step in steps for i in step.buffers], np.int32)
         all_sizes = np.array([size for step in steps for size in step.sizes], np.int64)

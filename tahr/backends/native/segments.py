@@ -257,28 +257,28 @@ class BoundSegment:
                 stream = stack.enter_context(stream_of(run.store, running))
                 self._put(frame, slot, stream)
                 stack.callback(self._advance, frame, slot, stream)
-            stamps = None
+            taken = None
             if times is not None:
-                stamps = np.zeros(len(self.steps) + 1, np.int64)
-                frame.status["stamps"] = stamps.ctypes.data
+                taken = np.zeros(len(self.steps), np.int64)
+                frame.status["times"] = taken.ctypes.data
             start = time.perf_counter()
             code = runtime.runtime().run(self.steps, frame)
             while code == PAUSED:
                 run.check()
                 code = runtime.runtime().run(self.steps, frame)
             self._shortest = min(self._shortest, time.perf_counter() - start)
-            if times is not None and stamps is not None:
-                frame.status["stamps"] = 0
-                times += self._times(stamps)
+            if times is not None and taken is not None:
+                frame.status["times"] = 0
+                times += self._times(taken)
             if code:
                 raise self.failure(frame)
             self._frames.append((frame, arena))  # from here on another thread may have it
 
-    def _times(self, stamps: Array) -> list[int]:
-        """The nanoseconds of each call, from those at which its kernels began."""
+    def _times(self, taken: Array) -> list[int]:
+        """The nanoseconds of each call, from those of its steps."""
         times = {id(call): 0 for call in self.segment.calls}
-        for call, taken in zip(self._calls, np.diff(stamps).tolist()):
-            times[id(call)] += taken
+        for call, nanoseconds in zip(self._calls, taken.tolist()):
+            times[id(call)] += nanoseconds
         return list(times.values())
 
     def failure(self, frame: runtime.Frame) -> Exception:

@@ -34,10 +34,7 @@ STATUS = np.dtype(
         ("detail", np.int64),  # the kernel's to use
         ("step", np.int64),  # which step reported
         ("threads", np.int64),  # at most so many, 0: as many as the pool likes
-        (
-            "stamps",
-            np.uint64,
-        ),  # 0, or the address of int64: nanoseconds when each step began, and when the last ended
+        ("times", np.uint64),  # 0, or the address of int64, to which each step's nanoseconds are added
         ("scratch", np.uint64),  # the calling thread's scratch, aligned to 64 bytes
         ("gathered", np.uint64),  # room for the buffer addresses of one step
         ("resume", np.int64),  # with which step to begin
@@ -58,13 +55,21 @@ PAUSE_NANOSECONDS = 50_000_000
 
 def functions(system: System) -> list[str]:
     """The loop, `tahr_run_steps`, and what it calls."""
-    return [_Walk(system).text(), *([_measure()] if system.threads else [])]
+    return [_Walk(system).text()]
+
+
+def seldom_functions() -> list[str]:
+    """What the loop calls in its first runs."""
+    return [_measure()]
+
+
+_MEASURE = [(ir.POINTER, "record"), *pool.CALL, (ir.I64, "sample"), (ir.POINTER, "scratch")]
+DECLARATIONS = (f"declare void @tahr_measure({', '.join(kind for kind, _ in _MEASURE)})",)
 
 
 def _measure() -> str:
     """Computes a step's first tiles and notes what that says of the step's work."""
-    arguments = [(ir.POINTER, "record"), *pool.CALL, (ir.I64, "sample"), (ir.POINTER, "scratch")]
-    f = ir.Function("measure", arguments, attributes="noinline", linkage="internal")
+    f = ir.Function("tahr_measure", _MEASURE)
     begun = f.value("call i64 @now()")
     f.do("call void %kernel(ptr %buffers, ptr %sizes, i64 0, i64 %sample, ptr %scratch)")
     work = f.div(f.mul(f.sub(f.value("call i64 @now()"), begun), "%tiles"), "%sample")
@@ -78,10 +83,7 @@ def _measure() -> str:
 
 
 class _Walk:
-    """The function `tahr_run_steps`: walks through steps, and gives the status code.
-
-    Where stamps are asked for, each step's are as far apart as it took in all, should it run several times.
-    """
+    """The function `tahr_run_steps`: walks through steps, and gives the status code."""
 
     def __init__(self, system: System) -> None:
         arguments = [(ir.POINTER, "steps"), (ir.I64, "count"), (ir.POINTER, "buffers"), (ir.POINTER, "pool")]
@@ -89,13 +91,13 @@ class _Walk:
         self._f = f = ir.Function("tahr_run_steps", arguments, ir.I64)
         self._status = f.load(ir.POINTER, "%buffers")
         self._report("code", OK)
-        self._stamps, self._scratch, self._gathered = map(self._asked, ("stamps", "scratch", "gathered"))
+        self._times, self._scratch, self._gathered = map(self._asked, ("times", "scratch", "gathered"))
         threads = self._asked("threads")
         usual = f.load(ir.I64, f.at(ir.I8, "%pool", pool.THREADS))
         self._limit = f.value(f"select i1 {f.value(f'icmp eq i64 {threads}, 0')}, i64 {usual}, i64 {threads}")
         self._mode = f.value("call i64 @float_mode()")
         set_fast_mode(f, system)
-        self._timed = f.value(f"icmp ne ptr {self._stamps}, null")
+        self._timed = f.value(f"icmp ne ptr {self._times}, null")
         self._place = f.variable(ir.I64, self._asked("resume"), hint="place")  # which step is next
         self._begun = f.variable(ir.I64, "0", hint="begun")  # when the first jump back was, or 0
         self._entered = f.variable(ir.I64, "0", hint="entered")  # when the step began
@@ -112,13 +114,12 @@ class _Walk:
     def text(self) -> str:
         """The function."""
         f = self._f
-        body, jump, compute, done = (f.label(name) for name in ("body", "jump", "compute", "done"))
-        self._clear_stamps()
+        body, jump, compute = (f.label(name) for name in ("body", "jump", "compute"))
         self._report("resume", 0)
         f.jump(self._head)
         f.open(self._head)
         step = f.load(ir.I64, self._place)
-        f.branch(f.value(f"icmp slt i64 {step}, %count"), body, done)
+        f.branch(f.value(f"icmp slt i64 {step}, %count"), body, self._finish)
         f.open(body)
         self._enter()
         record = records.at(f, STEP, "%steps", step)
@@ -131,21 +132,11 @@ class _Walk:
         self._compute(record, kernel, sizes, tiles)
         self._leave(step)
         self._go_on_from(step)
-        f.open(done)
-        self._sum_stamps()
-        f.jump(self._finish)
         f.open(self._finish)
         f.do(f"call void @set_float_mode(i64 {self._mode})")
         return f.finish(f"i64 {self._asked('code')}")
 
     # ------------------------------------------------------------ times
-
-    def _clear_stamps(self) -> None:
-        f = self._f
-        begins = f.value(f"icmp eq i64 {f.load(ir.I64, self._place)}, 0")
-        with f.when(f.value(f"and i1 {self._timed}, {begins}")):
-            size = f.mul(f.add("%count", 1), 8)
-            f.do(f"call void @llvm.memset.p0.i64(ptr {self._stamps}, i8 0, i64 {size}, i1 false)")
 
     def _enter(self) -> None:
         """Notes when a step begins."""
@@ -159,16 +150,9 @@ class _Walk:
         f = self._f
         if self._system.threads:
             with f.when(self._timed):
-                spent = f.at(ir.I64, self._stamps, f.add(step, 1))
+                spent = f.at(ir.I64, self._times, step)
                 taken = f.sub(f.value("call i64 @now()"), f.load(ir.I64, self._entered))
                 f.store(ir.I64, f.add(f.load(ir.I64, spent), taken), spent)
-
-    def _sum_stamps(self) -> None:
-        """Makes times at which steps began of the times that they took."""
-        f = self._f
-        with f.when(self._timed), f.loop(0, "%count", hint="stamp") as i:
-            last, stamp = f.at(ir.I64, self._stamps, i), f.at(ir.I64, self._stamps, f.add(i, 1))
-            f.store(ir.I64, f.add(f.load(ir.I64, last), f.load(ir.I64, stamp)), stamp)
 
     # ------------------------------------------------------------ a step
 
@@ -196,7 +180,7 @@ class _Walk:
         unknown = f.value(f"icmp slt i64 {records.get(f, STEP, 'samples', record)}, {SAMPLES}")
         with f.when(f.value(f"and i1 {shareable}, {unknown}")):
             sample = f.maximum(f.div(tiles, SAMPLED_PART), 1)
-            f.do(f"call void @measure(ptr {record}, ptr {rest}, i64 {sample}, ptr {self._scratch})")
+            f.do(f"call void @tahr_measure(ptr {record}, ptr {rest}, i64 {sample}, ptr {self._scratch})")
             f.store(ir.I64, sample, first)
         work = records.get(f, STEP, "work", record)
         threads = f.minimum(self._limit, f.div(work, SHARE_ABOVE))

@@ -270,7 +270,7 @@ def test_times_of_steps() -> None:
     frame = Frame(2, steps.scratch, steps.widest)
     frame.buffers[1] = results.ctypes.data
     times = runtime.runtime().time(steps, frame)
-    assert times.shape == (3,) and frame.status["stamps"] == 0
+    assert times.shape == (3,) and frame.status["times"] == 0
     if os.name == "posix":
         assert (times > 100).all(), "a thousand multiplications take longer"
     failing = Steps([Step(kernels.fail_at(), [0, 1], [0, 3], 1)])
