@@ -52,7 +52,10 @@ class Binding:
         before = engine.statistics()
         if len(plan.items) == 1:
             builtin.announce()  # what entries are made of, for `shortcut`
-        self.items = [BoundSegment(item, bound) if isinstance(item, Segment) else item for item in plan.items]
+        self.items = [
+            BoundSegment(item, bound, plan.arenas) if isinstance(item, Segment) else item
+            for item in plan.items
+        ]
         self._built = engine.statistics() - before
         self.fixed: dict[Value, Any] = {}
         for value, role in _given(plan):

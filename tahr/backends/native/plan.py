@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tahr.backends.native import assembling, draws, lower, recompute, region_programs, regions, roles
+from tahr.backends.native.arenas import Arenas
 from tahr.backends.native.branch_plans import BranchPlans
 from tahr.backends.native.calls import Call, Place
 from tahr.backends.native.fuse import Fusion, Group
@@ -93,6 +94,8 @@ class NativePlan:
         uncertain: those that may have no value, as perhaps nobody reads them: only in a branch are they used.
         program: what it was made from.
         reshaped: those reshapes, in regions too, of which only exact sizes tell whether they keep all elements.
+        frees: for each item the values that nobody needs behind it.
+        arenas: what its runs have for temporary storages.
     """
 
     items: list[Segment | HostStep]
@@ -104,6 +107,7 @@ class NativePlan:
     program: Program
     reshaped: list[Node]
     frees: list[list[Value]] = field(default_factory=list[list[Value]])
+    arenas: Arenas = field(default_factory=Arenas)
 
     @property
     def segments(self) -> list[Segment]:

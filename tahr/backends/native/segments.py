@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import bisect
 import ctypes
 import math
 import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from tahr import errors
 from tahr.backends.base import Run, runtime_error
 from tahr.backends.native import plan as plans, roles, runtime
+from tahr.backends.native.arenas import Arena, Arenas, Temporary, laid_out
 from tahr.backends.native.calls import Bind, Call, Jump, Partial, Ref, Reserved, Running, Seat, Status
 from tahr.backends.native.entry import Buffer, Variable
 from tahr.backends.native.flow import buffers, flow
@@ -36,44 +36,15 @@ from tahr.program.node import Value
 RELEASE_SECONDS = 20e-6
 # A position in a random stream; see `_position`.
 POSITION = struct.Struct("=QQQ")
-# Every buffer of an arena begins at a multiple of this many bytes.
-ALIGNMENT = 64
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Where temporary storages lie in an arena, in bytes, and how large it is."""
-
-    offsets: dict[Value | Partial | Reserved | Running, int]
-    size: int
-
-
-def _laid_out(spans: Mapping[Value | Partial | Reserved | Running, tuple[int, int, int]]) -> _Layout:
-    """Places storages so that those in use at the same time do not overlap, the largest first.
-
-    Args:
-        spans: for each its size in bytes, and the first and last step that uses it.
-    """
-    offsets: dict[Value | Partial | Reserved | Running, int] = {}
-    placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last; in this order
-    total = 0
-    for storage, (size, first, last) in sorted(spans.items(), key=lambda item: -item[1][0]):
-        size = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
-        offset = 0
-        for start, end, its_first, its_last in placed:
-            if its_first > last or first > its_last:
-                continue
-            if offset + size <= start:
-                break
-            offset = max(offset, end)
-        offsets[storage] = offset
-        bisect.insort(placed, (offset, offset + size, first, last))
-        total = max(total, offset + size)
-    return _Layout(offsets, total)
 
 
 class BoundSegment:
     """A segment for exact sizes.
+
+    Args:
+        segment: what it binds.
+        bound: the sizes.
+        arenas: those of its plan.
 
     Attributes:
         segment: what it binds.
@@ -81,9 +52,10 @@ class BoundSegment:
         inputs, cells, outputs, fixed: the slots of the table that each run fills in.
     """
 
-    def __init__(self, segment: Segment, bound: Mapping[str, int]) -> None:
+    def __init__(self, segment: Segment, bound: Mapping[str, int], arenas: Arenas) -> None:
         self.segment = segment
         self._bound = bound
+        self._arenas = arenas
         self._flow = flow(segment.calls, bound)
         self._calls = self._flow.calls  # for each step the call that it belongs to
         self._slots: dict[Ref, int] = {}
@@ -99,7 +71,7 @@ class BoundSegment:
         self._spare = len(self._slots) + len(self._doors) + 1
         outside = {*segment.inputs, *segment.outputs, *segment.cells}
         counts = self._flow.counts
-        self.layout = _laid_out(
+        self.layout = laid_out(
             {
                 storage: (self._bytes(storage, counts, bound), *span)
                 for storage, span in self._flow.spans(outside).items()
@@ -115,7 +87,8 @@ class BoundSegment:
         self.running = sorted(running, key=lambda item: id(item[0].node.op))
         self.shapes = {v: exact(v, bound) for v in segment.outputs}
         self._expected = {v: exact(v, bound) for v in segment.inputs}
-        self._frames: list[tuple[runtime.Frame, Array]] = []
+        # Those that are free, with the addresses of the arenas that they lead to.
+        self._frames: list[tuple[runtime.Frame, int]] = []
         self._shortest = math.inf
         self._places: dict[Value, list[tuple[int, int]]] = {}
         for ref, slot in self._slots.items():
@@ -158,35 +131,39 @@ class BoundSegment:
         return self._flow.has_loops
 
     @staticmethod
-    def _bytes(
-        storage: Value | Partial | Reserved | Running, counts: Mapping[Partial, int], bound: Mapping[str, int]
-    ) -> int:
+    def _bytes(storage: Temporary, counts: Mapping[Partial, int], bound: Mapping[str, int]) -> int:
         if isinstance(storage, (Reserved, Running)):
             return _itemsize(storage)
         if isinstance(storage, Partial):
             return counts[storage] * storage.dtype.size
         return math.prod(exact(storage, bound)) * _itemsize(storage)
 
-    def _frame(self) -> tuple[runtime.Frame, Array]:
-        """A table with an arena; each run in flight has its own."""
-        try:
-            return self._frames.pop()
-        except IndexError:
-            return self._new_frame()
+    def _frame(self, is_kept: bool = False) -> tuple[runtime.Frame, Arena]:
+        """A table that leads to an arena; each run in flight has its own.
 
-    def _new_frame(self) -> tuple[runtime.Frame, Array]:
+        Args:
+            is_kept: whether it is for more than one run.
+        """
+        arena = self._arenas.take(self.layout.size, is_exact=is_kept)
+        try:
+            frame, leads_to = self._frames.pop()
+        except IndexError:
+            frame, leads_to = self._new_frame(), None
+        if leads_to != arena.address:
+            frame.buffers[self._lying[0]] = arena.address + self._lying[1]
+        return frame, arena
+
+    def _new_frame(self) -> runtime.Frame:
         frame = runtime.Frame(self._spare + 1, self.steps.scratch, self.steps.widest)
-        arena = runtime.aligned(self.layout.size)
         for slot, door in self._doors.values():
             frame.buffers[door] = frame.address + 8 * slot
-        frame.buffers[self._lying[0]] = arena.ctypes.data + self._lying[1]
-        return frame, arena
+        return frame
 
     # ------------------------------------------------------------ for shortcuts
 
-    def new_frame(self, threads: int) -> tuple[runtime.Frame, Array]:
+    def new_frame(self, threads: int) -> tuple[runtime.Frame, Arena]:
         """A frame for a shortcut to keep, with its arena: that of the run before, so that memory is not held twice."""
-        frame, arena = self._frame()
+        frame, arena = self._frame(is_kept=True)
         frame.status["threads"] = threads
         return frame, arena
 
@@ -272,7 +249,8 @@ class BoundSegment:
                 times += self._times(taken)
             if code:
                 raise self.failure(frame)
-            self._frames.append((frame, arena))  # from here on another thread may have it
+            self._frames.append((frame, arena.address))  # from here on another thread may have it
+            self._arenas.give(arena)
 
     def _times(self, taken: Array) -> list[int]:
         """The nanoseconds of each call, from those of its steps."""
@@ -459,7 +437,7 @@ def dtype_of(value: Value) -> DType:
     return dtype
 
 
-def _itemsize(storage: Value | Partial | Reserved | Running) -> int:
+def _itemsize(storage: Temporary) -> int:
     if isinstance(storage, (Reserved, Running)):
         return POSITION.size
     return storage.dtype.size if isinstance(storage, Partial) else dtype_of(storage).size

@@ -104,7 +104,7 @@ def make_shortcut(
     )
     entry = builtin.make_entry(recipe)
     run = _Drawing(entry, store, [d for d, _ in drawn]) if drawn else entry
-    return Shortcut(run, arena.nbytes)
+    return Shortcut(run, arena.memory.size)
 
 
 class _Drawing:

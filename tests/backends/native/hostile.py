@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tahr.backends.native import builtin, runtime, segments
+from tahr.backends.native import arenas, builtin, runtime, segments
 from tahr.core.opdef import Array
 
 POISON = 0xFF  # NaN in every floating type, and an integer that no test expects
@@ -94,8 +94,8 @@ def _apart(spans: Mapping[Any, tuple[int, int, int]]) -> Any:
     at = ROOM
     for storage, (size, *_) in spans.items():
         offsets[storage] = at
-        at += -(-max(size, 1) // segments.ALIGNMENT) * segments.ALIGNMENT + ROOM
-    return segments._Layout(offsets, at)
+        at += -(-max(size, 1) // arenas.ALIGNMENT) * arenas.ALIGNMENT + ROOM
+    return arenas.Layout(offsets, at)
 
 
 _definitions: list[Any] = []  # of entries, with what they call: they must outlive those
@@ -123,7 +123,7 @@ def shared() -> Generator[None]:
 def hostile() -> Generator[Watch]:
     """Native runs inside are watched. Plans that were bound before it began are not."""
     watch = Watch()
-    new_frame, take_frame = segments.BoundSegment._new_frame, segments.BoundSegment._frame
+    take_frame = segments.BoundSegment._frame
     rooms: dict[int, list[tuple[int, int]]] = {}
     kept: list[Any] = []  # so that no two layouts have the same identity
 
@@ -135,25 +135,23 @@ def hostile() -> Generator[Watch]:
         kept.append(layout)
         return layout
 
-    def poisoned(self: Any) -> Any:
-        frame, arena = take_frame(self)
-        arena[:] = POISON
+    def watched(self: Any, is_kept: bool = False) -> Any:
+        frame, arena = take_frame(self, is_kept)
+        arena.memory[:] = POISON
         frame._scratch[:] = POISON
+        watch.watch(arena.memory, rooms.get(id(self.layout), []))
         return frame, arena
 
-    def watched(self: Any) -> Any:
-        frame, arena = new_frame(self)
-        arena[:] = POISON
-        watch.watch(arena, rooms.get(id(self.layout), []))
-        return frame, arena
+    def used_once(self: Any, arena: Any) -> None:
+        """Other sizes have room between other buffers."""
 
     with shared(), pytest.MonkeyPatch.context() as patch:
         numpy = _Numpy(watch)
         patch.setattr(segments, "np", numpy)
         patch.setattr(builtin, "_definition", definition_with(numpy.empty))
-        patch.setattr(segments, "_laid_out", laid_out)
-        patch.setattr(segments.BoundSegment, "_new_frame", watched)
-        patch.setattr(segments.BoundSegment, "_frame", poisoned)
+        patch.setattr(segments, "laid_out", laid_out)
+        patch.setattr(segments.BoundSegment, "_frame", watched)
+        patch.setattr(arenas.Arenas, "give", used_once)
         patch.setattr(runtime, "aligned", lambda count: watch.new(count, 64).bytes)
         yield watch
     watch.check()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import execute
+from tahr.backends.native import arenas, execute
 from tahr.session import shortcuts
 
 
@@ -84,7 +85,7 @@ def test_what_needs_much_memory_keeps_the_latest(
     for size in (50, 40, 50, 40):
         for _ in range(4):
             found = session.run(y, {x: np.ones((size, 64), np.float32)})
-            np.testing.assert_allclose(found, np.ones((size, 64)), rtol=1e-6)
+            np.testing.assert_allclose(found, np.ones((size, 64)), rtol=1e-5)
     assert made == ([50, 40] if most else [50, 40, 50, 40])
 
 
@@ -117,3 +118,72 @@ def test_dtypes_are_told_apart(session: Any) -> None:
             for _ in range(3):
                 found = session.run(y, {x: np.array([1, 3], dtype)})
                 assert found.dtype == dtype and found.tolist() == [2, 6]
+
+
+# ---------------------------------------------------------------- memory
+
+
+def softmaxes(session: Any) -> Callable[[int], Any]:
+    """Needs room for a matrix of as many rows and columns as it is given."""
+    x = tf.placeholder(tf.float32, [None, 2])
+    y = tf.matmul(tf.nn.softmax(tf.matmul(x, x, transpose_b=True)), x)
+    return lambda size: session.run(y, {x: np.ones((size, 2), np.float32)})
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How large the arenas are that are made."""
+    found: list[int] = []
+    original = arenas._new
+
+    def noted(size: int) -> Any:
+        found.append(size)
+        return original(size)
+
+    monkeypatch.setattr(arenas, "_new", noted)
+    return found
+
+
+def test_runs_of_many_sizes_share_an_arena(session: Any, taken: list[int]) -> None:
+    run = softmaxes(session)
+    for size in (90, 20, 60, 30, 80, 20, 90, 95, 40):
+        np.testing.assert_allclose(run(size), np.ones((size, 2)), rtol=1e-5)
+    assert len(taken) == 2 and 4 * 90 * 90 <= taken[0] < taken[1] < 3 * 4 * 95 * 95
+
+
+def test_a_shortcut_keeps_no_more_than_it_needs(session: Any, taken: list[int]) -> None:
+    run = softmaxes(session)
+    for size in (90, 20, 20, 20, 20, 90):
+        np.testing.assert_allclose(run(size), np.ones((size, 2)), rtol=1e-5)
+    assert len(taken) == 2 and taken[1] < 3 * 4 * 20 * 20
+
+
+def test_runs_at_the_same_time_have_an_arena_each(session: Any) -> None:
+    run = softmaxes(session)
+    wrong: list[Any] = []
+
+    def work(first: int) -> None:
+        for size in range(first, first + 60, 3):
+            found = run(size)
+            if not np.allclose(found, np.ones((size, 2)), rtol=1e-5):
+                wrong.append(size)
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in (100, 101, 102, 100)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_run_that_fails_takes_its_arena_along(session: Any, taken: list[int]) -> None:
+    x, i = tf.placeholder(tf.float32, [None, 2]), tf.placeholder(tf.int32, [])
+    y = tf.matmul(tf.gather(tf.nn.softmax(tf.matmul(x, x, transpose_b=True)), [i]), x)
+    for index in (0, 9, 1, 9, 2):
+        feeds = {x: np.ones((3, 2), np.float32), i: index}
+        if index < 3:
+            np.testing.assert_allclose(session.run(y, feeds), [[1, 1]], rtol=1e-5)
+        else:
+            with pytest.raises(tf.errors.InvalidArgumentError):
+                session.run(y, feeds)
+    assert 1 <= len(taken) <= 3

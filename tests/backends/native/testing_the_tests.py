@@ -228,10 +228,10 @@ def transposition_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def buffers_overlap(patch: pytest.MonkeyPatch) -> None:
-    right = segments._laid_out
+    right = segments.laid_out
     patch.setattr(
         segments,
-        "_laid_out",
+        "laid_out",
         lambda spans: replace(right(spans), offsets=dict.fromkeys(right(spans).offsets, 0)),
     )
 
