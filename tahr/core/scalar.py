@@ -415,21 +415,22 @@ def select(condition: Scalar, x: Scalar | Number, y: Scalar | Number) -> Scalar:
     return _apply("select", (condition, chosen, other), chosen.dtype)
 
 
-def seldom(function: str, condition: Scalar, x: Scalar, usual: Scalar) -> Scalar:
-    """A function of x by the C library where a condition holds, which is seldom, else what is usual.
+def seldom(function: str, condition: Scalar, usual: Scalar, *operands: Scalar) -> Scalar:
+    """A function by the C library where a condition holds, which is seldom, else what is usual.
 
     Unlike `select`, which computes both, it branches: the function is called only if the condition holds anywhere in
     a vector.
 
     Args:
-        function: "sin", "cos" or "tan".
+        function: "sin", "cos", "tan" or "fmod".
         condition: a bool.
-        x, usual: of the same floating-point dtype, no half.
+        usual, operands: of the same floating-point dtype, no half.
     """
     _require(condition.dtype.is_bool, "a condition", condition.dtype)
-    _require(x.dtype.is_floating and x.dtype not in HALVES, function, x.dtype)
-    x, usual = _operands(x, usual)
-    return usual if is_constant(condition, False) else _apply(function, (condition, x, usual), x.dtype)
+    _require(usual.dtype.is_floating and usual.dtype not in HALVES, function, usual.dtype)
+    if is_constant(condition, False):
+        return usual
+    return _apply(function, (condition, *_operands(usual, *operands)), usual.dtype)
 
 
 def bitcast(x: Scalar, dtype: DType) -> Scalar:
@@ -644,9 +645,9 @@ def _relabel(x: Array, source: DType, target: DType) -> Array:
     return x
 
 
-def _seldom(function: np.ufunc) -> Callable[[Array, Array, Array], Array]:
+def _seldom(function: np.ufunc) -> Callable[..., Array]:
     """The meaning of `seldom`."""
-    return lambda condition, x, usual: np.where(condition, function(x), usual)
+    return lambda condition, usual, *operands: np.where(condition, function(*operands), usual)
 
 
 def _bitcast(x: Array, source: DType, target: DType) -> Array:
@@ -692,5 +693,6 @@ MEANING: dict[str, Callable[..., Any]] = {
     "sin": _seldom(np.sin),
     "cos": _seldom(np.cos),
     "tan": _seldom(np.tan),
+    "fmod": _seldom(np.fmod),
 }
 """The primitives beside casts, leaves and constants."""

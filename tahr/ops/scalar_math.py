@@ -527,7 +527,7 @@ _LARGEST_ANGLE = 2.0**45
 def _or_library(function: str, x: Scalar, value: Scalar) -> Scalar:
     """A function's value for a usual angle; of a finite one that is too large, what the C library computes."""
     size = abs(x)
-    return scalar.seldom(function, (size > _LARGEST_ANGLE) & (size < math.inf), x, value)
+    return scalar.seldom(function, (size > _LARGEST_ANGLE) & (size < math.inf), value, x)
 
 
 def _sin_and_cos(x: Scalar, short: bool) -> tuple[Scalar, Scalar, Scalar]:

@@ -74,14 +74,31 @@ def divide(x: Scalar, y: Scalar) -> Scalar:
 
 
 def truncate_mod(x: Scalar, y: Scalar) -> Scalar:
-    """The remainder of integers with the sign of x. That of floats would be a loop."""
-    if x.dtype.is_floating:
-        raise scalar.Unsupported("remainders of floats")
-    return scalar.remainder(x, y)
+    """The remainder with the sign of x."""
+    return _float_remainder(x, y) if x.dtype.is_floating else scalar.remainder(x, y)
+
+
+def _float_remainder(x: Scalar, y: Scalar) -> Scalar:
+    """The remainder of floats, which is exact.
+
+    Where the quotient is below 2^52 in float64, in which float32 is computed too, it is at most one too large or too
+    small when it has been rounded. Which of them, the sign and the size of what is left say, and fma gives that exactly.
+    Other quotients are rare, and left to the C library.
+    """
+    if x.dtype is not dtypes.float64:
+        wide = (scalar.convert(scalar.relabel(v, dtypes.float32), dtypes.float64) for v in (x, y))
+        return scalar.relabel(scalar.convert(_float_remainder(*wide), dtypes.float32), x.dtype)
+    size, divisor = abs(x), abs(y)
+    quotient = scalar.trunc(size / divisor)
+    rest = scalar.fma(-quotient, divisor, size)
+    quotient = quotient + select(rest < 0, -1, select(rest >= divisor, 1, scalar.constant(0, x.dtype)))
+    rest = scalar.copysign(scalar.fma(-quotient, divisor, size), x)
+    rest = select(scalar.eq(divisor, math.inf) & (size < math.inf), x, rest)
+    return scalar.seldom("fmod", quotient >= 2.0**52, rest, x, y)
 
 
 def floor_mod(x: Scalar, y: Scalar) -> Scalar:
-    """The remainder of integers with the sign of y."""
+    """The remainder with the sign of y."""
     rest = truncate_mod(x, y)
     return select(scalar.ne(rest, 0) & _signs_differ(rest, y), rest + y, rest)
 

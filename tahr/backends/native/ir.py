@@ -274,3 +274,19 @@ class Branches:
 def module(functions: Iterable[str], declarations: Iterable[str] = ()) -> str:
     """The text of a module: declarations are given once each."""
     return "\n\n".join([*dict.fromkeys(declarations), *functions]) + "\n"
+
+
+def intrinsic(f: Function, name: str, result: str, *args: str) -> str:
+    """A call of an overloaded intrinsic whose operands have its result's type."""
+    return f.value(f"call {result} @llvm.{name}.{suffix(result)}({', '.join(f'{result} {a}' for a in args)})")
+
+
+_SUFFIXES = {F32: "f32", F64: "f64"}
+
+
+def suffix(type_: str) -> str:
+    """What the name of an overloaded intrinsic ends with."""
+    if not type_.startswith("<"):
+        return _SUFFIXES.get(type_, type_)
+    count, _, element = type_[1:-1].partition(" x ")
+    return f"v{count}{_SUFFIXES.get(element, element)}"

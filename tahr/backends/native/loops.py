@@ -147,8 +147,8 @@ def combined(f: ir.Function, combine: str, dtype: DType, a: str, b: str, width: 
     if combine in ("and", "or"):
         return f.value(f"{combine} {kind} {a}, {b}")
     if dtype.is_floating:
-        return scalars.intrinsic(f, combine, kind, a, b)
-    return scalars.intrinsic(f, f"{'u' if dtype.is_unsigned else 's'}{combine[:3]}", kind, a, b)
+        return ir.intrinsic(f, combine, kind, a, b)
+    return ir.intrinsic(f, f"{'u' if dtype.is_unsigned else 's'}{combine[:3]}", kind, a, b)
 
 
 def independent(f: ir.Function, number: int) -> tuple[str, int]:

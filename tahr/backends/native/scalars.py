@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from tahr.backends.native import ir
+from tahr.backends.native import ir, seldom
 from tahr.backends.native.target import current
 from tahr.core import dtypes, scalar
 from tahr.core.dtypes import DType
 from tahr.core.scalar import Scalar, constant, leaf, select
-
-_INTRINSIC_SUFFIX = {"float": "f32", "double": "f64"}
 
 
 def kind(dtype: DType, width: int | None = None) -> str:
@@ -154,19 +152,6 @@ def _literal(value: float | int | bool, element: str, width: int | None) -> str:
     return text if width is None else ir.splat(width, element, text)
 
 
-def intrinsic(f: ir.Function, name: str, result: str, *args: str) -> str:
-    """A call of an overloaded intrinsic whose operands have its result's type."""
-    suffix = _suffix(result)
-    return f.value(f"call {result} @llvm.{name}.{suffix}({', '.join(f'{result} {a}' for a in args)})")
-
-
-def _suffix(type_: str) -> str:
-    if not type_.startswith("<"):
-        return _INTRINSIC_SUFFIX.get(type_, type_)
-    count, _, element = type_[1:-1].partition(" x ")
-    return f"v{count}{_INTRINSIC_SUFFIX.get(element, element)}"
-
-
 _Emitter = Callable[..., str]
 
 
@@ -186,7 +171,7 @@ def _call(name: str) -> _Emitter:
     """The emitter of an intrinsic on floats."""
 
     def emit(f: ir.Function, node: Scalar, width: int | None, *args: str) -> str:
-        return intrinsic(f, name, kind(node.dtype, width), *args)
+        return ir.intrinsic(f, name, kind(node.dtype, width), *args)
 
     return emit
 
@@ -201,8 +186,8 @@ def _neg(f: ir.Function, node: Scalar, width: int | None, x: str) -> str:
 def _abs(f: ir.Function, node: Scalar, width: int | None, x: str) -> str:
     type_ = kind(node.dtype, width)
     if node.dtype.is_floating:
-        return intrinsic(f, "fabs", type_, x)
-    return f.value(f"call {type_} @llvm.abs.{_suffix(type_)}({type_} {x}, i1 false)")
+        return ir.intrinsic(f, "fabs", type_, x)
+    return f.value(f"call {type_} @llvm.abs.{ir.suffix(type_)}({type_} {x}, i1 false)")
 
 
 def _select(f: ir.Function, type_: str, condition: str, x: str, y: str, width: int | None) -> str:
@@ -223,7 +208,7 @@ def _extremum(of_floats: str, of_signed: str, of_unsigned: str) -> _Emitter:
     def emit(f: ir.Function, node: Scalar, width: int | None, x: str, y: str) -> str:
         type_, (first, second) = kind(node.dtype, width), node.args
         if not node.dtype.is_floating:
-            return intrinsic(f, of_unsigned if node.dtype.is_unsigned else of_signed, type_, x, y)
+            return ir.intrinsic(f, of_unsigned if node.dtype.is_unsigned else of_signed, type_, x, y)
         if scalar.is_constant(first):
             first, second, x, y = second, first, y, x
         better = f.value(f"fcmp {of_floats} {type_} {y}, {x}")
@@ -246,86 +231,14 @@ def _select_node(f: ir.Function, node: Scalar, width: int | None, condition: str
 
 
 def _seldom(name: str) -> _Emitter:
-    """The emitter of a function of the C library, called once for each element in a block that few runs enter."""
+    """The emitter of a function of the C library."""
 
-    def emit(f: ir.Function, node: Scalar, width: int | None, condition: str, x: str, usual: str) -> str:
-        element = kind(node.dtype)
-        if width is not None:
-            return _branch(f, name, element, width, condition, x, usual)
-        # In a loop that LLVM makes vectors of, if there is no branch in it: that is in a function.
-        function, attribute = _companion(f, name, element)
-        return f.value(
-            f"call {element} @{function}(i1 {condition}, {element} {x}, {element} {usual}) {attribute}"
-        )
+    def emit(
+        f: ir.Function, node: Scalar, width: int | None, condition: str, usual: str, *operands: str
+    ) -> str:
+        return seldom.emit(f, name, kind(node.dtype), width, condition, usual, operands)
 
     return emit
-
-
-def _branch(
-    f: ir.Function, name: str, element: str, width: int | None, condition: str, x: str, usual: str
-) -> str:
-    """What `scalar.seldom` means, in blocks of their own."""
-    type_ = _of(width, element)
-    result = f.variable(type_, usual)
-    with f.when(_any(f, condition, width)):
-        called = f.value(f"call {type_} @{_library(f, name, element, width)}({type_} {x})")
-        f.store(type_, _select(f, type_, condition, called, usual, width), result)
-    return f.load(type_, result)
-
-
-# LLVM's vectorizer makes vectors of up to so many doubles, in which these functions are computed.
-_WIDTHS = (2, 4, 8)
-
-
-def _companion(f: ir.Function, name: str, element: str) -> tuple[str, str]:
-    """The name of a function that does `_branch` for one element, and the attribute of its calls.
-
-    The attribute names the same function for vectors, which the vectorizer calls instead:
-    https://llvm.org/docs/LangRef.html#call-site-attributes, "vector-function-abi-variant".
-    """
-    function = f"seldom.{f.name}.{name}.{element}"
-    variants = {width: f"{function}.{width}" for width in _WIDTHS}
-    if function not in f.companions:
-        f.companions[function] = _branching(function, name, element, None)
-        f.companions |= {each: _branching(each, name, element, width) for width, each in variants.items()}
-        f.kept += variants.values()
-    named = ",".join(f"_ZGV_LLVM_N{width}vvv_{function}({each})" for width, each in variants.items())
-    return function, f'"vector-function-abi-variant"="{named}"'
-
-
-_PURE = "noinline nounwind willreturn memory(none)"
-
-
-def _branching(function: str, name: str, element: str, width: int | None) -> str:
-    type_ = _of(width, element)
-    arguments = ((_bools(width), "condition"), (type_, "x"), (type_, "usual"))
-    f = ir.Function(function, arguments, type_, _PURE, "internal")
-    return f.finish(f"{type_} {_branch(f, name, element, width, '%condition', '%x', '%usual')}")
-
-
-def _library(f: ir.Function, name: str, element: str, width: int | None) -> str:
-    """The name of a function that calls one of the C library for each element.
-
-    LLVM knows that it is seldom run, and may not compute ahead of the branch what it gives.
-    """
-    type_ = _of(width, element)
-    function = f"library.{f.name}.{name}.{_suffix(type_)}"
-    if function not in f.companions:
-        library = ir.Function(function, ((type_, "x"),), type_, f"cold {_PURE}", "internal")
-        f.companions[function] = library.finish(f"{type_} {intrinsic(library, name, type_, '%x')}")
-    return function
-
-
-def _of(width: int | None, element: str) -> str:
-    return element if width is None else ir.vector(width, element)
-
-
-def _any(f: ir.Function, condition: str, width: int | None) -> str:
-    """Whether a condition holds for any element."""
-    if width is None:
-        return condition
-    bits = f.value(f"bitcast {_bools(width)} {condition} to i{width}")
-    return f.value(f"icmp ne i{width} {bits}, 0")
 
 
 def _is_by_constant(node: Scalar) -> bool:
@@ -489,7 +402,7 @@ def _to_odd_float(f: ir.Function, x: str, width: int | None) -> str:
     integer = kind(dtypes.int32, width)
     nearest = f.value(f"fptrunc {double} {x} to {single}")
     back = f.value(f"fpext {single} {nearest} to {double}")
-    size, size_back = (intrinsic(f, "fabs", double, v) for v in (x, back))
+    size, size_back = (ir.intrinsic(f, "fabs", double, v) for v in (x, back))
     above = f.value(f"fcmp ogt {double} {size_back}, {size}")
     inexact = f.value(f"fcmp one {double} {size_back}, {size}")
     bits = f.value(f"bitcast {single} {nearest} to {integer}")
@@ -554,6 +467,7 @@ _EMIT: dict[str, _Emitter] = {
     "sin": _seldom("sin"),
     "cos": _seldom("cos"),
     "tan": _seldom("tan"),
+    "fmod": _seldom("fmod"),
     "bitcast": _bitcast,
     "convert": _convert,
     "relabel": _relabel,
