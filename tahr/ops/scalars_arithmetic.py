@@ -82,8 +82,8 @@ def _float_remainder(x: Scalar, y: Scalar) -> Scalar:
     """The remainder of floats, which is exact.
 
     Where the quotient is below 2^52 in float64, in which float32 is computed too, it is at most one too large or too
-    small when it has been rounded. Which of them, the sign and the size of what is left say, and fma gives that exactly.
-    Other quotients are rare, and left to the C library.
+    small when it has been rounded. Which of them, the sign and the size of what is left say, and fma gives that
+    exactly. Other quotients are rare, and left to the C library.
     """
     if x.dtype is not dtypes.float64:
         wide = (scalar.convert(scalar.relabel(v, dtypes.float32), dtypes.float64) for v in (x, y))

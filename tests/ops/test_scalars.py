@@ -31,9 +31,6 @@ INTEGERS = (0, 1, 2, 3, 5, 7, 100, 127, 128, -1, -2, -5, -7, -100, -128)
 
 # Ops whose function is not defined for some dtypes, although their kernel is.
 PARTIAL = {
-    "FloorMod": "remainders of floats would be a loop",
-    "TruncateMod": "as FloorMod",
-    "Mod": "as FloorMod",
     "Reciprocal": "of an integer that is 0 it is an error",
     "Inv": "as Reciprocal",
     "Pow": "an integer to a power that may be negative is an error",

@@ -310,7 +310,7 @@ def _quotient_in_steps(f: ir.Function, dtype: DType, x: str, y: str, width: int)
         sign = f.value(f"ashr {type_} {f.value(f'xor {type_} {x}, {y}')}, {ir.splat(width, ir.I64, '63')}")
         step = f.value(f"or {type_} {sign}, {step}")
         size, least = (
-            f.value(f"call {type_} @llvm.abs.{_suffix(type_)}({type_} {v}, i1 false)") for v in (rest, y)
+            f.value(f"call {type_} @llvm.abs.{ir.suffix(type_)}({type_} {v}, i1 false)") for v in (rest, y)
         )
     is_short = f.value(f"icmp uge {type_} {size}, {least}")
     return _select(f, type_, is_short, f.value(f"add {type_} {result}, {step}"), result, width)

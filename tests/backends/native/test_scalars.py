@@ -16,6 +16,7 @@ from tahr.backends.native import ir, scalars, target
 from tahr.core import dtypes, scalar
 from tahr.core.dtypes import DType
 from tahr.core.scalar import Scalar, Unsupported, leaf
+from tahr.ops import scalars_arithmetic
 from tests.backends.native.loop import Loop
 
 SUPPORTED = sorted(scalar.SUPPORTED, key=lambda dtype: dtype.name)
@@ -233,3 +234,18 @@ def test_vectors_have_splatted_constants():
     f = ir.Function("f", ())
     scalars.lower(f, [leaf(0, dtypes.float32) + 1], ["%x"], width=4)
     assert f.finish().count("float 0x3FF0000000000000") == 4
+
+
+@pytest.mark.parametrize("width", [None, 8])
+@pytest.mark.parametrize("dtype", [dtypes.float32, dtypes.float64], ids=lambda dtype: dtype.name)
+def test_remainders_of_floats_are_exact(dtype: DType, width: int | None):
+    random, kind = np.random.default_rng(0), dtype.numpy.type
+    y = np.exp(random.uniform(-20, 20, 4000)).astype(kind) * random.choice([-1, 1], 4000).astype(kind)
+    # Of whole multiples and their neighbours, of all sizes, and with quotients that only the library finds.
+    whole = np.rint(np.exp2(random.uniform(0, 60, 4000))).astype(kind)
+    x = whole * y
+    for given in (x, np.nextafter(x, kind(0)), np.nextafter(x, kind(math.inf)), y * kind(0.75), -x / kind(3)):
+        expression = scalars_arithmetic.truncate_mod(leaf(0, dtype), leaf(1, dtype))
+        (found,) = Loop([expression], [dtype] * 2, width)(given, y)
+        np.testing.assert_array_equal(found, np.fmod(given, y))
+        np.testing.assert_array_equal(np.signbit(found), np.signbit(given))
