@@ -94,8 +94,11 @@ def _bincount_kernel(arr: Array, size: Array, weights: Array) -> Array:
             f"weights must have the shape of arr, {list(arr.shape)}, or none: {list(weights.shape)}"
         )
     inside = arr < count
+    if not weights.size:
+        counted = arr.ravel() if inside.all() else arr[inside]
+        return np.bincount(counted, minlength=count).astype(weights.dtype)
     bins = np.zeros(count, dtype=weights.dtype)
-    np.add.at(bins, arr[inside], weights[inside] if weights.size else weights.dtype.type(1))
+    np.add.at(bins, arr[inside], weights[inside])
     return bins
 
 

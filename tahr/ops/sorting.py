@@ -438,13 +438,38 @@ def _unique(x: Array) -> tuple[Array, Array, Array]:
     """
     if x.ndim != 1:
         raise Complaint(f"unique expects a 1D vector, but has the shape {shapes.show(x.shape)}")
-    _, first, inverse, counts = np.unique(
-        x, return_index=True, return_inverse=True, return_counts=True, equal_nan=False
-    )
+    if x.dtype.kind in "iu" and x.size and _span(x) <= _MOST_SPANNED * x.size:
+        first, inverse, counts = _occurrences(x)
+    else:
+        _, first, inverse, counts = np.unique(
+            x, return_index=True, return_inverse=True, return_counts=True, equal_nan=False
+        )
     order = np.argsort(first)
     rank = np.empty_like(order)
     rank[order] = np.arange(order.size)
     return x[first[order]], rank[inverse.reshape(-1)], counts[order]
+
+
+# Integers that spread over at most so many times their number are counted rather than sorted.
+_MOST_SPANNED = 8
+
+
+def _span(x: Array) -> int:
+    """How many integers there are from the least to the greatest."""
+    return int(x.max()) - int(x.min()) + 1
+
+
+def _occurrences(x: Array) -> tuple[Array, Array, Array]:
+    """For integers the first places of the different ones, which one each is, and the counts; by tables."""
+    wide = x if x.dtype == np.uint64 else x.astype(np.int64)
+    places = (wide - wide.min()).astype(np.intp)
+    counts = np.bincount(places)
+    first = np.empty(counts.size, np.intp)
+    first[places[::-1]] = np.arange(x.size - 1, -1, -1)  # of equal ones the last to be written is the first
+    different = np.flatnonzero(counts)
+    number = np.empty(counts.size, np.intp)
+    number[different] = np.arange(different.size)
+    return first[different], number[places], counts[different]
 
 
 Unique = OpDef("Unique", "x: T -> y: T, idx: out_idx", attrs={"out_idx": dtypes.int32})

@@ -102,6 +102,26 @@ def test_diagonals_that_are_only_known_when_they_run():
         run(part, {k: 3})
 
 
+# ---------------------------------------------------------------- unique elements
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "uint32", "int64", "uint64"])
+@pytest.mark.parametrize("spread", [1, 50, 1_000, 10**6])
+@pytest.mark.parametrize("at", ["min", "middle", "max"])
+def test_unique_integers(dtype: str, spread: int, at: str):
+    """Of few different values and of many, at both ends of what there is: counted in tables, or sorted."""
+    lowest, highest = int(tf.as_dtype(dtype).min), int(tf.as_dtype(dtype).max)
+    spread = min(spread, highest - lowest)
+    start = {"min": lowest, "middle": max(lowest, -spread // 2), "max": highest - spread + 1}[at]
+    chosen = np.random.default_rng(0).integers(0, spread, 300).tolist()
+    x = np.array([start + c for c in chosen], dtype)
+    y, idx, count = run(tf.unique_with_counts(tf.constant(x)))
+    first = list(dict.fromkeys(x.tolist()))
+    assert y.dtype == x.dtype and y.tolist() == first
+    assert y[idx].tolist() == x.tolist()
+    assert count.tolist() == [x.tolist().count(v) for v in first]
+
+
 # ---------------------------------------------------------------- results
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from tahr.backends.native import ir, kernel, scalars, single
 from tahr.backends.native.calls import Bind, Call, Known, Place, Ref
+from tahr.backends.native.epilogue import Segment
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.single import Single
 from tahr.core import dtypes
@@ -16,7 +17,9 @@ from tahr.core.sizes import Dim
 from tahr.program.node import Node, Value
 
 # Up to so many of a row are kept in order while the others go by; for more, the whole row is sorted.
-MOST_KEPT = 64
+MOST_KEPT = 128
+# So many elements at once are compared with the last one that is kept: few of them are greater.
+_RUN = 32
 
 # A row is sorted by so many values of a digit at a time: a byte.
 _DIGITS = 256
@@ -35,41 +38,52 @@ def largest(dtype: DType) -> Kernel:
     def load(array: str, place: str) -> str:
         return scalars.from_memory(f, dtype, f.load(memory, f.at(memory, array, place), align=dtype.size))
 
+    def insert(first: str, j: str, value: str) -> None:
+        """Puts element j, if there is room or it is greater than the last one, behind those that are not less."""
+        filled, last = f.minimum(j, count), f.sub(count, 1)
+        low, high = f.variable(ir.I64, "0", "low"), f.variable(ir.I64, filled, "high")
+        with f.either(f.value(f"icmp slt i64 {j}, {count}")) as branches:
+            branches.otherwise()
+            is_greater = _is_greater(f, dtype, value, load(values, f.add(first, last)))
+            f.store(ir.I64, f.value(f"select i1 {is_greater}, i64 0, i64 {count}"), low)
+        with f.when(f.value(f"icmp slt i64 {f.load(ir.I64, low)}, {count}")):
+            single.search(f, low, high, lambda i: _is_greater(f, dtype, value, load(values, f.add(first, i))))
+            place = f.load(ir.I64, low)
+            behind, into = f.sub(f.minimum(filled, last), place), f.add(first, place)
+            for kind, array, size, new in (
+                (memory, values, dtype.size, scalars.to_memory(f, dtype, value)),
+                (ir.I32, places, 4, f.value(f"trunc i64 {j} to i32")),
+            ):
+                here, following = f.at(kind, array, into), f.at(kind, array, f.add(into, 1))
+                moved = f"ptr {following}, ptr {here}, i64 {f.mul(behind, size)}"
+                f.do(f"call void @llvm.memmove.p0.p0.i64({moved}, i1 false)")
+                f.store(kind, new, here)
+
     with f.loop("%begin", "%end", hint="tile") as number:
         start = f.mul(number, tile)
         with f.loop(start, f.minimum(f.add(start, tile), total), hint="row") as row:
             base, first = f.mul(row, length), f.mul(row, count)
-            with f.loop(0, length, hint="element") as j:
-                value = load(source, f.add(base, j))
-                filled = f.minimum(j, count)
-                last = f.sub(count, 1)
-                has_room = f.value(f"icmp slt i64 {j}, {count}")
-                low, high = f.variable(ir.I64, "0", "low"), f.variable(ir.I64, filled, "high")
-                with f.either(has_room) as branches:
-                    branches.otherwise()
-                    is_greater = _is_greater(f, dtype, value, load(values, f.add(first, last)))
-                    f.store(ir.I64, f.value(f"select i1 {is_greater}, i64 0, i64 {count}"), low)
-                with f.when(f.value(f"icmp slt i64 {f.load(ir.I64, low)}, {count}")):
-                    single.search(
-                        f,
-                        low,
-                        high,
-                        lambda i, v=value: _is_greater(f, dtype, v, load(values, f.add(first, i))),
-                    )
-                    place = f.load(ir.I64, low)
-                    behind = f.sub(f.minimum(filled, last), place)
-                    into = f.add(first, place)
-                    for kind, array, new in (
-                        (memory, values, scalars.to_memory(f, dtype, value)),
-                        (ir.I32, places, f.value(f"trunc i64 {j} to i32")),
-                    ):
-                        here, following = f.at(kind, array, into), f.at(kind, array, f.add(into, 1))
-                        bytes_ = f.mul(behind, 4 if array is places else dtype.size)
-                        f.do(
-                            f"call void @llvm.memmove.p0.p0.i64(ptr {following}, ptr {here}, i64 {bytes_}, i1 false)"
-                        )
-                        f.store(kind, new, here)
+            with f.loop(0, length, _RUN, hint="run") as run:
+                left = f.minimum(f.sub(length, run), _RUN)
+                wanted = f.variable(ir.I64, f.value(f"lshr i64 -1, {f.sub(64, left)}"), "wanted")
+                is_whole = f.value(f"icmp eq i64 {left}, {_RUN}")
+                is_full = f.value(f"icmp sge i64 {run}, {count}")
+                with f.when(f.value(f"and i1 {is_whole}, {is_full}")):
+                    least = load(values, f.add(first, f.sub(count, 1)))
+                    elements = f.at(memory, source, f.add(base, run))
+                    f.store(ir.I64, _greater_ones(f, dtype, elements, least), wanted)
+                with single.each_bit(f, wanted) as bit:
+                    j = f.add(run, bit)
+                    insert(first, j, load(source, f.add(base, j)))
     return Kernel(f.finish() + "\n", 0, f"largest {dtype.name}")
+
+
+def _greater_ones(f: ir.Function, dtype: DType, elements: str, least: str) -> str:
+    """A bit for each element of a run that is greater than another element."""
+    run = Segment(_RUN)
+    compared = run.load(f, dtype, elements), run.splat(f, scalars.kind(dtype), least)
+    bits = f.value(f"bitcast {run.type(ir.I1)} {_is_greater(f, dtype, *compared, _RUN)} to i{_RUN}")
+    return f.value(f"zext i{_RUN} {bits} to i64")
 
 
 def sorted_rows(dtype: DType) -> Kernel:
@@ -191,13 +205,14 @@ _SMALLEST = {
 }
 
 
-def _is_greater(f: ir.Function, dtype: DType, a: str, b: str) -> str:
-    kind = scalars.kind(dtype)
+def _is_greater(f: ir.Function, dtype: DType, a: str, b: str, width: int | None = None) -> str:
+    kind = scalars.kind(dtype, width)
     if not dtype.is_floating:
         return f.value(f"icmp {'u' if dtype.is_unsigned else 's'}gt {kind} {a}, {b}")
     # Greater, or NaN and the other is not: unordered or greater, where b is a number.
     greater = f.value(f"fcmp ugt {kind} {a}, {b}")
-    return f.value(f"and i1 {greater}, {f.value(f'fcmp ord {kind} {b}, {b}')}")
+    both = ir.I1 if width is None else ir.vector(width, ir.I1)
+    return f.value(f"and {both} {greater}, {f.value(f'fcmp ord {kind} {b}, {b}')}")
 
 
 def _wanted(node: Node) -> Dim | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tahr import errors
@@ -149,6 +150,21 @@ def copy_elements(f: ir.Function, dtype: DType, target: str, source: str, count:
     f.do(
         f"call void @llvm.memcpy.p0.p0.i64(ptr {align} {target}, ptr {align} {source}, i64 {length}, i1 false)"
     )
+
+
+@contextmanager
+def each_bit(f: ir.Function, bits: str) -> Generator[str]:
+    """A loop over the bits that are set in an i64 variable, from the lowest on: the number of each. It clears them."""
+    test, body, done = (f.label(name) for name in ("bits", "bit", "no.bits"))
+    f.jump(test)
+    f.open(test)
+    left = f.load(ir.I64, bits)
+    f.do(f"br i1 {f.value(f'icmp eq i64 {left}, 0')}, label %{done}, label %{body}")
+    f.open(body)
+    f.store(ir.I64, f.value(f"and i64 {left}, {f.sub(left, 1)}"), bits)
+    yield f.value(f"call i64 @llvm.cttz.i64(i64 {left}, i1 true)")
+    f.jump(test)
+    f.open(done)
 
 
 def search(f: ir.Function, low: str, high: str, holds: Callable[[str], str]) -> None:

@@ -417,6 +417,28 @@ def test_largest(shape: tuple[int, int], dtype: str, count: int) -> None:
         check(output, feeds)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "int64"])
+@pytest.mark.parametrize("length", [31, 32, 33, 64, 95, 128, 500])
+@pytest.mark.parametrize("count", [1, 31, 32, 33, 128])
+def test_largest_of_whole_runs_and_what_is_left(length: int, dtype: str, count: int) -> None:
+    """Of rows in order, in the opposite order, of equal elements, and of which the last one is the largest."""
+    values = np.sort(numbers((4, length), dtype), axis=1)
+    values[1] = values[1, ::-1].copy()
+    values[2] = values[2, 0]
+    values[3, :-1] = values[3, 0]
+    x = tf.placeholder(dtype, [None, length])
+    for output in tf.nn.top_k(x, min(count, length)):
+        check(output, {x: values})
+
+
+def test_nan_among_what_is_skipped() -> None:
+    values = np.zeros((3, 300), np.float32)
+    values[0, 299], values[1, [40, 200]], values[2] = np.nan, np.nan, np.nan
+    x = tf.placeholder(tf.float32, [None, 300])
+    for output in tf.nn.top_k(x, 5):
+        check(output, {x: values})
+
+
 def test_nan_is_largest() -> None:
     rng = np.random.default_rng(0)
     x = tf.placeholder(tf.float32, [None, 40])
@@ -429,7 +451,7 @@ SPECIAL = [np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 1.5]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-@pytest.mark.parametrize("count", [70, 200, 300])
+@pytest.mark.parametrize("count", [150, 200, 300])
 def test_nan_is_largest_where_rows_are_sorted(dtype: str, count: int) -> None:
     values = np.random.default_rng(0).choice(SPECIAL, [50, 300]).astype(tf.as_dtype(dtype).as_numpy_dtype)
     x = tf.placeholder(dtype, [None, 300])

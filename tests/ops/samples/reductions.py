@@ -294,6 +294,20 @@ SAMPLES = [
     ),
     Sample(
         "Bincount",
+        "of a matrix",
+        inputs=([[1, 1, 2], [0, 1, 3]], 5, np.zeros(0)),
+        expected=[1, 3, 1, 1, 0],
+        dtypes=("int32", "int64", "float32", "float64"),
+    ),
+    Sample(
+        "Bincount",
+        "of nothing",
+        inputs=(np.zeros([0], np.int32), 3, np.zeros(0)),
+        expected=[0, 0, 0],
+        dtypes=("int32", "float32"),
+    ),
+    Sample(
+        "Bincount",
         "weights",
         inputs=([1, 1, 2], 3, [0.5, 2.0, 4.0]),
         expected=[0.0, 2.5, 4.0],
