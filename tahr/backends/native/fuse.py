@@ -32,7 +32,6 @@ Map = tuple[Axes, ...]
 
 # More nodes than this are not put into one kernel: registers run out, and compiling takes longer than it saves.
 MOST_NODES = 64
-MOST_STORES = 12
 # The epilogue of a single column goes element by element: what takes more operations than this is a nest's, which is
 # vectorized. The logistic loss of a million points takes 1 ms instead of 20.
 MOST_IN_A_COLUMN = 4

@@ -19,6 +19,7 @@ from tahr.backends.native.plan import NativePlan, Segment
 from tahr.backends.native.strips import StripLoop
 from tahr.core import scalar
 from tahr.core.scalar import Scalar
+from tahr.core.views import dense_strides
 from tahr.program import show
 from tahr.program.node import Node, Value
 
@@ -205,10 +206,11 @@ class _Nest:
         return [
             i
             for i, (e, access) in enumerate(self.nest.stores)
-            if self._level(e) == level and self._on_columns(e, access) == on_columns
+            if self._level(e) == level and self._is_wide(access) == on_columns
         ]
 
-    def _on_columns(self, e: Scalar, access: Access) -> bool:
+    def _is_wide(self, access: Access) -> bool:
+        """Whether a store goes to every column of a row."""
         return any(s != 0 for s in access.strides[len(self.nest.rows) :]) or not self.nest.rows
 
     def _level(self, e: Scalar) -> int:
@@ -224,7 +226,9 @@ class _Nest:
         target = f"r{j}"
         if reduce.over != "row":
             place = self.targets[len(self.nest.stores) + self.nest.leaving.index(j)]
-            target = f"{place}[{self.indices[-1]}]" if reduce.over == "column" else place
+            strides = (0,) * len(self.nest.rows) + dense_strides(self.nest.columns)
+            dense = Access(reduce.dtype, strides)
+            target = self._element(place, dense) if reduce.over == "column" else place
         sign = {"add": "+=", "multiply": "*=", "and": "&=", "or": "|="}.get(reduce.combine)
         return f"{target} {sign} {{}}" if sign else f"{target} = {reduce.combine}({target}, {{}})"
 

@@ -158,7 +158,7 @@ class _Planner:
         """The plan."""
         written = self.prepare()
         outputs = [self._output(v, written) for v in self.program.outputs]
-        before = self._before(written)
+        before = self._before()
         stages = self._stages(before)
         items = self._items(stages, before, outputs)
         plan = NativePlan(
@@ -206,7 +206,7 @@ class _Planner:
 
     def finished(self, leaves: set[Value]) -> list[Call]:
         """The calls of a region's nodes; those roots are read behind them."""
-        before = self._before(set())
+        before = self._before()
         self._stages(before)
         calls = self._calls(_topological(self.nodes, before), before, leaves)
         for own in self._own_cells():
@@ -393,7 +393,7 @@ class _Planner:
 
     # ------------------------------------------------------------ order
 
-    def _before(self, written: set[Value]) -> dict[Node, list[Node]]:
+    def _before(self) -> dict[Node, list[Node]]:
         """For each node that computes, those that must run first."""
         computing = set(self.nodes)
         users: dict[Node, list[Node]] = {}

@@ -95,6 +95,14 @@ def test_reductions_that_leave() -> None:
     assert re.search(r"= maximum\((partial )?%\d+, %\d+\[", found.nests)
 
 
+def test_totals_of_several_dimensions_of_columns() -> None:
+    x = tf.placeholder(tf.float32, [None, None, 8])
+    pairs = x * tf.placeholder(tf.float32, [None, 1, 8])
+    feeds = {x: np.ones((4, 5, 8)), pairs.op.inputs[1]: np.ones((4, 1, 8))}
+    found = tf.debug.ir(tf.reduce_sum(pairs, 0), feeds)
+    assert re.search(r"%\d+\[8 j0 \+ j1\] \+= ", found.nests)
+
+
 def test_products_are_kernels_of_their_own() -> None:
     x, feeds = fed(None, 64)
     w = tf.Variable(np.ones((64, 32), np.float32))
