@@ -102,14 +102,7 @@ class Graph:
             ValueError: the inputs' shapes do not fit, or belong elsewhere.
         """
         if self._finalized:
-            raise RuntimeError(
-                errors.describe(
-                    "",
-                    "Graph is finalized and cannot be modified.",
-                    [f"{opdef.name}, {source.caller().describe()}"],
-                    "build all operations before the graph is finalized, and only run them in the training loop",
-                )
-            )
+            raise _is_finalized(opdef)
         state = self.state
         region = state.region
         inputs = [
@@ -120,9 +113,8 @@ class Graph:
             specs = opdef.infer([t.spec for t in inputs], attrs)
         except ValueError as error:
             raise ValueError(_shape_message(opdef, inputs, attrs, error)) from None
-        if (
-            opdef.items_rule is not None
-        ):  # static shapes say of a list's items what the user said, as in TensorFlow
+        if opdef.items_rule is not None:
+            # Static shapes say of a list's items what the user said, as in TensorFlow.
             specs = tuple(s._replace(items=None) for s in specs)
         op = Operation.__new__(Operation) if op is None else op
         op.graph = self
@@ -142,20 +134,24 @@ class Graph:
         control_inputs = self._control_inputs_for(op, inputs) if state.control_groups else []
         op._control_inputs = control_inputs  # pyright: ignore[reportPrivateUsage]
         op.device = ""
-        with self._lock:
-            op.name = self._name_for(opdef, name)
-            if op.name in self._by_name:
-                raise ValueError(f"Duplicate node name in graph: {op.name!r}")
-            op.id = len(self._operations)
-            self._operations.append(op)
-            self._by_name[op.name] = op
-            if region is not None:
-                region.operations.append(op)
+        self._enter(op, name)
         for tensor in inputs:
             tensor.add_consumer(op)
         if state.devices:
             self._place(op)
         return op
+
+    def _enter(self, op: Operation, name: str | None) -> None:
+        """Gives an operation its name and number, and takes it up."""
+        with self._lock:
+            op.name = self._name_for(op.opdef, name)
+            if op.name in self._by_name:
+                raise ValueError(f"Duplicate node name in graph: {op.name!r}")
+            op.id = len(self._operations)
+            self._operations.append(op)
+            self._by_name[op.name] = op
+            if op.region is not None:
+                op.region.operations.append(op)
 
     def create_op(
         self,
@@ -479,6 +475,13 @@ def set_enter_default(function: Callable[[Graph], Any]) -> None:
     """Fills the hook behind `Graph.as_default`."""
     global _enter_default
     _enter_default = function
+
+
+def _is_finalized(opdef: OpDef) -> RuntimeError:
+    """The error for an operation that a finalized graph shall take."""
+    where = [f"{opdef.name}, {source.caller().describe()}"]
+    fix = "build all operations before the graph is finalized, and only run them in the training loop"
+    return RuntimeError(errors.describe("", "Graph is finalized and cannot be modified.", where, fix))
 
 
 def _shape_message(

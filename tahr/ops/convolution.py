@@ -56,26 +56,47 @@ def _geometry(attrs: dict[str, Any]) -> _Geometry:
     )
 
 
+class _Trio(NamedTuple):
+    """A convolution and its two adjoints.
+
+    Attributes:
+        forward: `input, filter -> output`.
+        to_input: `input_sizes, filter, out_backprop -> output`.
+        to_filter: `input, filter_sizes, out_backprop -> output`.
+    """
+
+    forward: OpDef
+    to_input: OpDef
+    to_filter: OpDef
+
+
+OutChannels = Callable[[Dim, Dim, Dim], Dim]
+"""Of the images' channels and the filter's last two dimensions; checks that they fit."""
+
+
 def _define(
-    forward: OpDef,
-    backprop_input: OpDef,
-    backprop_filter: OpDef,
+    trio: _Trio,
     kernels: tuple[Callable[..., Array], Callable[..., Array], Callable[..., Array]],
-    out_channels: Callable[[Dim, Dim, Dim], Dim],
+    out_channels: OutChannels,
 ) -> None:
-    """Gives shape rules, kernels and gradients to a convolution and its two adjoints.
+    """Gives shape rules, kernels and gradients to a convolution and its adjoints.
 
     Args:
-        forward: `input, filter -> output`.
-        backprop_input: `input_sizes, filter, out_backprop -> output`.
-        backprop_filter: `input, filter_sizes, out_backprop -> output`.
+        trio: those.
         kernels: the functions of `windows` that compute them.
-        out_channels: of the images' channels and the filter's last two dimensions; checks that they fit.
+        out_channels: how many channels the output has.
     """
     conv, conv_to_input, conv_to_filter = kernels
+    _define_forward(trio, conv, out_channels)
+    _define_to_input(trio, conv_to_input, out_channels)
+    _define_to_filter(trio, conv_to_filter)
+
+
+def _define_forward(trio: _Trio, compute: Callable[..., Array], out_channels: OutChannels) -> None:
+    forward, to_input, to_filter = trio
 
     @forward.shape
-    def _forward_shape(x: Spec, filters: Spec, **attrs: Any) -> Shape:
+    def _shape(x: Spec, filters: Spec, **attrs: Any) -> Shape:
         data_format, geometry = attrs["data_format"], _geometry(attrs)
         batch, sizes, channels = images_shape(x.shape, data_format)
         *window, ins, outs = shapes.dims(filters.shape, len(data_format))
@@ -84,22 +105,22 @@ def _define(
 
     @forward.kernel
     @complaining
-    def _forward_kernel(x: Array, filters: Array, **attrs: Any) -> Array:
+    def _kernel(x: Array, filters: Array, **attrs: Any) -> Array:
         data_format = attrs["data_format"]
-        return from_channels_last(
-            conv(to_channels_last(x, data_format), filters, *_geometry(attrs)), data_format
-        )
+        y = compute(to_channels_last(x, data_format), filters, *_geometry(attrs))
+        return from_channels_last(y, data_format)
 
     @forward.gradient
-    def _forward_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, Tensor]:
+    def _gradient(op: Operation, dy: Tensor) -> tuple[Tensor, Tensor]:
         x, filters = op.inputs
-        return (
-            backprop_input(shape(x), filters, dy, **op.attrs),
-            backprop_filter(x, shape(filters), dy, **op.attrs),
-        )
+        return to_input(shape(x), filters, dy, **op.attrs), to_filter(x, shape(filters), dy, **op.attrs)
 
-    @backprop_input.shape
-    def _backprop_input_shape(input_sizes: Spec, filters: Spec, dy: Spec, **attrs: Any) -> Shape:
+
+def _define_to_input(trio: _Trio, compute: Callable[..., Array], out_channels: OutChannels) -> None:
+    forward, to_input, to_filter = trio
+
+    @to_input.shape
+    def _shape(input_sizes: Spec, filters: Spec, dy: Spec, **attrs: Any) -> Shape:
         data_format = attrs["data_format"]
         _geometry(attrs)
         batch, _, channels = images_shape(dy.shape, data_format)
@@ -110,36 +131,40 @@ def _define(
         same_dim(channels, out_channels(asked_channels, ins, outs))
         return in_layout(same_dim(asked_batch, batch), sizes, asked_channels, data_format)
 
-    @backprop_input.kernel
+    @to_input.kernel
     @complaining
-    def _backprop_input_kernel(input_sizes: Array, filters: Array, dy: Array, **attrs: Any) -> Array:
+    def _kernel(input_sizes: Array, filters: Array, dy: Array, **attrs: Any) -> Array:
         data_format = attrs["data_format"]
         sizes, dy = channels_last(input_sizes, data_format), to_channels_last(dy, data_format)
-        return from_channels_last(conv_to_input(sizes, filters, dy, *_geometry(attrs)), data_format)
+        return from_channels_last(compute(sizes, filters, dy, *_geometry(attrs)), data_format)
 
-    @backprop_input.gradient
-    def _backprop_input_gradient(op: Operation, ddx: Tensor) -> tuple[None, Tensor, Tensor]:
+    @to_input.gradient
+    def _gradient(op: Operation, ddx: Tensor) -> tuple[None, Tensor, Tensor]:
         _, filters, dy = op.inputs
-        return None, backprop_filter(ddx, shape(filters), dy, **op.attrs), forward(ddx, filters, **op.attrs)
+        return None, to_filter(ddx, shape(filters), dy, **op.attrs), forward(ddx, filters, **op.attrs)
 
-    @backprop_filter.shape
-    def _backprop_filter_shape(x: Spec, filter_sizes: Spec, dy: Spec, **attrs: Any) -> Shape:
+
+def _define_to_filter(trio: _Trio, compute: Callable[..., Array]) -> None:
+    forward, to_input, to_filter = trio
+
+    @to_filter.shape
+    def _shape(x: Spec, filter_sizes: Spec, dy: Spec, **attrs: Any) -> Shape:
         data_format = attrs["data_format"]
         _geometry(attrs)
         same_dim(images_shape(x.shape, data_format)[0], images_shape(dy.shape, data_format)[0])
         return shape_like(filter_sizes, len(data_format))
 
-    @backprop_filter.kernel
+    @to_filter.kernel
     @complaining
-    def _backprop_filter_kernel(x: Array, filter_sizes: Array, dy: Array, **attrs: Any) -> Array:
+    def _kernel(x: Array, filter_sizes: Array, dy: Array, **attrs: Any) -> Array:
         data_format = attrs["data_format"]
         x, dy = to_channels_last(x, data_format), to_channels_last(dy, data_format)
-        return conv_to_filter(x, tuple(filter_sizes.tolist()), dy, *_geometry(attrs))
+        return compute(x, tuple(filter_sizes.tolist()), dy, *_geometry(attrs))
 
-    @backprop_filter.gradient
-    def _backprop_filter_gradient(op: Operation, ddw: Tensor) -> tuple[Tensor, None, Tensor]:
+    @to_filter.gradient
+    def _gradient(op: Operation, ddw: Tensor) -> tuple[Tensor, None, Tensor]:
         x, _, dy = op.inputs
-        return backprop_input(shape(x), ddw, dy, **op.attrs), None, forward(x, ddw, **op.attrs)
+        return to_input(shape(x), ddw, dy, **op.attrs), None, forward(x, ddw, **op.attrs)
 
 
 def _out_channels(channels: Dim, ins: Dim, outs: Dim) -> Dim:
@@ -188,9 +213,7 @@ Conv2DBackpropFilter = OpDef(
     form=Window("convolution", "filter", 1),
 )
 _define(
-    Conv2D,
-    Conv2DBackpropInput,
-    Conv2DBackpropFilter,
+    _Trio(Conv2D, Conv2DBackpropInput, Conv2DBackpropFilter),
     (windows.conv, windows.conv_backprop_input, windows.conv_backprop_filter),
     _out_channels,
 )
@@ -374,9 +397,7 @@ Conv3DBackpropFilterV2 = OpDef(
     form=Window("convolution", "filter", 1),
 )
 _define(
-    Conv3D,
-    Conv3DBackpropInputV2,
-    Conv3DBackpropFilterV2,
+    _Trio(Conv3D, Conv3DBackpropInputV2, Conv3DBackpropFilterV2),
     (windows.conv, windows.conv_backprop_input, windows.conv_backprop_filter),
     _out_channels,
 )
@@ -514,9 +535,7 @@ DepthwiseConv2dNativeBackpropFilter = OpDef(
     form=Window("depthwise", "filter", 1),
 )
 _define(
-    DepthwiseConv2dNative,
-    DepthwiseConv2dNativeBackpropInput,
-    DepthwiseConv2dNativeBackpropFilter,
+    _Trio(DepthwiseConv2dNative, DepthwiseConv2dNativeBackpropInput, DepthwiseConv2dNativeBackpropFilter),
     (windows.depthwise_conv, windows.depthwise_conv_backprop_input, windows.depthwise_conv_backprop_filter),
     _depthwise_out_channels,
 )
