@@ -195,6 +195,7 @@ class VectorEmitter(Emitter):
         nest, f = self.nest, self.f
         roots = [r.what for r in nest.reduces]
         rows = self._rows(first, roots)
+        sums = {j: self._nothing(r) for j, r in enumerate(nest.reduces) if r.over != "column"}
         with ExitStack() as outer:
             indices, start, stop, flat = self._outer_loops(outer)
             elements: list[Callable[[_Run], list[str]]] = []
@@ -214,7 +215,6 @@ class VectorEmitter(Emitter):
                     else:
                         self._add_to_sum(reduce, sums[j][run.copy], value, run.segment)
 
-            sums = {j: self._nothing(r) for j, r in enumerate(nest.reduces) if r.over != "column"}
             self._along(start, stop, body)
         for j, copies in sums.items():
             self._finish(j, copies, totals)

@@ -63,6 +63,22 @@ def test_sums_of_matrices_whose_rows_are_a_few_vectors(dtype: str, length: int) 
         compare(fetches, {x: numbers(dtype, 4, rows, length)}, dtype)
 
 
+@pytest.mark.parametrize("length", [3, 16, 45, 200])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_totals_of_matrices_beside_one_of_everything(dtype: str, length: int) -> None:
+    """Several rows are worked on together, and each has several dimensions of columns."""
+    x, scale = tf.placeholder(dtype, [None, None, length]), tf.placeholder(dtype, [length])
+    y = x * scale
+    for total in (tf.reduce_sum, tf.reduce_max):
+        fetches = [tf.reduce_sum(y, 0), total(y), tf.reduce_min(y, 0)]
+        for rows, columns in ((1, 3), (4, 3), (9, 23), (9, 1), (6, 0), (0, 2)):
+            feeds = {x: numbers(dtype, rows, columns, length), scale: numbers(dtype, length)}
+            if columns and rows:
+                compare(fetches, feeds, dtype)
+            else:
+                compare(fetches[:1], feeds, dtype)
+
+
 @pytest.mark.parametrize("length", LENGTHS)
 def test_passes_that_keep_what_they_computed(length: int) -> None:
     x = tf.placeholder("float32", [None, None])
