@@ -7,7 +7,7 @@ graph sees what it depends on. The gradient of a loop is a loop that runs backwa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -603,50 +603,101 @@ def _trip_count(loop: Operation) -> Tensor:
     return memo["trips"]
 
 
-def _accumulated(loops: Sequence[Operation], inner: Tensor) -> Tensor:
-    """The list of the values that a tensor took, one for each iteration.
+Path = Sequence["tuple[Operation, Region]"]
+"""A loop or cond and its body or branch, one that lies in that, and so on."""
+
+
+def _accumulated(path: Path, inner: Tensor) -> Tensor:
+    """The list of the values that a tensor took, one for each time that it was computed.
 
     Args:
-        loops: a loop, one in its body, and so on.
-        inner: a tensor of the last one's body. All its iterations push on one list, which goes through all loops.
+        path: leads to the tensor's region. All that run there push on one list, which goes through all of them.
+        inner: the tensor.
     """
-    loop = loops[0]
-    memo = _memo(loop)
+    op, region = path[0]
+    memo = _memo(op)
     if inner not in memo:
-        with _at(loop.region, loop.graph):
-            empty = lists.EmptyTensorList()
-        memo[inner] = _pushed(loops, empty, inner)
+        if op.opdef is If:
+            memo[inner] = _add_hidden_result(
+                op, region, lambda: _accumulated(path[1:], inner), lists.EmptyTensorList
+            )
+        else:
+            with _at(op.region, op.graph):
+                empty = lists.EmptyTensorList()
+            memo[inner] = _pushed(path, empty, inner)
     return memo[inner]
 
 
-def _pushed(loops: Sequence[Operation], items: Tensor, inner: Tensor) -> Tensor:
-    """A list with one more item, or, given loops, with those of all their iterations."""
-    if not loops:
+def _pushed(path: Path, items: Tensor, inner: Tensor) -> Tensor:
+    """A list with one more item, or, given a path, with as many as are computed there."""
+    if not path:
         return lists.TensorListPushBack(items, inner)
-    return _add_hidden_variable(loops[0], items, lambda mine: _pushed(loops[1:], mine, inner))
+    op, region = path[0]
+    if op.opdef is While:
+        return _add_hidden_variable(op, items, lambda mine: _pushed(path[1:], mine, inner))
+    if items not in op.inputs[1:]:
+        op.insert_input(len(op.inputs), items)
+    return _add_hidden_result(op, region, lambda: _pushed(path[1:], items, inner), lambda: items)
+
+
+def _add_hidden_result(
+    branching: Operation, branch: Region, build: Callable[[], Tensor], otherwise: Callable[[], Tensor]
+) -> Tensor:
+    """Gives a cond one more result, a list which its user does not see, and returns it.
+
+    Args:
+        branching: the If operation.
+        branch: one of its branches.
+        build: makes the result in that branch.
+        otherwise: makes it in the other one.
+    """
+    graph = branching.graph
+    for region in (branching.attrs["then_branch"], branching.attrs["else_branch"]):
+        with _at(region, graph):
+            region.outputs.append(build() if region is branch else otherwise())
+    branching.attrs["Tout"].append(dtypes.variant)
+    graph.touch()
+    return branching.add_output(Spec(dtypes.variant, ()))
 
 
 def _exposed(branching: Operation, branch: Region, inner: Tensor) -> Tensor:
     """A list that holds the value of a branch's tensor, empty where the other branch ran."""
     memo = _memo(branching)
     if inner not in memo:
-        for region in (branching.attrs["then_branch"], branching.attrs["else_branch"]):
-            with _at(region, branching.graph):
-                items = lists.EmptyTensorList()
-                region.outputs.append(lists.TensorListPushBack(items, inner) if region is branch else items)
-        branching.attrs["Tout"].append(dtypes.variant)
-        memo[inner] = branching.add_output(Spec(dtypes.variant, ()))
-        branching.graph.touch()
+        memo[inner] = _add_hidden_result(
+            branching,
+            branch,
+            lambda: lists.TensorListPushBack(lists.EmptyTensorList(), inner),
+            lists.EmptyTensorList,
+        )
     return memo[inner]
 
 
-class _GradientRegion(Region):
-    """A region that computes gradients of another: it may use that region's tensors as if they were its own."""
+# What brings together what is there.
+_DONE_AGAIN = (
+    joining.ConcatV2,
+    shaping.Range,
+    lists.TensorListReserve,
+    lists.TensorListFromTensor,
+    lists.TensorListScatter,
+)
 
-    def __init__(self, graph: Graph, what: str, forward: Region, fetch: Callable[[Tensor], Tensor]) -> None:
-        super().__init__(graph, what)
+
+class _GradientRegion(Region):
+    """A region that computes gradients of another: it may use that region's tensors as if they were its own.
+
+    Attributes:
+        operation: the loop or cond whose gradient this is part of.
+        forward: the region of it whose gradients are computed.
+        stacks: the numbers that this region gives to lists that are popped in it; and which numbers they have in the
+            gradient region around it, None where they begin here.
+    """
+
+    def __init__(self, operation: Operation, forward: Region) -> None:
+        super().__init__(operation.graph, forward.what)
+        self.operation = operation
         self.forward = forward
-        self._fetch = fetch
+        self.stacks: dict[int, int | None] = {}
         self._adopted: dict[Tensor, Tensor] = {}
 
     def adopt(self, tensor: Tensor) -> Tensor | None:
@@ -654,14 +705,72 @@ class _GradientRegion(Region):
             return super().adopt(tensor)
         if tensor not in self._adopted:
             with _at(self, self.graph):
-                if tensor.op.opdef is Const:
-                    value = tensor.op.attrs["value"]
-                    self._adopted[tensor] = self.graph.add_operation(
-                        Const, (), dict(tensor.op.attrs, value=value)
-                    ).outputs[0]
-                else:
-                    self._adopted[tensor] = self._fetch(tensor)
+                self._adopted[tensor] = self._taken(tensor)
         return self._adopted[tensor]
+
+    def _taken(self, inner: Tensor) -> Tensor:
+        """The value that a tensor of the forward region took in the execution that is being taken back.
+
+        What only brings together what is there is not kept, but done again: a concatenation, the item of a list
+        that does not change in the region, such as a row of the inputs, and a list that is made of a tensor. So are
+        constants, and integers that follow from shapes.
+        """
+        op = inner.op
+        is_row = op.opdef is lists.TensorListGetItem and op.inputs[0].op.region is not self.forward
+        follows_from_shapes = inner.spec.value is not None and op.opdef is not Arg and _is_pure(op)
+        if op.opdef is Const or is_row or follows_from_shapes or op.opdef in _DONE_AGAIN:
+            inputs = [_own(self, t) for t in op.inputs]
+            return self.graph.add_operation(op.opdef, inputs, dict(op.attrs)).outputs[inner.value_index]
+        return self.fetch(inner)
+
+    def fetch(self, inner: Tensor) -> Tensor:
+        """The same, from what the forward operation gives away."""
+        raise NotImplementedError
+
+    def enter(self, items: Tensor) -> tuple[int, Tensor]:
+        """Brings a list in: its number, and what it is when an execution begins."""
+        raise NotImplementedError
+
+    def settle(self, number: int, items: Tensor) -> None:
+        """Says what an execution leaves of a list."""
+        raise NotImplementedError
+
+    def popped(self, inner: Tensor) -> Tensor:
+        """The value of a forward tensor from a list on which all executions push, also those of what is around it."""
+        path = self._path()
+        items = _accumulated([(region.operation, region.forward) for region in path], inner)
+        number: int | None = None
+        for region in path:
+            around = number
+            number, items = region.enter(items)
+            region.stacks[number] = around
+        assert number is not None
+        rest, value = lists.TensorListPopBack(
+            items, element_dtype=inner.spec.dtype, element_shape=inner.spec.shape
+        )
+        self.settle(number, rest)
+        return value
+
+    def leave(self, left: Mapping[int, Tensor]) -> None:
+        """Hands what is left of the lists to the region around, given what it is behind this one's operation."""
+        for number, around in self.stacks.items():
+            if around is not None:
+                assert isinstance(self.parent, _GradientRegion)
+                self.parent.settle(around, left[number])
+
+    def empties(self, number: int) -> bool:
+        """Whether nothing is left of a list behind this region's operation."""
+        around = self.stacks.get(number, -1)
+        if isinstance(self.parent, _BackwardBranch) and around is not None:
+            return self.parent.empties(around)
+        return around is None
+
+    def _path(self) -> list[_GradientRegion]:
+        """The gradient regions around this one, as far as the forward regions lie in each other likewise, and it."""
+        around = self.parent
+        if isinstance(around, _GradientRegion) and around.forward is self.operation.region:
+            return [*around._path(), self]
+        return [self]
 
 
 def _differentiable(tensor: Tensor) -> bool:
@@ -695,20 +804,41 @@ def _zeros(tensor: Tensor) -> Tensor:
 Driver = Callable[..., list[Any]]
 
 
+class _BackwardBranch(_GradientRegion):
+    """A branch that computes the gradients of a branch.
+
+    Attributes:
+        lists: what is popped in loops in it, by number: as it is before, and as it is behind them.
+    """
+
+    def __init__(self, operation: Operation, forward: Region) -> None:
+        super().__init__(operation, forward)
+        self.lists: list[tuple[Tensor, Tensor | None]] = []
+
+    def fetch(self, inner: Tensor) -> Tensor:
+        items = _exposed(self.operation, self.forward, inner)
+        spec = inner.spec
+        return lists.TensorListPopBack(items, element_dtype=spec.dtype, element_shape=spec.shape)[1]
+
+    def enter(self, items: Tensor) -> tuple[int, Tensor]:
+        self.lists.append((items, None))
+        return len(self.lists) - 1, items
+
+    def settle(self, number: int, items: Tensor) -> None:
+        self.lists[number] = self.lists[number][0], items
+
+
 @If.gradient_of_region
 def _if_gradient(op: Operation, dys: Sequence[Any], driver: Driver) -> list[Any]:
     """The gradient of cond is a cond: in each branch, the gradients of that branch with respect to its captures."""
     graph, pred = op.graph, op.inputs[0]
     captured = [t for t in op.inputs[1:] if _differentiable(t)]
-    count = len(dys)
-    branches: list[_GradientRegion] = []
+    branches: list[_BackwardBranch] = []
     found: list[list[Any]] = []
     for branch in (op.attrs["then_branch"], op.attrs["else_branch"]):
-        region = _GradientRegion(graph, "cond branch", branch, lambda t, b=branch: _branch_value(op, b, t))
+        region = _BackwardBranch(op, branch)
         with region, _no_control(graph):
-            pairs = [
-                (y, dy) for y, dy in zip(branch.outputs[:count], dys) if dy is not None and _differentiable(y)
-            ]
+            pairs = [(y, dy) for y, dy in zip(branch.outputs, dys) if dy is not None and _differentiable(y)]
             found.append(driver([y for y, _ in pairs], captured, [dy for _, dy in pairs], captured))
         branches.append(region)
     kinds = [_kind(t, e) for t, e in zip(*found)]
@@ -717,8 +847,8 @@ def _if_gradient(op: Operation, dys: Sequence[Any], driver: Driver) -> list[Any]
             for tensor, gradient, kind in zip(captured, gradients, kinds):
                 region.outputs += (_own(region, t) for t in _branch_outputs(tensor, gradient, kind))
     result: dict[Tensor, Any] = {}
-    if any(kinds):
-        outputs = iter(_conditional(pred, branches[0], branches[1], "If").outputs)
+    if any(kinds) or any(region.lists for region in branches):
+        outputs = iter(_backward_conditional(pred, branches))
         for tensor, kind in zip(captured, kinds):
             if kind == "dense":
                 result[tensor] = next(outputs)
@@ -727,10 +857,20 @@ def _if_gradient(op: Operation, dys: Sequence[Any], driver: Driver) -> list[Any]
     return [None, *(result.get(t) for t in op.inputs[1:])]
 
 
-def _branch_value(op: Operation, branch: Region, inner: Tensor) -> Tensor:
-    items = _exposed(op, branch, inner)
-    _, value = lists.TensorListPopBack(items, element_dtype=inner.spec.dtype, element_shape=inner.spec.shape)
-    return value
+def _backward_conditional(pred: Tensor, branches: Sequence[_BackwardBranch]) -> list[Tensor]:
+    """The results of complete branches; what they leave of lists is handed to the region around."""
+    taken, other = branches
+    count = len(taken.outputs)
+    for region, opposite in ((taken, other), (other, taken)):
+        for before, behind in region.lists:
+            assert behind is not None
+            region.outputs.append(behind)
+            opposite.outputs.append(before)
+    outputs = _conditional(pred, taken, other, "If").outputs
+    rest = iter(outputs[count:])
+    for region in branches:
+        region.leave({number: next(rest) for number in range(len(region.lists))})
+    return outputs[:count]
 
 
 def _kind(then_gradient: Any, else_gradient: Any) -> str:
@@ -756,16 +896,6 @@ def _branch_outputs(tensor: Tensor, gradient: Any, kind: str) -> list[Tensor]:
 # ---------------------------------------------------------------- the gradient of while_loop
 
 
-# What brings together what is there.
-_DONE_AGAIN = (
-    joining.ConcatV2,
-    shaping.Range,
-    lists.TensorListReserve,
-    lists.TensorListFromTensor,
-    lists.TensorListScatter,
-)
-
-
 class _BackwardLoop(_GradientRegion):
     """The body of a loop that runs another loop's iterations backwards.
 
@@ -773,19 +903,14 @@ class _BackwardLoop(_GradientRegion):
     gradients of its captures, and lists of values that the forward loop computed, popped one by one.
 
     Attributes:
-        loop: the other loop.
         initial: its variables' first values.
         next: what an iteration makes of them; None as long as that is not known.
-        stacks: the places of the lists that are popped, and where they are among the variables of the loop around it;
-            None where they are its own, which it leaves empty.
     """
 
-    def __init__(self, forward: Operation) -> None:
-        super().__init__(forward.graph, "while loop", forward.attrs["body"], self._taken)
-        self.loop = forward
+    def __init__(self, operation: Operation) -> None:
+        super().__init__(operation, operation.attrs["body"])
         self.initial: list[Tensor] = []
         self.next: list[Tensor | None] = []
-        self.stacks: dict[int, int | None] = {}
 
     def add_variable(self, initial: Tensor, shape: Shape = None) -> tuple[int, Tensor]:
         """A further loop variable: its place, and its value at the start of an iteration."""
@@ -795,55 +920,14 @@ class _BackwardLoop(_GradientRegion):
         self.next.append(None)
         return len(self.next) - 1, arg
 
-    def _taken(self, inner: Tensor) -> Tensor:
-        """The value that a tensor of the forward body took in the iteration that is being taken back.
+    def fetch(self, inner: Tensor) -> Tensor:
+        return self.popped(inner)
 
-        What only brings together what is there is not kept, but done again: a concatenation, the item of a list
-        that does not change in the loop, such as a row of the inputs, and a list that is made of a tensor. So are
-        integers that follow from shapes.
-        """
-        op = inner.op
-        is_row = op.opdef is lists.TensorListGetItem and op.inputs[0].op.region is not self.forward
-        follows_from_shapes = inner.spec.value is not None and op.opdef is not Arg and _is_pure(op)
-        if not is_row and not follows_from_shapes and op.opdef not in _DONE_AGAIN:
-            return self._popped(inner)
-        inputs = [_own(self, t) for t in op.inputs]
-        return self.graph.add_operation(op.opdef, inputs, dict(op.attrs)).outputs[inner.value_index]
+    def enter(self, items: Tensor) -> tuple[int, Tensor]:
+        return self.add_variable(items, ())
 
-    def _popped(self, inner: Tensor) -> Tensor:
-        """The same, from a list of its own, which goes through the loops around this one, too."""
-        loops = self._nest()
-        items = _accumulated([back.loop for back in loops], inner)
-        place = None
-        for back in loops:
-            around = place
-            place, items = back.add_variable(items, ())
-            back.stacks[place] = around
-        assert place is not None
-        rest, value = lists.TensorListPopBack(
-            items, element_dtype=inner.spec.dtype, element_shape=inner.spec.shape
-        )
-        self.next[place] = rest
-        return value
-
-    def leave(self, outputs: Sequence[Tensor]) -> None:
-        """Hands what is left of the stacks to the loop around, given the final values of all variables."""
-        for place, around in self.stacks.items():
-            if around is not None:
-                assert isinstance(self.parent, _BackwardLoop)
-                self.parent.next[around] = outputs[place]
-
-    @property
-    def emptied(self) -> Set[int]:
-        """The places of the lists of which nothing is left in the end."""
-        return {place for place, around in self.stacks.items() if around is None}
-
-    def _nest(self) -> list[_BackwardLoop]:
-        """This loop behind those around it, as far as the forward loops lie in each other likewise."""
-        around = self.parent
-        if isinstance(around, _BackwardLoop) and around.forward is self.loop.region:
-            return [*around._nest(), self]
-        return [self]
+    def settle(self, number: int, items: Tensor) -> None:
+        self.next[number] = items
 
 
 @While.gradient_of_region
@@ -882,7 +966,7 @@ def _while_gradient(op: Operation, dys: Sequence[Any], driver: Driver) -> list[A
         args = [_add_arg(test, Spec(t.spec.dtype, t.spec.shape), "Merge") for t in back.inputs]
         test.outputs = [elementwise.greater(args[0], convert.constant(0))]
     outputs = _loop(graph, back.initial, test, back, True, "While").outputs
-    back.leave(outputs)
+    back.leave(dict(enumerate(outputs)))
 
     of_captures: dict[Tensor, Any] = {}
     for tensor, places in zip(captured, sums):
@@ -945,7 +1029,7 @@ def _is_pure(op: Operation) -> bool:
 def _nothing(loop: Operation, place: int) -> Tensor:
     """The gradient of a loop's result that nobody took."""
     body = loop.attrs["body"]
-    if isinstance(body, _BackwardLoop) and place in body.emptied:
+    if isinstance(body, _BackwardLoop) and body.empties(place):
         return lists.EmptyTensorList()
     return _zeros(loop.outputs[place])
 

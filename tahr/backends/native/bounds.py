@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tahr.backends.native.list_versions import POPS, previous
-from tahr.backends.native.region_programs import Region, Unfit, counts, program_of
+from tahr.backends.native.region_programs import REGIONS, Region, Unfit, counts, has_regions, program_of
 from tahr.core import dtypes, sizes
 from tahr.core.opdef import known_int, known_value
 from tahr.core.sizes import Dim
@@ -166,18 +166,29 @@ class Bounds:
                 grows = True
                 if node.inputs[1] not in in_turn:
                     raise Unfit("how long a list grows is data")
-            if node.opdef is control_flow.While:
-                inner = self.region(node, "body")
-                trips = self.trips(node)
-                changes = self.inside(node, inner, trips=trips).changes(
-                    inner, inner.results[version.index], ()
-                )
-                if changes.pushes != 0 and trips is None:
-                    raise Unfit("how long a list grows is data")
-                pushes += changes.pushes * (0 if trips is None else trips)
-                pops = pops or changes.pops
+            if has_regions(node):
+                inside = self._changes_inside(node, version.index, in_turn)
+                pushes, pops, grows = pushes + inside.pushes, pops or inside.pops, grows or inside.grows
             version = previous(version)
         return Changes(pushes, pops, grows)
+
+    def _changes_inside(self, node: Node, index: int, in_turn: Sequence[Value]) -> Changes:
+        """What a loop in a loop does to a list, or a conditional."""
+        if node.opdef is control_flow.While:
+            body, trips = self.region(node, "body"), self.trips(node)
+            changes = self.inside(node, body, trips=trips).changes(body, body.results[index], ())
+            if changes.pushes != 0 and trips is None:
+                raise Unfit("how long a list grows is data")
+            return changes._replace(pushes=changes.pushes * (0 if trips is None else trips))
+        found: list[Changes] = []
+        for name in REGIONS[node.opdef.name]:
+            branch = self.region(node, name)
+            still_in_turn = [v for v, p in zip(branch.captures, branch.places) if node.inputs[p] in in_turn]
+            inside = self.inside(node, branch)
+            found.append(inside.changes(branch, branch.results[index], still_in_turn))
+        one, other = found
+        pushes = sizes.maximum(one.pushes, other.pushes)
+        return Changes(pushes, one.pops or other.pops, one.grows or other.grows)
 
 
 # By how much a counter changes where it is compared with its limit, and how many iterations there are beyond that.

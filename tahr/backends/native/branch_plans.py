@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from tahr.backends.native import lower, region_programs
 from tahr.backends.native.calls import Call, Jump, Mark, Place, Ref, deeper
+from tahr.backends.native.list_versions import previous
 from tahr.backends.native.region_plans import Planner, control, is_whole, merge, settled, with_storage
 from tahr.backends.native.region_programs import Found, Region
 from tahr.core import dtypes
@@ -30,12 +31,15 @@ class BranchPlans:
         self._found = found
         # For each conditional what its branches take, where that is a value; and what lies where its results are.
         self._given: dict[Node, tuple[list[Value | None], list[Value | None]]] = {}
-        self._results: dict[Node, list[Value]] = {}
+        self._results: dict[Node, list[Value | None]] = {}
 
     def place(self, node: Node) -> None:
         """Places what a conditional gives."""
         results = self._results[node] = [self._result(output) for output in node.outputs]
-        self._planner.regions.owned[node] = [v for v in results if v not in node.outputs]
+        owned = [v for v in results if v is not None and v not in node.outputs]
+        for output in self._begun(node):
+            owned += self._planner.regions.begin(node, output)
+        self._planner.regions.owned[node] = owned
         taken, other = (
             [self._taken(node.inputs[p], region_programs.writes(node, name)) for p in region.places]
             for name, region in zip(("then_branch", "else_branch"), self._found.branches[node])
@@ -45,10 +49,19 @@ class BranchPlans:
         for value in dict.fromkeys(v for v in node.inputs if self._is_list(v)):
             needs.update(dict.fromkeys(self._planner.regions.read(node, value)))
         self._planner.needs[node] = list(needs)
+        for output in node.outputs:
+            if output in self._found.lists and (before := previous(output)) is not None:
+                self._planner.regions.change(node, before, output)
         self._planner.nodes.append(node)
 
-    def _result(self, output: Value) -> Value:
-        """What lies where a result is: itself, or of a list of at most one item that item."""
+    def _begun(self, node: Node) -> list[Value]:
+        """The results that are lists of which no version was there before."""
+        return [v for v in node.outputs if v in self._found.lists and previous(v) is None]
+
+    def _result(self, output: Value) -> Value | None:
+        """What lies where a result is: itself, or of a list of at most one item that item; None for other lists."""
+        if output in self._found.lists:
+            return None
         result = output
         if output.dtype is dtypes.variant:
             result = Value(output.node, output.index, self._found.optional[output])
@@ -91,9 +104,15 @@ class BranchPlans:
         results = {
             output: settled(inner, items.get(value, value))
             for value, output in zip(region.results, self._results[node])
-            if value.dtype is not dtypes.variant or value in items
+            if output is not None and (value.dtype is not dtypes.variant or value in items)
         }
-        calls = inner.finished({inner.places[v].root for v in results.values()})
+        begun = {output: region.results[output.index] for output in self._begun(node)}
+        leaves = {inner.places[v].root for v in results.values()}
+        for value in begun.values():
+            if value in inner.regions.storage:
+                storage = inner.regions.storage[value]
+                leaves |= {storage.items, storage.meta}
+        calls = inner.finished(leaves)
         own = inner.regions.computed()
         moved: dict[Value, Value] = {}
         for output, value in results.items():
@@ -104,6 +123,9 @@ class BranchPlans:
                 moved[root] = output
             else:
                 calls.append(lower.copy_call(Place(moved.get(root, root), place.view), value, output))
+        for output, value in begun.items():
+            target = self._planner.regions.storage[output]
+            calls += inner.regions.brought(value, target, self._found.lists[output])
         merge(inner, self._planner)
         return calls
 

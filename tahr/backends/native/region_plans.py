@@ -173,6 +173,21 @@ class RegionPlans:
         self._readers.setdefault(value, []).append(node)
         return [self.storage[value].items, self.storage[value].meta]
 
+    def change(self, node: Node, before: Value, after: Value) -> None:
+        """Notes that a node makes a version of a list of another."""
+        self.storage[after] = self.storage[before]
+        self._changed[before] = node
+        self._made[after] = [node]
+
+    def begin(self, node: Node, output: Value) -> list[Value]:
+        """Gives a list that a node makes a storage of its own."""
+        found = self.found.lists[output]
+        spec = Spec(found.dtype, (found.capacity, *found.row))
+        items, meta = self._made_of(Rows, (), spec, node, Role.LIST), self._new_meta(node, found.capacity)
+        self.storage[output] = Storage(items, meta)
+        self._made[output] = [node]
+        return [items, meta]
+
     def handed_over(self, value: Value) -> Value:
         """A list as Python has it."""
         if value not in self._handed_over:
@@ -243,14 +258,11 @@ class RegionPlans:
 
     def _place_zeros(self, node: Node) -> None:
         value = node.outputs[0]
-        found = self.found.lists[value]
-        spec = Spec(found.dtype, (found.capacity, *found.row))
-        items, meta = self._made_of(Rows, (), spec, node, Role.LIST), self._new_meta(node, found.capacity)
+        items, meta = self.begin(node, value)
         self._add(meta.node, [])
         self.owned[meta.node] = [items]
         self._lengths[meta.node] = value
         self._made[value] = [meta.node]
-        self.storage[value] = Storage(items, meta)
 
     def _place_stack(self, node: Node) -> None:
         storage, output = self.storage[node.inputs[0]], node.outputs[0]
@@ -331,17 +343,12 @@ class RegionPlans:
                 assert output.shape is not None
                 planner.places[output] = Place(output, View.dense(output.shape))
                 continue
-            found, before = self.found.lists[output], node.inputs[i]
+            before = node.inputs[i]
             if i in loop.adopted:
-                self.storage[output] = self.storage[before]
-                self._changed[before] = node
+                self.change(node, before, output)
             else:
-                shape = (found.capacity, *found.row)
-                items = self._made_of(Rows, (), Spec(found.dtype, shape), node, Role.LIST)
-                self.storage[output] = Storage(items, self._new_meta(node, found.capacity))
-                own += [items, self.storage[output].meta]
+                own += self.begin(node, output)
                 self._readers.setdefault(before, []).append(node)
-            self._made[output] = [node]
         for i, value in enumerate(loop.inputs):
             if value.dtype is dtypes.variant:
                 self._order(node, self._made.get(value, ()))
@@ -536,17 +543,20 @@ class RegionPlans:
         loop = self.found.loops[node]
         if i in loop.adopted or loop.body.program.inputs[i] in loop.body.found.unread:
             return []
-        before, found, mine = node.inputs[i], self.found.lists[output], self.storage[output]
-        if before in self.storage:
-            theirs = self.storage[before]
+        return self.brought(node.inputs[i], self.storage[output], self.found.lists[output])
+
+    def brought(self, items: Value, target: Storage, found: list_buffers.Shape) -> list[Call]:
+        """The calls that bring a list to another storage, given what is known of it there."""
+        if items in self.storage:
+            theirs = self.storage[items]
             return [
                 lower.copy_call(Place(t, View.dense(t.shape or ())), t, m)
-                for t, m in ((theirs.items, mine.items), (theirs.meta, mine.meta))
+                for t, m in ((theirs.items, target.items), (theirs.meta, target.meta))
             ]
-        first = self.found.lists[before]
-        calls = [self._begin(mine.meta, replace(found, length=first.length), False)]
+        first = self.found.lists[items]
+        calls = [self._begin(target.meta, replace(found, length=first.length), False)]
         if first.length != 0:
-            calls.append(lower.zeros_call(mine.items))
+            calls.append(lower.zeros_call(target.items))
         return calls
 
     def _inner(self, node: Node, region: Region) -> Planner:

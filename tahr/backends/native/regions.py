@@ -8,7 +8,7 @@ whoever else takes that version reads it before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from tahr.backends.native import ahead, list_buffers, roles
@@ -32,6 +32,7 @@ from tahr.backends.native.region_programs import (
     Loop,
     Region,
     Unfit,
+    has_regions,
     without,
 )
 from tahr.backends.native.roles import Role
@@ -51,7 +52,7 @@ _SEVERAL = 4
 def find(
     program: Program,
     given: Mapping[Value, list_buffers.Shape] | None = None,
-    variables: int = 0,
+    own: Collection[Value] = (),
     optional: Mapping[Value, Spec] | None = None,
     bounds: Bounds | None = None,
 ) -> Found:
@@ -60,11 +61,11 @@ def find(
     Args:
         program: a run's, or a region's.
         given: what is known of the lists among a region's inputs; None for a run's program.
-        variables: how many of its inputs are a loop's variables; other lists must not be changed.
+        own: the lists among its inputs that may be changed, such as a loop's variables.
         optional: what is known of those among its inputs that have at most one item.
         bounds: the bounds of its integers.
     """
-    return _Search(program, given, variables, optional or {}, bounds or Bounds()).found()
+    return _Search(program, given, own, optional or {}, bounds or Bounds()).found()
 
 
 class _Search:
@@ -72,7 +73,7 @@ class _Search:
         self,
         program: Program,
         given: Mapping[Value, list_buffers.Shape] | None,
-        variables: int,
+        own: Collection[Value],
         optional: Mapping[Value, Spec],
         bounds: Bounds,
     ) -> None:
@@ -82,7 +83,7 @@ class _Search:
         given = given or {}
         self._nodes = program.nodes()
         self._result = Found(lists=dict(given), optional=dict(optional))
-        self._fixed = {v for v in program.inputs[variables:] if v in given}
+        self._fixed = given.keys() - own
         self._users: dict[Value, list[Node]] = {}
         for node in self._nodes:
             for value in node.inputs:
@@ -108,6 +109,9 @@ class _Search:
         for node in self._result.nodes:
             if node.opdef in WRITES or (node.opdef in GETS and not self._is_region):
                 self._result.written.add(start(node.inputs[0]))
+            elif has_regions(node):
+                changed = [v for v in node.outputs if v in self._result.lists]
+                self._result.written.update(map(start, changed))
         if not self._is_region:
             self._find_unread()
         return self._result
@@ -239,8 +243,8 @@ class _Search:
                 raise Unfit("its length is data")
             found = list_buffers.Shape(None, (), length[0], length[0])
             first, items = self._changes(node.outputs[0]), None
-            if len(first) == 1 and first[0].opdef is lists.TensorListSetItem:
-                items = first[0].outputs[0].spec.items
+            if len(first) == 1 and first[0].opdef is not control_flow.While:
+                items = next(v for v in first[0].outputs if previous(v) is node.outputs[0]).spec.items
             if items is not None and items.shape is not None and is_plain(Spec(items.dtype, items.shape)):
                 found = replace(found, dtype=items.dtype, row=items.shape)
                 self._result.filled_first.add(node.outputs[0])
@@ -286,10 +290,7 @@ class _Search:
         items = node.inputs[0]
         found = self._stored(items)
         if node.opdef not in GETS:
-            if len(self._changes(items)) != 1 or items in self._program.outputs:
-                raise Unfit("two versions are made from one")
-            if start(items) in self._fixed:
-                raise Unfit("a list from outside is changed")
+            self._check_change(items)
         if node.opdef is lists.TensorListAdd and added(node) is None:
             raise Unfit("two lists are added")
         if node.attrs.get("resize_if_index_out_of_bounds") and not found.grows:
@@ -328,7 +329,7 @@ class _Search:
             node
             for node in self._users.get(value, ())
             if (node.opdef in (*WRITES, *POPS) and node.inputs[0] is value)
-            or (node.opdef is control_flow.While and value in node.inputs[: len(node.outputs)])
+            or (has_regions(node) and any(value is previous(v) for v in node.outputs))
         ]
 
     # ------------------------------------------------------------ loops
@@ -357,13 +358,11 @@ class _Search:
                 info = infos[i] = self._variable_list(node, i, trips, changes)
                 if self._is_left_to(node, value) and info.capacity == self._list(value).capacity:
                     adopted.add(i)
-                elif value.node.opdef is Input:
-                    raise Unfit("a list from outside is copied")
         regions: list[Region] = []
         for program, known_bounds in ((test, self._bounds.inside(node, test)), (body, body_bounds)):
             given = dict(zip(program.program.inputs, [*infos[:count], *(infos[p] for p in program.places)]))
             known = {v: s for v, s in given.items() if s is not None}
-            inner = find(program.program, known, count, bounds=known_bounds)
+            inner = find(program.program, known, program.variables, bounds=known_bounds)
             _require_native(program.program, inner)
             regions.append(replace(program, found=inner))
         summed = {s.place for s in sums}
@@ -487,7 +486,12 @@ class _Search:
         branches = [self._branch(node, name) for name in REGIONS[node.opdef.name]]
         for output, *results in zip(node.outputs, *(branch.results for branch in branches)):
             if output.dtype is dtypes.variant:
-                self._result.optional[output] = _optional_result(branches, results)
+                if previous(output) is not None:
+                    self._changed_in_branches(output, branches, results)
+                elif any(r in b.found.optional for b, r in zip(branches, results)):
+                    self._result.optional[output] = _optional_result(branches, results)
+                else:
+                    self._result.lists[output] = _begun_in_branches(branches, results)
                 continue
             for result in results:
                 same = result.dtype is output.dtype and shapes.surely_equal(result.shape, output.shape)
@@ -495,9 +499,35 @@ class _Search:
                     raise Unfit("the results of its branches have different shapes")
         self._result.branches[node] = branches[0], branches[1]
 
+    def _changed_in_branches(
+        self, output: Value, branches: Sequence[Region], results: Sequence[Value]
+    ) -> None:
+        """Notes what is known of a list that the branches of a conditional change, or one of them."""
+        before, node = previous(output), output.node
+        assert before is not None
+        found = self._stored(before)
+        self._check_change(before)
+        for branch, result in zip(branches, results):
+            taken = {v: node.inputs[p] for v, p in zip(branch.captures, branch.places)}
+            if taken.get(start(result)) is not before:
+                raise Unfit("a list takes the place of another")
+            if branch.found.lists[result].length != found.length:
+                found = replace(found, length=None)
+        if found.length is None and not self._is_region:
+            raise Unfit("how long a list grows is data")
+        self._result.lists[output] = found
+
+    def _check_change(self, items: Value) -> None:
+        """Raises Unfit where a version of a list must not be changed in place."""
+        if len(self._changes(items)) != 1 or items in self._program.outputs:
+            raise Unfit("two versions are made from one")
+        if start(items) in self._fixed:
+            raise Unfit("a list from outside is changed")
+
     def _branch(self, node: Node, name: str) -> Region:
         """A branch, of which everything is native."""
         region = self._bounds.region(node, name)
+        changed = {previous(v) for v in node.outputs}
         given: dict[Value, list_buffers.Shape] = {}
         optional: dict[Value, Spec] = {}
         for inner, place in zip(region.program.inputs, region.places):
@@ -506,7 +536,9 @@ class _Search:
                 optional[inner] = self._result.optional[outer]
             elif outer.dtype is dtypes.variant:
                 given[inner] = self._stored(outer)
-        found = find(region.program, given, optional=optional, bounds=self._bounds.inside(node, region))
+        own = [v for v, p in zip(region.captures, region.places) if node.inputs[p] in changed]
+        bounds = self._bounds.inside(node, region)
+        found = find(region.program, given, own, optional, bounds)
         _require_native(region.program, found)
         return replace(region, found=found)
 
@@ -553,6 +585,23 @@ def _optional_result(branches: Sequence[Region], results: Sequence[Value]) -> Sp
     if not specs or any(not _is(Items(specs[0].dtype, specs[0].shape), spec) for spec in specs):
         raise Unfit("it gives lists of different items")
     return specs[0]
+
+
+def _begun_in_branches(branches: Sequence[Region], results: Sequence[Value]) -> list_buffers.Shape:
+    """What is known of a list that branches give: it is copied from where the branch that is taken has it."""
+    infos = [branch.found.lists[result] for branch, result in zip(branches, results)]
+    first = next((info for info in infos if info.dtype is not None), None)
+    if first is None:
+        raise Unfit("it gives a list without items")
+    for info in infos:
+        is_alike = _is(Items(first.dtype, first.row), Spec(info.dtype, info.row))
+        if info.grows or (
+            info.dtype is not None and not (is_alike and info.is_optional is first.is_optional)
+        ):
+            raise Unfit("it gives lists of different items")
+    capacity = sizes.maximum(infos[0].capacity, infos[1].capacity)
+    length = infos[0].length if infos[0].length == infos[1].length else None
+    return replace(first, capacity=capacity, length=length)
 
 
 def _innermost(items: Items | None) -> Items | None:
