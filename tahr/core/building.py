@@ -29,6 +29,7 @@ class Region:
         outputs: the tensors whose values an execution gives back.
         operations: what belongs to it directly (not to a region inside it).
         controllers: what operations in it wait for that is outside: it runs before the loop or cond as a whole.
+        owner: the loop or cond, once it is there.
     """
 
     def __init__(self, graph: Graph, what: str) -> None:
@@ -39,6 +40,7 @@ class Region:
         self.outputs: list[Tensor] = []
         self.operations: list[Operation] = []
         self.controllers: dict[Operation, None] = {}
+        self.owner: Operation | None = None
         self.functions: dict[Any, Any] = {}  # the planner's forms of it, made when first needed
 
     def encloses(self, other: Region | None) -> bool:

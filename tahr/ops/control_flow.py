@@ -195,6 +195,7 @@ def _conditional(pred: Tensor, then_branch: Region, else_branch: Region, name: s
     types = [t.spec.dtype for t in then_branch.outputs]
     attrs = {"then_branch": then_branch, "else_branch": else_branch, "Tout": types}
     op = pred.graph.add_operation(If, [pred, *captured], attrs, name)
+    then_branch.owner = else_branch.owner = op
     _wait_for_controllers(op, then_branch, else_branch)
     return op
 
@@ -485,6 +486,7 @@ def _loop(
     captured = dict.fromkeys([*cond.captures(), *body.captures()])
     attrs = {"cond": cond, "body": body, "Tout": [t.spec.dtype for t in body.inputs], "back_prop": back_prop}
     op = graph.add_operation(While, [*initial, *captured], attrs, name)
+    cond.owner = body.owner = op
     _wait_for_controllers(op, cond, body)
     return op
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from tahr.core import shapes
 from tahr.core.dtypes import DType
-from tahr.core.graph import Operation, Tensor
+from tahr.core.graph import Operation, Region, Tensor
 from tahr.core.opdef import MOVEMENT, REQUIRED, Array, OpDef
 from tahr.core.shapes import Items, Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
@@ -446,7 +446,37 @@ def _get_kernel(items: TensorList, index: Array, *, element_dtype: DType, elemen
 
 @TensorListGetItem.gradient
 def _get_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None]:
-    return TensorListOneItem(op.inputs[0], op.inputs[1], dy), None
+    return TensorListOneItem(_as_long(op.inputs[0]), op.inputs[1], dy), None
+
+
+def _as_long(items: Tensor) -> Tensor:
+    """The first version of a list that surely has as many items: it may lie outside of the loops that change it."""
+    while (before := _before(items)) is not None:
+        items = before
+    return items
+
+
+def _before(items: Tensor) -> Tensor | None:
+    """An earlier version of a list that has as many items; None where none is known."""
+    op = items.op
+    if op.type == "While":
+        return op.inputs[items.value_index] if _keeps_length(op.attrs["body"], items.value_index) else None
+    if op.type == "_Arg":
+        region, loop = op.region, None if op.region is None else op.region.owner
+        place = region.inputs.index(items) if region is not None else 0
+        if region is None or loop is None or loop.type != "While" or not _keeps_length(region, place):
+            return None
+        return loop.inputs[place]
+    is_same = op.opdef in (TensorListSetItem, TensorListClearItem, TensorListAdd) or op.type == "Identity"
+    return op.inputs[0] if is_same and not op.attrs.get("resize_if_index_out_of_bounds") else None
+
+
+def _keeps_length(body: Region, place: int) -> bool:
+    """Whether a list that is a loop's variable is as long after an iteration as before it."""
+    items: Tensor | None = body.outputs[place]
+    while items is not None and items is not body.inputs[place]:
+        items = _before(items) if items.op.region is body and items not in body.inputs else None
+    return items is not None
 
 
 TensorListGetItemLike = OpDef(

@@ -46,7 +46,7 @@ class BranchPlans:
         )
         self._given[node] = taken, other
         needs = dict.fromkeys(v for v in (node.inputs[0], *taken, *other) if v is not None)
-        for value in dict.fromkeys(v for v in node.inputs if self._is_list(v)):
+        for value in dict.fromkeys(v for v in node.inputs if v in self._planner.regions.storage):
             needs.update(dict.fromkeys(self._planner.regions.read(node, value)))
         self._planner.needs[node] = list(needs)
         for output in node.outputs:
@@ -77,7 +77,8 @@ class BranchPlans:
         return settled(self._planner, self._planner.regions.items.get(value, value), changed)
 
     def _is_list(self, value: Value) -> bool:
-        return value in self._planner.regions.storage
+        """Whether a value is a list that is no single item."""
+        return value.dtype is dtypes.variant and value not in self._planner.regions.items
 
     def calls(self, node: Node) -> list[Call]:
         """The calls of a conditional."""
@@ -135,7 +136,9 @@ class BranchPlans:
         inner = planner.inner(region.program, region.found)
         for value, taken, place in zip(region.program.inputs, given, region.places):
             if taken is None:
-                inner.regions.give(value, planner.regions.storage[node.inputs[place]], planner.places)
+                storage = planner.regions.storage.get(node.inputs[place])
+                if storage is not None:
+                    inner.regions.give(value, storage, planner.places)
             elif value.dtype is dtypes.variant:
                 inner.regions.items[value] = taken
                 inner.places[taken] = planner.places[taken]

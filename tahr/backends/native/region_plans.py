@@ -568,7 +568,8 @@ class RegionPlans:
             place = None if k < count else region.places[k - count]
             outer = node.outputs[k] if place is None else self.found.loops[node].inputs[place]
             if value.dtype is dtypes.variant:
-                inner.regions.give(value, self.storage[outer], planner.places)
+                if outer in self.storage:  # of another only the length is known, and asked for
+                    inner.regions.give(value, self.storage[outer], planner.places)
                 continue
             dense = outer if place is None else self._loop_inputs[node][place]
             assert dense is not None and value.shape is not None

@@ -241,21 +241,27 @@ class _Search:
             length = known_value(node.inputs[0].spec)
             if length is None or (isinstance(length[0], int) and length[0] < 0):
                 raise Unfit("its length is data")
-            found = list_buffers.Shape(None, (), length[0], length[0])
-            first, items = self._changes(node.outputs[0]), None
-            if len(first) == 1 and first[0].opdef is not control_flow.While:
-                items = next(v for v in first[0].outputs if previous(v) is node.outputs[0]).spec.items
-            if items is not None and items.shape is not None and is_plain(Spec(items.dtype, items.shape)):
-                found = replace(found, dtype=items.dtype, row=items.shape)
-                self._result.filled_first.add(node.outputs[0])
+            found = self._filled_first(node, list_buffers.Shape(None, (), length[0], length[0]))
         elif opdef is lists.TensorListZerosLike:
             found = self._list(node.inputs[0])
             if found.length is None:
                 raise Unfit("its length is data")
-            found = replace(found, capacity=found.length)
+            found = self._filled_first(node, replace(found, capacity=found.length))
         else:
             found = self._filled(node)
         self._result.lists[node.outputs[0]] = found
+
+    def _filled_first(self, node: Node, found: list_buffers.Shape) -> list_buffers.Shape:
+        """What is known of a list without items, which has storage at once where no loop is the first to change it."""
+        value = node.outputs[0]
+        changes = self._changes(value)
+        if len(changes) != 1 or changes[0].opdef is control_flow.While:
+            return found
+        items = next(v for v in changes[0].outputs if previous(v) is value).spec.items
+        if items is None or items.shape is None or not is_plain(Spec(items.dtype, items.shape)):
+            return found
+        self._result.filled_first.add(value)
+        return replace(found, dtype=items.dtype, row=items.shape)
 
     def _filled(self, node: Node) -> list_buffers.Shape:
         tensor = node.inputs[0]
@@ -276,6 +282,7 @@ class _Search:
         shape = node.outputs[0].shape
         if (
             found.is_optional
+            or found.dtype is None
             or found.length is None
             or self._changes(node.inputs[0])
             or not is_plain(node.outputs[0].spec)
@@ -351,7 +358,7 @@ class _Search:
             if value.dtype is not dtypes.variant:
                 self._check_dense(node, i, value)
             elif i >= count:
-                infos[i] = self._stored(value)
+                infos[i] = self._list(value)
             else:
                 in_order = [body.program.inputs[k] for k in in_turn]
                 changes = body_bounds.changes(body, body.results[i], in_order)
@@ -535,7 +542,7 @@ class _Search:
             if outer in self._result.optional:
                 optional[inner] = self._result.optional[outer]
             elif outer.dtype is dtypes.variant:
-                given[inner] = self._stored(outer)
+                given[inner] = self._list(outer)
         own = [v for v, p in zip(region.captures, region.places) if node.inputs[p] in changed]
         bounds = self._bounds.inside(node, region)
         found = find(region.program, given, own, optional, bounds)

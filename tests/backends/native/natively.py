@@ -27,6 +27,31 @@ def run(fetches: Any, feeds: Mapping[Any, Any], threads: int = 0, runs: int = 1)
     return results, left_to_numpy()
 
 
+def is_as_numpy(fetches: Any, *feeds: Mapping[Any, Any], hosts: Sequence[str] = ()) -> None:
+    """Asserts that results are NumPy's, that their bits depend on no threads, and what is left to NumPy.
+
+    Args:
+        feeds: several in one session, one after the other.
+        hosts: the op types that NumPy computes.
+    """
+    with tf.Session(backend="numpy") as session:
+        expected = [session.run(fetches, each) for each in feeds]
+    found: list[list[Any]] = []
+    for threads in (1, 2, 4):
+        execute._records.clear()
+        config = tf.ConfigProto(intra_op_parallelism_threads=threads)
+        with tf.Session(backend="native", tier="compiled", config=config) as session:
+            for each in feeds:
+                session.run(fetches, each)
+            found.append([session.run(fetches, each) for each in feeds])
+        assert set(left_to_numpy()) - {"nothing in it is native"} == set(hosts)
+    for *ours, numpy in zip(*found, expected):
+        for *a, b in zip(*ours, numpy):
+            assert all(same(a[0], other) for other in a)
+            assert a[0].shape == b.shape
+            np.testing.assert_allclose(a[0], b, rtol=1e-9, atol=1e-9)
+
+
 def left_to_numpy() -> list[str]:
     """The op types that NumPy computes in the plans there are, or why it computes a whole plan."""
     records = list(execute._records.values())

@@ -31,26 +31,6 @@ def _w() -> Any:
     return tf.placeholder(F, [3, 3])
 
 
-def _same_as_numpy(fetches: Any, *feeds: dict[Any, Any], hosts: tuple[str, ...] = ()) -> None:
-    """All feeds in one session, and what NumPy is left with; for 1 and 4 threads, of the same bits."""
-    with tf.Session(backend="numpy") as session:
-        expected = [session.run(fetches, each) for each in feeds]
-    found: list[list[Any]] = []
-    for threads in (1, 4):
-        natively.execute._records.clear()
-        config = tf.ConfigProto(intra_op_parallelism_threads=threads)
-        with tf.Session(backend="native", tier="compiled", config=config) as session:
-            for each in feeds:
-                session.run(fetches, each)
-            found.append([session.run(fetches, each) for each in feeds])
-        assert set(natively.left_to_numpy()) - {"nothing in it is native"} == set(hosts)
-    for one, four, numpy in zip(*found, expected):
-        for a, b, c in zip(one, four, numpy):
-            assert natively.same(a, b)
-            assert a.shape == c.shape
-            np.testing.assert_allclose(a, c, rtol=1e-9, atol=1e-9)
-
-
 def _with_gradients(y: Any, *xs: Any) -> list[Any]:
     return [y, *tf.gradients(tf.reduce_sum(y * y), list(xs))]
 
@@ -83,7 +63,7 @@ def test_writes_in_branches_in_a_loop(x: Any, w: Any, limit: int, writes_always:
     feeds = (
         _feeds(x, w, {n: limit}) if writes_always else [{x: RNG.randn(2, 3), w: RNG.randn(3, 3), n: limit}]
     )
-    _same_as_numpy(_with_gradients(items.stack(), x, w), *feeds)
+    natively.is_as_numpy(_with_gradients(items.stack(), x, w), *feeds)
 
 
 def test_writes_in_nested_branches(x: Any, w: Any) -> None:
@@ -93,7 +73,7 @@ def test_writes_in_nested_branches(x: Any, w: Any) -> None:
         return i + 1, h, tf.case(cases, default=lambda: items.write(i, tf.sin(h)))
 
     _, _, items = tf.while_loop(lambda i, *_: i < 7, body, [0, x, tf.TensorArray(F, 7)])
-    _same_as_numpy(_with_gradients(items.stack(), x, w), *_feeds(x, w))
+    natively.is_as_numpy(_with_gradients(items.stack(), x, w), *_feeds(x, w))
 
 
 def test_a_loop_in_a_branch_in_a_loop_writes(x: Any, w: Any) -> None:
@@ -109,7 +89,7 @@ def test_a_loop_in_a_branch_in_a_loop_writes(x: Any, w: Any) -> None:
     _, h, items = tf.while_loop(lambda i, *_: i < 3, body, [0, x, items])
     y = items.stack()
     fetches = [y, h, *tf.gradients(tf.reduce_sum(y * y) + tf.reduce_sum(h), [x, w])]
-    _same_as_numpy(fetches, {x: RNG.randn(2, 3), w: RNG.randn(3, 3)})
+    natively.is_as_numpy(fetches, {x: RNG.randn(2, 3), w: RNG.randn(3, 3)})
 
 
 def test_only_some_iterations_write(x: Any, w: Any) -> None:
@@ -124,7 +104,7 @@ def test_only_some_iterations_write(x: Any, w: Any) -> None:
     items = tf.TensorArray(F, 8, element_shape=[2, 3])
     _, count, _, items = tf.while_loop(lambda i, *_: i < 8, body, [0, 0, x, items])
     feeds = [{x: RNG.randn(2, 3), w: RNG.randn(3, 3)} for _ in range(3)]
-    _same_as_numpy([count, *_with_gradients(items.stack(), x, w)], *feeds)
+    natively.is_as_numpy([count, *_with_gradients(items.stack(), x, w)], *feeds)
 
 
 @pytest.mark.parametrize("is_true", [True, False])
@@ -135,7 +115,7 @@ def test_writes_in_a_branch_of_the_run(x: Any, is_true: bool) -> None:
     fresh = tf.TensorArray(F, 3, element_shape=[2, 3])
     one = tf.cond(p, lambda: fresh.write(1, x), lambda: fresh.write(2, x + 1.0))
     fetches = [more.read(0) * more.read(1), one.read(1)]
-    _same_as_numpy(fetches, {x: RNG.randn(2, 3), p: is_true})
+    natively.is_as_numpy(fetches, {x: RNG.randn(2, 3), p: is_true})
 
 
 @pytest.mark.parametrize("is_true", [True, False])
@@ -149,7 +129,7 @@ def test_gradients_of_loops_in_branches(x: Any, w: Any, is_true: bool) -> None:
     )
     first = _with_gradients(y, x, w)
     second = tf.gradients(tf.reduce_sum(tf.square(first[1])), [x, w])
-    _same_as_numpy(first, *_feeds(x, w, {p: is_true}))
+    natively.is_as_numpy(first, *_feeds(x, w, {p: is_true}))
     with tf.Session(backend="native", tier="compiled") as native, tf.Session(backend="numpy") as reference:
         feeds = _feeds(x, w, {p: is_true})[0]
         for _ in range(2):
@@ -170,7 +150,7 @@ def test_loops_and_branches_in_each_other(x: Any, w: Any) -> None:
     def outer(i: Any, h: Any) -> Any:
         return tf.cond(tf.equal(i, 1), lambda: tf.sin(h) * h, lambda: _repeated(4, inner, h))
 
-    _same_as_numpy(_with_gradients(_repeated(3, outer, x), x, w), *_feeds(x, w))
+    natively.is_as_numpy(_with_gradients(_repeated(3, outer, x), x, w), *_feeds(x, w))
 
 
 def test_a_loop_over_constants_in_a_branch(x: Any) -> None:
@@ -180,7 +160,7 @@ def test_a_loop_over_constants_in_a_branch(x: Any) -> None:
         return tf.reduce_sum(_repeated(3, lambda _, c: tf.tanh(c * 1.1), tf.ones([3], F)))
 
     y = _repeated(4, lambda i, h: h * tf.cond(tf.equal(i % 2, 0), factor, lambda: tf.constant(1.5, F)), x)
-    _same_as_numpy(_with_gradients(y, x), {x: RNG.randn(2, 3)}, {x: RNG.randn(0, 3)})
+    natively.is_as_numpy(_with_gradients(y, x), {x: RNG.randn(2, 3)}, {x: RNG.randn(0, 3)})
 
 
 @pytest.mark.parametrize("is_true", [True, False])
@@ -194,7 +174,7 @@ def test_an_array_from_either_branch(x: Any, is_true: bool) -> None:
 
     items = tf.cond(p, lambda: squares(4), lambda: squares(2))
     feeds = {x: RNG.randn(2, 3), p: is_true}
-    _same_as_numpy([items.stack()], feeds, hosts=("_ListOf", "TensorListLength", "TensorListStack"))
+    natively.is_as_numpy([items.stack()], feeds, hosts=("_ListOf", "TensorListLength", "TensorListStack"))
 
 
 def test_errors_in_branches(x: Any) -> None:

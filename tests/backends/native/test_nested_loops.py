@@ -25,26 +25,6 @@ def graph() -> Any:
         yield
 
 
-def _same_as_numpy(fetches: Any, *feeds: dict[Any, Any]) -> None:
-    """All feeds in one session; for 1 and 4 threads, of the same bits."""
-    with tf.Session(backend="numpy") as session:
-        expected = [session.run(fetches, each) for each in feeds]
-    found: list[list[Any]] = []
-    for threads in (1, 4):
-        natively.execute._records.clear()
-        config = tf.ConfigProto(intra_op_parallelism_threads=threads)
-        with tf.Session(backend="native", tier="compiled", config=config) as session:
-            for each in feeds:
-                session.run(fetches, each)
-            found.append([session.run(fetches, each) for each in feeds])
-            assert not [s for s in session.explain(fetches, feeds[0]).steps if s.segment is None]
-    for one, four, numpy in zip(*found, expected):
-        for a, b, c in zip(one, four, numpy):
-            assert natively.same(a, b)
-            assert a.shape == c.shape
-            np.testing.assert_allclose(a, c, rtol=1e-9, atol=1e-9)
-
-
 def _with_gradients(y: Any, *xs: Any) -> list[Any]:
     return [y, *tf.gradients(tf.reduce_sum(y * y), list(xs))]
 
@@ -73,7 +53,7 @@ def test_three_levels(x: Any, w: Any) -> None:
         return tf.tanh(tf.matmul(h, w) + 0.1)
 
     y = _repeated(4, lambda i, h: tf.sin(_repeated(3, lambda j, h: _repeated(2, inner, h) * 1.1, h)), x)
-    _same_as_numpy(_with_gradients(y, x, w), *_feeds(x, w))
+    natively.is_as_numpy(_with_gradients(y, x, w), *_feeds(x, w))
 
 
 @pytest.mark.parametrize("counts", [[2, 0, 5, 1], [0, 0, 0, 0], [9, 9, 9, 9]])
@@ -85,7 +65,7 @@ def test_as_many_inner_iterations_as_data_says(x: Any, w: Any, counts: list[int]
         lambda i, h: 1.5 * _repeated(tf.minimum(n[i], 5), lambda _, h: tf.tanh(tf.matmul(h, w)), h),
         x,
     )
-    _same_as_numpy(_with_gradients(y, x, w), *({**feed, n: counts} for feed in _feeds(x, w)))
+    natively.is_as_numpy(_with_gradients(y, x, w), *({**feed, n: counts} for feed in _feeds(x, w)))
 
 
 @pytest.mark.parametrize(("outer", "inner"), [(0, 3), (3, 0), (1, 1), (9, 9)])
@@ -96,7 +76,7 @@ def test_fed_numbers_of_iterations(x: Any, w: Any, outer: int, inner: int) -> No
         return _repeated(tf.minimum(m, 4), lambda _, h: tf.tanh(tf.matmul(h, w)), h)
 
     y = _repeated(tf.minimum(n, 5), step, x)
-    _same_as_numpy(_with_gradients(y, x, w), *({**feed, n: outer, m: inner} for feed in _feeds(x, w)))
+    natively.is_as_numpy(_with_gradients(y, x, w), *({**feed, n: outer, m: inner} for feed in _feeds(x, w)))
 
 
 def test_sizes_that_are_fed(w: Any) -> None:
@@ -107,7 +87,7 @@ def test_sizes_that_are_fed(w: Any) -> None:
         size, lambda i, h: _repeated(size, lambda _, h: tf.tanh(tf.matmul(h, w) + x[:, i]), h) * 1.3, x[:, 0]
     )
     feeds = [{x: RNG.randn(*shape, 3), w: RNG.randn(3, 3)} for shape in ((2, 4), (1, 2), (0, 3), (5, 7))]
-    _same_as_numpy(_with_gradients(y, x, w), *feeds)
+    natively.is_as_numpy(_with_gradients(y, x, w), *feeds)
 
 
 def test_an_array_that_the_inner_loop_writes(x: Any, w: Any) -> None:
@@ -120,7 +100,7 @@ def test_an_array_that_the_inner_loop_writes(x: Any, w: Any) -> None:
         return h + tf.reduce_max(items.stack(), 0)
 
     y = _repeated(3, step, x)
-    _same_as_numpy(_with_gradients(y, x, w), *_feeds(x, w)[::2])
+    natively.is_as_numpy(_with_gradients(y, x, w), *_feeds(x, w)[::2])
 
 
 def test_an_array_whose_items_the_inner_loop_reads(w: Any) -> None:
@@ -134,7 +114,7 @@ def test_an_array_whose_items_the_inner_loop_reads(w: Any) -> None:
 
     y = _repeated(4, word, tf.zeros([tf.shape(x)[0], 3], F))
     feeds = [{x: RNG.randn(rows, 4, 5, 3), w: RNG.randn(3, 3)} for rows in (2, 1, 0)]
-    _same_as_numpy(_with_gradients(y, x, w), *feeds)
+    natively.is_as_numpy(_with_gradients(y, x, w), *feeds)
 
 
 def test_a_scan_in_a_map(w: Any) -> None:
@@ -144,7 +124,7 @@ def test_a_scan_in_a_map(w: Any) -> None:
         return tf.scan(lambda s, r: tf.tanh(tf.reshape(tf.matmul(s[None], w), [3]) + r), rows)[-1]
 
     feeds = [{x: RNG.randn(rows, 5, 3), w: RNG.randn(3, 3)} for rows in (4, 1, 2)]
-    _same_as_numpy(_with_gradients(tf.map_fn(scanned, x), x, w), *feeds)
+    natively.is_as_numpy(_with_gradients(tf.map_fn(scanned, x), x, w), *feeds)
 
 
 def test_scans_over_what_a_map_made(w: Any) -> None:
@@ -153,7 +133,7 @@ def test_scans_over_what_a_map_made(w: Any) -> None:
     mapped = tf.map_fn(lambda rows: tf.scan(lambda s, r: tf.tanh(s + r), tf.matmul(rows, w))[-1], x)
     y = tf.scan(lambda s, r: tf.tanh(s * r), mapped) + tf.scan(lambda s, r: tf.sin(s + r), mapped)
     feeds = [{x: RNG.randn(n, 4, 3), w: RNG.randn(3, 3)} for n in (3, 1, 2)]
-    _same_as_numpy(_with_gradients(y, x, w), *feeds)
+    natively.is_as_numpy(_with_gradients(y, x, w), *feeds)
 
 
 def test_a_recurrent_net_in_a_map() -> None:
@@ -183,7 +163,7 @@ def test_the_gradient_of_a_gradient_through_a_loop(x: Any, w: Any) -> None:
     """What was popped in the first is pushed in the second, on a list that is empty at first."""
     y = _repeated(4, lambda _, h: tf.tanh(tf.matmul(h, w)), x)
     (dx,) = tf.gradients(tf.reduce_sum(y * y), x)
-    _same_as_numpy(_with_gradients(dx, x, w), *_feeds(x, w))
+    natively.is_as_numpy(_with_gradients(dx, x, w), *_feeds(x, w))
 
 
 def test_steps_of_descent_through_which_a_gradient_goes(x: Any, w: Any) -> None:
@@ -198,12 +178,12 @@ def test_steps_of_descent_through_which_a_gradient_goes(x: Any, w: Any) -> None:
 
     y = tf.map_fn(learnt, tasks)
     feeds = [{tasks: RNG.randn(n, 2, 3), w: RNG.randn(3, 3)} for n in (3, 1)]
-    _same_as_numpy([y, *tf.gradients(tf.reduce_sum(y), w)], *feeds)
+    natively.is_as_numpy([y, *tf.gradients(tf.reduce_sum(y), w)], *feeds)
 
 
 def test_as_many_inner_iterations_as_outer_ones_so_far(x: Any, w: Any) -> None:
     y = _repeated(5, lambda i, h: 1.3 * _repeated(i, lambda _, h: tf.tanh(tf.matmul(h, w)), h), x)
-    _same_as_numpy(_with_gradients(y, x, w), *_feeds(x, w))
+    natively.is_as_numpy(_with_gradients(y, x, w), *_feeds(x, w))
 
 
 def test_folds_from_both_ends() -> None:
@@ -213,7 +193,7 @@ def test_folds_from_both_ends() -> None:
         return tf.foldr(lambda b, row: tf.tanh(b * row), rows, initializer=a)
 
     y = tf.foldl(folded, x, initializer=tf.ones([3], F))
-    _same_as_numpy(_with_gradients(y, x), *({x: RNG.randn(n, 4, 3)} for n in (3, 1, 2)))
+    natively.is_as_numpy(_with_gradients(y, x), *({x: RNG.randn(n, 4, 3)} for n in (3, 1, 2)))
 
 
 def test_branches_in_inner_loops(x: Any, w: Any) -> None:
@@ -229,7 +209,7 @@ def test_branches_in_inner_loops(x: Any, w: Any) -> None:
         )
 
     y = _repeated(4, lambda i, h: _repeated(3, lambda j, h: inner(i, j, h), h), x)
-    _same_as_numpy(_with_gradients(y, x, w), *_feeds(x, w))
+    natively.is_as_numpy(_with_gradients(y, x, w), *_feeds(x, w))
 
 
 def test_two_gradients_of_one_loop(x: Any, w: Any) -> None:
@@ -239,14 +219,14 @@ def test_two_gradients_of_one_loop(x: Any, w: Any) -> None:
         return _repeated(3, lambda _, h: tf.tanh(tf.matmul(h, w)), h)
 
     y = _repeated(4, step, x)
-    _same_as_numpy(_with_gradients(y, x, w) + _with_gradients(tf.sin(y), x, w), *_feeds(x, w))
+    natively.is_as_numpy(_with_gradients(y, x, w) + _with_gradients(tf.sin(y), x, w), *_feeds(x, w))
 
 
 def test_the_gradient_of_a_gradient_through_nested_loops(x: Any, w: Any) -> None:
     y = _repeated(2, lambda i, h: _repeated(3, lambda _, h: tf.tanh(tf.matmul(h, w)), h), x)
     first = tf.gradients(tf.reduce_sum(y * y), [x, w])
     second = tf.gradients(sum(tf.reduce_sum(g * g) for g in first), [x, w])
-    _same_as_numpy([*first, *second], *_feeds(x, w))
+    natively.is_as_numpy([*first, *second], *_feeds(x, w))
 
 
 def test_gradients_inside_of_a_loop_and_through_it(w: Any) -> None:
@@ -261,7 +241,7 @@ def test_gradients_inside_of_a_loop_and_through_it(w: Any) -> None:
 
     y = tf.map_fn(learnt, tasks)
     feeds = [{tasks: RNG.randn(n, 2, 3), w: RNG.randn(3, 3)} for n in (3, 1)]
-    _same_as_numpy([y, *tf.gradients(tf.reduce_sum(y), [w, tasks])], *feeds)
+    natively.is_as_numpy([y, *tf.gradients(tf.reduce_sum(y), [w, tasks])], *feeds)
 
 
 def test_a_loop_over_fewer_than_no_items(x: Any) -> None:
