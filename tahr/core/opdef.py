@@ -199,6 +199,17 @@ class Largest(Form):
     """
 
 
+class SortedPlace(Form):
+    """The place of each element of input 1 in the same row of input 0, which ascends; NaN is larger than anything.
+
+    Attributes:
+        before_equals: whether that is before elements that are equal, or behind them.
+    """
+
+    def __init__(self, before_equals: bool) -> None:
+        self.before_equals = before_equals
+
+
 class AmongLargest(Form):
     """Whether the class that input 1 says is among those with the largest elements of each row of input 0.
 

@@ -10,7 +10,7 @@ from tahr.core import dtypes, shapes
 from tahr.core.convert import constant_value, convert_to_tensor
 from tahr.core.dtypes import INDICES, REALS, DType
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import REQUIRED, AmongLargest, Array, Largest, OpDef, known_int
+from tahr.core.opdef import REQUIRED, AmongLargest, Array, Largest, OpDef, SortedPlace, known_int
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
@@ -364,7 +364,7 @@ def _bounds(sorted_inputs: Array, values: Array, side: Any, out_type: DType) -> 
 
 _BOUND = "sorted_inputs: T, values: T -> output: out_type"
 
-LowerBound = OpDef("LowerBound", _BOUND, attrs={"out_type": dtypes.int32})
+LowerBound = OpDef("LowerBound", _BOUND, attrs={"out_type": dtypes.int32}, form=SortedPlace(True))
 LowerBound.shape(_bound_shape)
 LowerBound.not_differentiable()
 
@@ -374,7 +374,7 @@ def _lower_bound_kernel(sorted_inputs: Array, values: Array, *, out_type: DType)
     return _bounds(sorted_inputs, values, "left", out_type)
 
 
-UpperBound = OpDef("UpperBound", _BOUND, attrs={"out_type": dtypes.int32})
+UpperBound = OpDef("UpperBound", _BOUND, attrs={"out_type": dtypes.int32}, form=SortedPlace(False))
 UpperBound.shape(_bound_shape)
 UpperBound.not_differentiable()
 

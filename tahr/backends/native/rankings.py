@@ -44,10 +44,10 @@ def largest(dtype: DType) -> Kernel:
         low, high = f.variable(ir.I64, "0", "low"), f.variable(ir.I64, filled, "high")
         with f.either(f.value(f"icmp slt i64 {j}, {count}")) as branches:
             branches.otherwise()
-            is_greater = _is_greater(f, dtype, value, load(values, f.add(first, last)))
-            f.store(ir.I64, f.value(f"select i1 {is_greater}, i64 0, i64 {count}"), low)
+            greater = is_greater(f, dtype, value, load(values, f.add(first, last)))
+            f.store(ir.I64, f.value(f"select i1 {greater}, i64 0, i64 {count}"), low)
         with f.when(f.value(f"icmp slt i64 {f.load(ir.I64, low)}, {count}")):
-            single.search(f, low, high, lambda i: _is_greater(f, dtype, value, load(values, f.add(first, i))))
+            single.search(f, low, high, lambda i: is_greater(f, dtype, value, load(values, f.add(first, i))))
             place = f.load(ir.I64, low)
             behind, into = f.sub(f.minimum(filled, last), place), f.add(first, place)
             for kind, array, size, new in (
@@ -82,7 +82,7 @@ def _greater_ones(f: ir.Function, dtype: DType, elements: str, least: str) -> st
     """A bit for each element of a run that is greater than another element."""
     run = Segment(_RUN)
     compared = run.load(f, dtype, elements), run.splat(f, scalars.kind(dtype), least)
-    bits = f.value(f"bitcast {run.type(ir.I1)} {_is_greater(f, dtype, *compared, _RUN)} to i{_RUN}")
+    bits = f.value(f"bitcast {run.type(ir.I1)} {is_greater(f, dtype, *compared, _RUN)} to i{_RUN}")
     return f.value(f"zext i{_RUN} {bits} to i64")
 
 
@@ -205,7 +205,8 @@ _SMALLEST = {
 }
 
 
-def _is_greater(f: ir.Function, dtype: DType, a: str, b: str, width: int | None = None) -> str:
+def is_greater(f: ir.Function, dtype: DType, a: str, b: str, width: int | None = None) -> str:
+    """Whether a is greater than b; NaN is greater than any number."""
     kind = scalars.kind(dtype, width)
     if not dtype.is_floating:
         return f.value(f"icmp {'u' if dtype.is_unsigned else 's'}gt {kind} {a}, {b}")

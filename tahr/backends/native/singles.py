@@ -15,6 +15,7 @@ from tahr.backends.native import (
     rearrangements,
     row_updates,
     scans,
+    searching,
 )
 from tahr.backends.native.single import Single
 from tahr.core import opdef
@@ -31,6 +32,7 @@ SINGLES: dict[type[Form], Single] = {
     opdef.ArgExtreme: scans.ARG_EXTREME,
     opdef.Largest: rankings.LARGEST,
     opdef.AmongLargest: rankings.AMONG_LARGEST,
+    opdef.SortedPlace: searching.SORTED_PLACE,
     opdef.Band: rearrangements.BAND,
     opdef.WithDiagonal: rearrangements.DIAGONAL,
     opdef.Position: positions.POSITION,

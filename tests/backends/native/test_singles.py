@@ -9,9 +9,10 @@ import pytest
 
 import tahr as tf
 from tahr import errors
-from tahr.backends.native import execute
-from tahr.core import scalar
-from tests.backends.native import natively
+from tahr.backends.native import execute, searching
+from tahr.core import dtypes, scalar
+from tahr.ops import sorting
+from tests.backends.native import guarded, natively
 from tests.ops.samples import Sample, collect
 
 # The ops, and the inputs that are fed.
@@ -541,3 +542,54 @@ def test_reverse_sequence(axes: tuple[int, int], dtype: str) -> None:
         feeds[lengths][-1] = bad
         with pytest.raises(errors.InvalidArgumentError, match=rf"seq_lens.{shape[batch] - 1}. {message}"):
             natively.run(fetch, feeds)
+
+
+# ---------------------------------------------------------------- places in sorted rows
+
+
+@pytest.mark.parametrize("dtype", ORDERED)
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize(
+    ("rows", "length", "width"), [(1, 1, 1), (3, 7, 20), (2, 1000, 5000), (0, 5, 3), (4, 0, 6), (4, 6, 0)]
+)
+def test_places_in_sorted_rows(rows: int, length: int, width: int, side: str, dtype: str) -> None:
+    op = sorting.LowerBound if side == "left" else sorting.UpperBound
+    sequences, values = tf.placeholder(dtype, [None, None]), tf.placeholder(dtype, [None, None])
+    feeds = {
+        sequences: np.sort(numbers((rows, length), dtype), axis=1),
+        values: numbers((rows, width), dtype),
+    }
+    for out_type in (tf.int32, tf.int64):
+        check(op(sequences, values, out_type=out_type), feeds)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_places_of_vectors_and_of_what_is_not_a_number(side: str) -> None:
+    """NaN comes behind all numbers, in what is searched for as in what is searched."""
+    special = np.array([np.nan, -np.inf, np.inf, 0.0, -0.0, 1.5, -1.5, np.nan])
+    for sequence in (np.sort(special), np.sort(special)[:6], special[:1]):
+        x, v = tf.placeholder(tf.float64, [len(sequence)]), tf.placeholder(tf.float64, [8])
+        check(tf.searchsorted(x, v, side), {x: sequence, v: special})
+
+
+def test_other_rows_are_left_to_numpy() -> None:
+    """Which says that their numbers differ."""
+    sequences, values = tf.placeholder(tf.float32, [None, 3]), tf.placeholder(tf.float32, [None, 3])
+    with pytest.raises((ValueError, errors.InvalidArgumentError)):
+        natively.run(
+            tf.searchsorted(sequences, values), {sequences: np.ones((2, 3)), values: np.ones((4, 3))}
+        )
+
+
+def test_places_between_guards() -> None:
+    for length in (0, 1, 2, 7, 32):
+        rows = np.sort(numbers((3, length), "float32"), axis=1)
+        values = numbers((3, 11), "float32")
+        for before_equals, side in ((True, "left"), (False, "right")):
+            kernel = searching.sorted_places(dtypes.float32, dtypes.int64, before_equals)
+            expected = [np.searchsorted(row, wanted, side) for row, wanted in zip(rows, values)]
+            for tile, tiles in ((33, 1), (5, 7)):
+                (found,) = guarded.run(
+                    kernel, [rows, values], [((3, 11), np.int64)], (tile, 33, length, 11), tiles
+                )
+                np.testing.assert_array_equal(found, expected)
