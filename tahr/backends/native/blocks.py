@@ -8,13 +8,15 @@ turned in registers, and written to scratch as the rows want it. Each cache line
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tahr.backends.native import ir, target as targets
+from tahr.backends.native import ir, kernel, target as targets
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.loops import Emitter, Loop, count, cut, itemsize
 from tahr.backends.native.nests import Access, Bound, Nest, Position, Source
+from tahr.backends.native.products import call, declaration
 from tahr.backends.native.turning import turned
 from tahr.core import sizes
 from tahr.core.sizes import Dim
@@ -173,35 +175,65 @@ class BlockEmitter(Emitter):
 
     def _turn(self, number: int, access: Access, rows: str, start: str, columns: str) -> None:
         """Copies an operand's elements for some columns, so that those of a row follow each other."""
-        f, dtype = self.f, access.dtype
-        element, side = ir.MEMORY[dtype], min(FEWEST_ROWS, targets.current().vector_bytes // dtype.size)
-        kind = ir.vector(side, element)
+        f, element = self.f, ir.MEMORY[access.dtype]
         distance = self._value(access.strides[-1], self.literal_stride)
         corner = f.add(self._base(access.offset, access.strides), f.mul(start, distance))
-        source = f.at(element, self.sources[number], corner)
+        part = turning(access.dtype.size, targets.current().vector_bytes)
+        self.parts[part.symbol] = part
+        source, target = f.at(element, self.sources[number], corner), self.copies[number]
+        call(f, f"@{part.symbol}", _TURN, source, distance, target, self.width, rows, columns)
 
-        def read(row: str, column: str) -> str:
-            return f.at(element, source, f.add(f.mul(column, distance), row))
-
-        def written(row: str, column: str) -> str:
-            return f.at(element, self.copies[number], f.add(f.mul(self.width, row), column))
-
-        def copy_one_by_one(first_row: str, end_row: str, first_column: str, end_column: str) -> None:
-            with (
-                f.loop(first_row, end_row, hint="row") as row,
-                f.loop(first_column, end_column, hint="column") as column,
-            ):
-                value = f.load(element, read(row, column), dtype.size)
-                f.store(element, value, written(row, column), dtype.size)
-
-        whole_rows, whole_columns = f.mul(f.div(rows, side), side), f.mul(f.div(columns, side), side)
-        with f.loop(0, whole_columns, side, "column") as column, f.loop(0, whole_rows, side, "row") as row:
-            block = [f.load(kind, read(row, f.add(column, n)), dtype.size) for n in range(side)]
-            for n, line in enumerate(turned(f, kind, block)):
-                f.store(kind, line, written(f.add(row, n), column), dtype.size)
-        copy_one_by_one("0", whole_rows, whole_columns, columns)
-        copy_one_by_one(whole_rows, rows, "0", columns)
+    def _declarations(self) -> list[str]:
+        return [declaration(symbol, _TURN) for symbol in self.parts]
 
     def _loop(self, made: Kernel) -> Loop:
         sizes_of_turned = tuple(a.dtype.size for a in self.turned.values())
         return BlockLoop(self.nest, made, tuple(self._entries), tuple(self._stashed), False, sizes_of_turned)
+
+
+_TURN = [
+    (ir.POINTER, "source"),
+    (ir.I64, "distance"),
+    (ir.POINTER, "target"),
+    (ir.I64, "width"),
+    (ir.I64, "rows"),
+    (ir.I64, "columns"),
+]
+
+
+@functools.cache
+def turning(size: int, vector_bytes: int) -> Kernel:
+    """The part that writes to `target`, row by row, what lies column by column in `source`.
+
+    The columns of the source are `distance` elements apart, the rows of the target `width`. What turns a block is long,
+    so all nests share it, and all dtypes of a size: elements are moved as integers.
+
+    Args:
+        size: the bytes of an element.
+        vector_bytes: those of the target's vectors.
+    """
+    f = ir.Function(kernel.SYMBOL, _TURN, attributes=kernel.ATTRIBUTES)
+    element, side = f"i{8 * size}", min(FEWEST_ROWS, vector_bytes // size)
+    kind = ir.vector(side, element)
+
+    def read(row: str, column: str) -> str:
+        return f.at(element, "%source", f.add(f.mul(column, "%distance"), row))
+
+    def written(row: str, column: str) -> str:
+        return f.at(element, "%target", f.add(f.mul("%width", row), column))
+
+    def copy_one_by_one(first_row: str, end_row: str, first_column: str, end_column: str) -> None:
+        with (
+            f.loop(first_row, end_row, hint="row") as row,
+            f.loop(first_column, end_column, hint="column") as column,
+        ):
+            f.store(element, f.load(element, read(row, column), size), written(row, column), size)
+
+    whole_rows, whole_columns = (f.mul(f.div(count, side), side) for count in ("%rows", "%columns"))
+    with f.loop(0, whole_columns, side, "column") as column, f.loop(0, whole_rows, side, "row") as row:
+        block = [f.load(kind, read(row, f.add(column, n)), size) for n in range(side)]
+        for n, line in enumerate(turned(f, kind, block)):
+            f.store(kind, line, written(f.add(row, n), column), size)
+    copy_one_by_one("0", whole_rows, whole_columns, "%columns")
+    copy_one_by_one(whole_rows, "%rows", "0", "%columns")
+    return Kernel(kernel.AS_WRITTEN + f.finish() + "\n", 0, f"turning elements of {size} bytes")

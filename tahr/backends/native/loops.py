@@ -190,6 +190,8 @@ class Emitter:
         self._stashed: dict[Scalar, int] = {}
         self._groups = 0
         self._row_group: int | None = None  # the group of accesses outside the loops over columns
+        self.parts: dict[str, Kernel] = {}
+        """The parts that the kernel calls, by their symbols."""
 
     # ------------------------------------------------------------ what an expression depends on
 
@@ -255,9 +257,13 @@ class Emitter:
             else:
                 self._each_row(start, stop, totals)
             self._store_totals(number, totals)
-        text = "\n\n".join([f.finish(), "\n".join(f.metadata)]) + "\n"
-        made = Kernel(self.heading + text, 0, self.title)
+        text = "\n\n".join([*self._declarations(), f.finish(), "\n".join(f.metadata)]) + "\n"
+        made = Kernel(self.heading + text, 0, self.title, tuple(self.parts.values()))
         return self._loop(made)
+
+    def _declarations(self) -> list[str]:
+        """What the kernel calls of its parts."""
+        return []
 
     def _loop(self, made: Kernel) -> Loop:
         return Loop(self.nest, made, tuple(self._entries), tuple(self._stashed), self.is_narrow)

@@ -246,6 +246,25 @@ def test_transpositions_of_more_dimensions(order: tuple[int, ...]) -> None:
     check(fetches, {x: random(18, 20, 33), y: random(33)})
 
 
+def test_what_turns_blocks_is_shared_by_nests_and_dtypes() -> None:
+    x, i, d = (tf.placeholder(dtype, [40, 50]) for dtype in (tf.float32, tf.int32, tf.float64))
+    arrays = {t: np.abs(random(40, 50) * 9).astype(t.dtype.as_numpy_dtype) for t in (x, i, d)}
+    fetches = [tf.transpose(x) + 1.0, tf.sqrt(tf.transpose(x)), tf.transpose(i) * 2, tf.transpose(d) - 1.0]
+    check(fetches, arrays, "float32")
+    turned = [loop for name in ("AddV2", "Sqrt", "Mul", "Sub") for loop in loops_of(name)]
+    assert all(isinstance(loop, BlockLoop) for loop in turned)
+    titles = {part.symbol: part.title for loop in turned for part in loop.kernel.parts}
+    assert sorted(titles.values()) == ["turning elements of 4 bytes", "turning elements of 8 bytes"]
+
+
+def test_every_bit_of_what_lies_across_is_kept() -> None:
+    """Signalling NaNs, denormals and zeros of both signs are moved as they are."""
+    bits = np.resize(np.array([0x7F800001, 0xFFC12345, 1, 0x80000000, 0x3F800000], np.uint32), (33, 47))
+    x = tf.placeholder(tf.float32, [33, 47])
+    (found,), _ = run([tf.transpose(x)], {x: bits.view(np.float32)})
+    np.testing.assert_array_equal(found.view(np.uint32), bits.T)
+
+
 def test_several_operands_across() -> None:
     x, y, z = (tf.placeholder(tf.float64, [None, 40]) for _ in range(3))
     result = tf.transpose(x) * tf.transpose(y) + tf.transpose(z)[::-1]
