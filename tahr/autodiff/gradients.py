@@ -17,9 +17,13 @@ from tahr.core import convert, dtypes, scopes, shapes
 from tahr.core.convert import IndexedSlices
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import Elementwise
-from tahr.ops import casts, indexing, joining, lists, structural
+from tahr.ops import casts, control_flow, control_flow_gradients, indexing, joining, lists, structural
 
 Gradient = Tensor | IndexedSlices | None
+
+# They ask for gradients themselves, of what is in a branch or a loop's body.
+control_flow.If.gradient_of_region(control_flow_gradients.if_gradient)
+control_flow.While.gradient_of_region(control_flow_gradients.while_gradient)
 
 
 class UnconnectedGradients:
