@@ -149,12 +149,21 @@ def whole_power(x: Scalar, exponent: int) -> Scalar:
 
 def equal(x: Scalar, y: Scalar, **_: Any) -> Scalar:
     """Whether x == y."""
-    return scalar.eq(x, y)
+    return scalar.eq(_rounded(x), _rounded(y))
 
 
 def not_equal(x: Scalar, y: Scalar, **_: Any) -> Scalar:
     """Whether x != y."""
-    return scalar.ne(x, y)
+    return scalar.ne(_rounded(x), _rounded(y))
+
+
+def _rounded(x: Scalar) -> Scalar:
+    """A half as memory holds it.
+
+    It is computed as float32, which has more digits: a maximum that was stored would not be equal to the element that
+    it is the maximum of, computed once more. And float32 has a larger range, where 1e6 is no infinity.
+    """
+    return scalar.convert(scalar.relabel(x, dtypes.float32), x.dtype) if x.dtype in scalar.HALVES else x
 
 
 def greater(x: Scalar, y: Scalar) -> Scalar:
@@ -187,11 +196,6 @@ def is_inf(x: Scalar) -> Scalar:
 def is_finite(x: Scalar) -> Scalar:
     """Whether x is neither infinite nor NaN."""
     return abs(_rounded(x)) < math.inf
-
-
-def _rounded(x: Scalar) -> Scalar:
-    """A half as it would be stored: its arithmetic has float32's range, where 1e6 is no infinity."""
-    return scalar.convert(scalar.relabel(x, dtypes.float32), x.dtype) if x.dtype in scalar.HALVES else x
 
 
 def left_shift(x: Scalar, y: Scalar) -> Scalar:

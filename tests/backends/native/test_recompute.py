@@ -99,3 +99,18 @@ def test_chains() -> None:
     result = second * two + first * one
     shapes = agree([result], {given: x, scale: a})
     assert sum(len(shape) == 2 for shape in shapes) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("axes", [[0], [1], [2], [0, 2]])
+@pytest.mark.parametrize("reduce", [tf.reduce_max, tf.reduce_min])
+def test_what_a_maximum_is_of_is_found_again(reduce: Any, axes: list[int], dtype: str) -> None:
+    """Halves are computed as float32: one that is computed again must be equal to one that was stored."""
+    x, scale, more = (tf.placeholder(dtype, shape) for shape in ([None] * 3, [None], [None, 1]))
+    y = x * scale + more
+    gradient = tf.gradients(tf.reduce_sum(reduce(y, axes)), x)[0] / scale
+    numpy_dtype = x.dtype.as_numpy_dtype
+    feeds = {x: random(9, 17, 35), scale: 1.0 + random(35) ** 2, more: random(17, 1)}
+    with tf.Session(backend="native", tier="compiled") as session:
+        found = session.run(gradient, {t: a.astype(numpy_dtype) for t, a in feeds.items()})
+    np.testing.assert_allclose(np.sum(found, tuple(axes), np.float64), 1.0, rtol=2e-2)
