@@ -105,10 +105,6 @@ class Compiler:
             job.is_wanted = is_wanted
             self._waiting.append(job)
 
-    def begin(self) -> None:
-        """Has what was announced compiled in the background, as far as there are threads beside the caller's."""
-        self._get_help()
-
     def finish(self, jobs: Sequence[Job]) -> None:
         """Compiles, with others' help, until modules that were announced are there; the others see to the rest."""
         for job in jobs:

@@ -74,10 +74,6 @@ class Engine:
         with LOCK:
             self._begin(text, title, is_urgent)
 
-    def begin(self) -> None:
-        """Has what was announced compiled in the background meanwhile."""
-        self._compiler.begin()
-
     def is_at_work(self, text: str) -> bool:
         """Whether a module that was announced is being compiled in the background, so that who loads it waits."""
         job = self._jobs.get(text)

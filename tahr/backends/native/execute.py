@@ -14,7 +14,7 @@ import numpy as np
 from tahr import errors
 from tahr.backends import numpy as reference, report as reports
 from tahr.backends.base import Check, Executor, Form, Run, Shortcut, runtime_error
-from tahr.backends.native import builtin, engine, heap, inspection, plan as plans, roles, runtime, tracing
+from tahr.backends.native import builtin, engine, heap, inspection, plan as plans, roles, tracing
 from tahr.backends.native.calls import Place
 from tahr.backends.native.compiler import CompileError
 from tahr.backends.native.fitting import Fitting
@@ -312,7 +312,6 @@ class Backend:
     def _binding(self, record: _Record, plan: Plan, values: Sequence[Any]) -> Binding | None:
         with record.lock:
             if record.native is None and not record.reason:
-                runtime.announce()
                 heap.trim()  # of what NumPy's runs have left
                 try:
                     record.native = plans.make_plan(pipeline.for_native(plan.program))

@@ -42,12 +42,11 @@ def modules(target: Target) -> dict[str, str]:
 
 
 @once
-def announce() -> None:
-    """Has the runtime compiled: while the first plan is made, or along with the first kernels."""
+def _announce() -> None:
+    """Has the runtime compiled along with the first kernels."""
     engine = engines.engine()
     for text, title in modules(engine.target).items():
         engine.announce(text, title)
-    engine.begin()
 
 
 class Runtime:
@@ -187,7 +186,7 @@ class Steps:
 
     def __init__(self, steps: Sequence[Step | Jump], others: Sequence[Kernel] = ()) -> None:
         kernels = [step.kernel for step in steps if isinstance(step, Step)]
-        announce()
+        _announce()
         addresses = iter(engines.load([*kernels, *others]))
         self._indices = np.array([i for step in steps for i in step.buffers], np.int32)
         all_sizes = np.array([size for step in steps for size in step.sizes], np.int64)

@@ -73,25 +73,6 @@ def test_what_is_announced_as_wanted_is_compiled_with_the_next() -> None:
     assert compiler.done == ["early", "a"]
 
 
-def test_what_is_begun_is_compiled_though_nobody_waits() -> None:
-    compiler = Recorded(threads=2)
-    jobs = announced(compiler, "a", "bb", is_wanted=True)
-    compiler.begin()
-    compiler.settle()
-    assert compiler.done == ["bb", "a"] and all(job.is_done for job in jobs)
-    compiler.begin()  # there is nothing left
-    compiler.settle()
-
-
-def test_nothing_is_begun_without_a_thread_to_spare() -> None:
-    compiler = Recorded(threads=1)
-    jobs = announced(compiler, "a", "bb", is_wanted=True)
-    compiler.begin()
-    assert not compiler.done
-    compiler.finish(jobs)
-    assert compiler.done == ["bb", "a"]
-
-
 def test_several_threads_wait_for_the_same() -> None:
     compiler = Recorded(threads=2)
     jobs = announced(compiler, "stop", "a", "b")
