@@ -50,6 +50,7 @@ x86 = pytest.mark.skipif(targets.host().architecture != "x86_64", reason="needs 
 
 
 @x86
+@pytest.mark.timeout(600)
 def test_some_ops_and_graphs_without_avx() -> None:
     names = [f"{HERE}/test_ops.py::test_op[{name}-sizes hidden]" for name in SOME]
     graphs = f"{HERE}/test_random_graphs.py::test_small_batches"
