@@ -198,7 +198,7 @@ def missing_numbers_lost_in_reductions(patch: pytest.MonkeyPatch) -> None:
     def combined(f: ir.Function, combine: str, dtype: DType, a: str, b: str, width: int | None = None) -> str:
         if combine in ("maximum", "minimum"):
             name = {"maximum": "maxnum", "minimum": "minnum"}[combine]
-            return scalars.intrinsic(f, name, scalars.kind(dtype, width), a, b)
+            return ir.intrinsic(f, name, scalars.kind(dtype, width), a, b)
         return right(f, combine, dtype, a, b, width)
 
     patch.setattr(loops, "combined", combined)
