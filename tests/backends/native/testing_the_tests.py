@@ -353,5 +353,6 @@ def test_a_fault_is_found(fault: Plant, program: Callable[[], None], monkeypatch
 
 
 def forget() -> None:
-    """Plans are made anew."""
+    """Plans are made anew, and what their kernels share."""
     execute._records.clear()
+    blocks.turning.cache_clear()
