@@ -29,7 +29,7 @@ from tahr.core.dtypes import DType
 from tahr.core.scalar import Scalar
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import Dim, Size, Unknown
-from tahr.core.views import Assembly, Part, View
+from tahr.core.views import Assembly, Part, Selection, View
 
 Array = np.ndarray[Any, Any]
 
@@ -112,12 +112,12 @@ class Movement(Form):
 
 
 class Position(Movement):
-    """Those elements of a tensor that lie at one position of an axis; the position may be data.
+    """Those elements of a tensor that lie at positions of axes; the positions may be data.
 
     Attributes:
-        source, positions: the inputs that hold the tensor, and the position among others.
-        rule: `rule(*specs, **attrs)` gives the axis, and where in `positions` its position is; None where more than
-            one position of one axis is said.
+        source, positions: the inputs that hold the tensor, and the positions.
+        rule: `rule(*specs, **attrs)` gives the Selection of those elements; None where what is known does not say which
+            they are.
         is_adjoint: whether the source holds those elements, and the output is zero elsewhere.
     """
 
@@ -125,7 +125,7 @@ class Position(Movement):
         self,
         source: int,
         positions: int,
-        rule: Callable[..., tuple[int, int] | None],
+        rule: Callable[..., Selection | None],
         is_adjoint: bool = False,
     ) -> None:
         self.source = source

@@ -173,6 +173,42 @@ def _product(dims: Sequence[Dim]) -> Dim:
     return product
 
 
+# ---------------------------------------------------------------- views that data move
+
+
+class Along(NamedTuple):
+    """A position along an axis that is data; a negative one counts from the end.
+
+    Attributes:
+        where: its place in the vector of positions.
+        size: how many positions the axis has.
+        stride: how many elements further one position leads.
+    """
+
+    where: int
+    size: Dim
+    stride: Dim
+
+
+class Selection(NamedTuple):
+    """The elements of a tensor that some positions choose.
+
+    Attributes:
+        view: where the elements lie if all positions are 0.
+        positions: what moves the view.
+    """
+
+    view: View
+    positions: tuple[Along, ...]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all but the positions is known."""
+        return self.view.is_known and not any(
+            isinstance(p.size, Unknown) or isinstance(p.stride, Unknown) for p in self.positions
+        )
+
+
 # ---------------------------------------------------------------- tensors put together from parts
 
 

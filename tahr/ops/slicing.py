@@ -18,7 +18,7 @@ from tahr.core.opdef import Array, OpDef, Position, known_ints
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Dimension, Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
-from tahr.core.views import Assembly, Part, View
+from tahr.core.views import Along, Assembly, Part, Selection, View
 from tahr.errors import Complaint
 from tahr.ops import elementwise, joining, structural
 
@@ -123,12 +123,13 @@ def _slice_range(dim: Dim, part: _Part) -> tuple[Dim, Dim]:
     return first, sizes.maximum((span + (steps - 1)) // steps, 0)
 
 
-def _view_of_slice(x: View, parts: Sequence[_Part]) -> View | None:
-    """The elements that a key takes; None where an index is not sure to be within bounds."""
+def _selection(x: View, parts: Sequence[_Part]) -> Selection:
+    """The elements that a key takes; an index is a position where it is not known, or not sure to be within bounds."""
     kept: list[int] = []  # axes of x, and -1 for new ones
+    positions: list[Along] = []
     rest = len(x.shape) - sum(part.kind in ("slice", "index") for part in parts)
     axis = 0
-    for part in parts:
+    for i, part in enumerate(parts):
         if part.kind == "new":
             kept.append(-1)
         elif part.kind == "rest":
@@ -139,19 +140,33 @@ def _view_of_slice(x: View, parts: Sequence[_Part]) -> View | None:
             x = x.narrowed(axis, *_slice_range(x.shape[axis], part), part.stride)
             axis += 1
         else:
-            index, last = part.begin, x.shape[axis] - 1
-            if not sizes.surely_at_most(0, index):
-                index = index + x.shape[axis]
-            if not (sizes.surely_at_most(0, index) and sizes.surely_at_most(index, last)):
-                return None
+            index = _index_within(x.shape[axis], part.begin)
+            if index is None:
+                positions.append(Along(i, x.shape[axis], x.strides[axis]))
+                index = 0
             x = x.narrowed(axis, index, 1)
             axis += 1
     kept += range(axis, len(x.shape))
-    return View(
+    view = View(
         tuple(1 if a < 0 else x.shape[a] for a in kept),
         tuple(0 if a < 0 else x.strides[a] for a in kept),
         x.offset,
     )
+    return Selection(view, tuple(positions))
+
+
+def _view_of_slice(x: View, parts: Sequence[_Part]) -> View | None:
+    """The elements that a key takes; None where an index is not sure to be within bounds."""
+    view, positions = _selection(x, parts)
+    return None if positions else view
+
+
+def _index_within(dim: Dim, index: Dim) -> Dim | None:
+    """An index counted from the front; None where it is not sure to be within bounds."""
+    if not sizes.surely_at_most(0, index):
+        index = index + dim
+    is_within = sizes.surely_at_most(0, index) and sizes.surely_at_most(index, dim - 1)
+    return index if is_within else None
 
 
 def _known_parts(begin: Spec, end: Spec, strides: Spec, masks: dict[str, int]) -> list[_Part] | None:
@@ -195,26 +210,15 @@ def _numpy_key(parts: Sequence[_Part]) -> tuple[Any, ...]:
 MASKS = {"begin_mask": 0, "end_mask": 0, "ellipsis_mask": 0, "new_axis_mask": 0, "shrink_axis_mask": 0}
 
 
-def _position_in(
+def _selection_of(
     shape: Shape, begin: Spec, end: Spec, strides: Spec, masks: dict[str, int]
-) -> tuple[int, int] | None:
-    """The axis of which a slice takes one position that is data, where it takes all of the others; see `Position`."""
-    vectors = [_positions(v) for v in (begin, end, strides)]
-    if shape is None or any(v is None for v in vectors):
+) -> Selection | None:
+    """The elements that StridedSlice's arguments choose; None where it is not known which kind of key they are."""
+    parts = _known_parts(begin, end, strides, masks)
+    if shape is None or parts is None:
         return None
-    first, stop, stride = (v or [] for v in vectors)
-    parts = _parts(first, stop, stride, masks)
-    rest = len(shape) - sum(part.kind in ("slice", "index") for part in parts)
-    axis, found = 0, []
-    for i, part in enumerate(parts):
-        if part.kind == "index":
-            if isinstance(part.begin, int):
-                return None
-            found.append((axis, i))
-        elif part.kind == "slice" and (part.stride, *_slice_range(shape[axis], part)) != (1, 0, shape[axis]):
-            return None
-        axis += {"rest": rest, "new": 0}.get(part.kind, 1)
-    return found[0] if len(found) == 1 else None
+    is_too_long = sum(part.kind in ("slice", "index") for part in parts) > len(shape)
+    return None if is_too_long else _selection(View.dense(shape), parts)
 
 
 StridedSlice = OpDef(
@@ -225,7 +229,7 @@ StridedSlice = OpDef(
     form=Position(
         0,
         1,
-        lambda x, begin, end, strides, **masks: _position_in(x.shape, begin, end, strides, masks),
+        lambda x, begin, end, strides, **masks: _selection_of(x.shape, begin, end, strides, masks),
     ),
     aliases=(0,),
 )
@@ -342,7 +346,7 @@ StridedSliceGrad = OpDef(
     form=Position(
         4,
         1,
-        lambda shape, begin, end, strides, dy, **masks: _position_in(
+        lambda shape, begin, end, strides, dy, **masks: _selection_of(
             shapes.from_value(shape.value), begin, end, strides, masks
         ),
         is_adjoint=True,

@@ -1,51 +1,137 @@
-"""What lies at one position of an axis, where the position is data: `x[i]` or `x[:, t]` in a loop; and the adjoint."""
+"""What lies at positions that are data: `x[i]`, `x[:, t]` in a loop, or `x[i, 2:5, j]`; and the adjoint.
+
+The elements are those of a view that positions move. Its outermost dimension, where that is a whole one, are blocks
+that tiles share; its innermost, where elements are neighbours, is a row that is copied at once; between them are loops.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import NamedTuple
 
 from tahr.backends.native import ir, kernel, single
 from tahr.backends.native.calls import Bind, Call, Known, Place, Ref, Status
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.single import Single
+from tahr.core import sizes
 from tahr.core.dtypes import DType
 from tahr.core.opdef import Position
+from tahr.core.sizes import Dim
+from tahr.core.views import Selection, View
 from tahr.program.node import Node, Value
 
+_FIXED = 6
+"""How many sizes come before those of positions and loops."""
 
-def position(dtype: DType, indices: DType, is_adjoint: bool) -> Kernel:
-    """Copies what lies at one position of an axis; a negative one counts from the end.
 
-    Buffers: source, positions, target, status. Sizes: blocks in a tile, blocks (one for each choice of the dimensions
-    before the axis), the axis's size, elements of what lies behind it, and where in `positions` the position is.
+def position(
+    dtype: DType, indices: DType, positions: int, loops: int, has_rows: bool, is_adjoint: bool
+) -> Kernel:
+    """Copies what lies at positions of axes; a negative one counts from the end.
+
+    Buffers: source, positions, target, status. Sizes: blocks in a tile, blocks, elements of the whole in a block, where
+    in it the first one lies, elements of the part in a block, and in a row; for each position its place in the buffer,
+    the axis's size and stride; for each loop its count and stride.
+
+    Args:
+        dtype: of the elements.
+        indices: of the positions.
+        positions: how many there are.
+        loops: how many lie between blocks and rows.
+        has_rows: whether a row may have more than one element.
+        is_adjoint: whether the source is the part, and the target zero elsewhere.
     """
     f = kernel.function()
-    source, positions, target, status = (kernel.buffer(f, i) for i in range(4))
-    tile, total, dim, length, where = kernel.sizes(f, 5)
-    memory = ir.MEMORY[dtype]
-    given = single.load_index(f, indices, positions, where)
-    from_end = f.value(f"icmp slt i64 {given}, 0")
-    index = f.value(f"select i1 {from_end}, i64 {f.add(given, dim)}, i64 {given}")
-    with f.either(f.value(f"icmp ult i64 {index}, {dim}")) as branches:
+    source, given, target, status = (kernel.buffer(f, i) for i in range(4))
+    tile, blocks, block, first, part_block, row = kernel.sizes(f, _FIXED)
+    offset, is_valid = _moved(f, indices, given, first, positions)
+    between = [_pair(f, _FIXED + 3 * positions + 2 * i) for i in range(loops)]
+    memory, length = ir.MEMORY[dtype], row if has_rows else 1
+    whole, part = (target, source) if is_adjoint else (source, target)
+    with f.either(is_valid) as branches:
         with f.loop("%begin", "%end", hint="tile") as number:
             start = f.mul(number, tile)
-            with f.loop(start, f.minimum(f.add(start, tile), total), hint="block") as i:
-                block = f.mul(i, f.mul(dim, length))
-                inside = f.add(block, f.mul(index, length))
-                whole, part = (target, source) if is_adjoint else (source, target)
-                at, alone = f.at(memory, whole, inside), f.at(memory, part, f.mul(i, length))
-                if is_adjoint:
-                    size = f.mul(f.mul(dim, length), dtype.size)
-                    first = f.at(memory, target, block)
-                    f.do(f"call void @llvm.memset.p0.i64(ptr {first}, i8 0, i64 {size}, i1 false)")
-                    single.copy_elements(f, dtype, at, alone, length)
-                else:
-                    single.copy_elements(f, dtype, alone, at, length)
+            stop = f.minimum(f.add(start, tile), blocks)
+            if is_adjoint:
+                place, count = f.at(memory, target, f.mul(start, block)), f.mul(f.sub(stop, start), block)
+                size = f.mul(count, dtype.size)
+                f.do(f"call void @llvm.memset.p0.i64(ptr {place}, i8 0, i64 {size}, i1 false)")
+            with f.loop(start, stop, hint="block") as i, ExitStack() as nest:
+                at, alone = f.add(f.mul(i, block), offset), "0"
+                for count, stride in between:
+                    index = nest.enter_context(f.loop(0, count, hint="index"))
+                    at = f.add(at, f.mul(index, stride))
+                    alone = f.add(f.mul(alone, count), index)
+                there = f.at(memory, whole, at)
+                here = f.at(memory, part, f.add(f.mul(i, part_block), f.mul(alone, length)))
+                single.copy_elements(f, dtype, *((there, here) if is_adjoint else (here, there)), length)
         branches.otherwise()
         single.report(f, status)
-    what = "adjoint of a position" if is_adjoint else "position"
+    what = "adjoint of positions" if is_adjoint else "positions"
     return Kernel(f.finish() + "\n", 0, f"{what} {dtype.name} by {indices.name}")
+
+
+def _pair(f: ir.Function, where: int) -> tuple[str, str]:
+    return kernel.size(f, where), kernel.size(f, where + 1)
+
+
+def _moved(f: ir.Function, indices: DType, given: str, first: str, positions: int) -> tuple[str, str]:
+    """Where the first element lies, and whether all positions are within bounds; else it lies nowhere."""
+    offset, is_valid = first, "true"
+    for number in range(positions):
+        where, size, stride = (kernel.size(f, _FIXED + 3 * number + i) for i in range(3))
+        index = single.load_index(f, indices, given, where)
+        from_end = f.value(f"icmp slt i64 {index}, 0")
+        index = f.value(f"select i1 {from_end}, i64 {f.add(index, size)}, i64 {index}")
+        is_inside = f.value(f"icmp ult i64 {index}, {size}")
+        is_valid = f.value(f"and i1 {is_valid}, {is_inside}")
+        # Of an index that is far out the product is no number that counts.
+        offset = f.value(f"add i64 {offset}, {f.value(f'mul i64 {index}, {stride}')}")
+    return offset, is_valid
+
+
+# ---------------------------------------------------------------- blocks, loops and rows
+
+
+class _Layout(NamedTuple):
+    """How the elements of a view are walked through.
+
+    Attributes:
+        blocks, block: how many blocks the whole has, and the elements of each.
+        loops: counts and strides.
+        row: the elements of a row.
+    """
+
+    blocks: Dim
+    block: Dim
+    loops: tuple[tuple[Dim, Dim], ...]
+    row: Dim
+
+
+def _layout(whole: Sequence[Dim], view: View) -> _Layout:
+    total = math.prod(whole, start=1)
+    dims = _merged(view)
+    row: Dim = dims.pop()[0] if dims and dims[-1][1] == 1 else 1
+    if dims and sizes.surely_equal(dims[0][0] * dims[0][1], total):
+        return _Layout(*dims[0], tuple(dims[1:]), row)
+    return _Layout(1, total, tuple(dims), row)
+
+
+def _merged(view: View) -> list[tuple[Dim, Dim]]:
+    """The sizes and strides of a view, where neighbours that one walk goes through are one."""
+    dims: list[tuple[Dim, Dim]] = []
+    for count, stride in zip(view.shape, view.strides):
+        if count == 1:
+            continue
+        if dims and sizes.surely_equal(dims[-1][1], count * stride):
+            count = dims.pop()[0] * count
+        dims.append((count, stride))
+    return dims
+
+
+# ---------------------------------------------------------------- nodes
 
 
 def _form(node: Node) -> Position:
@@ -54,12 +140,19 @@ def _form(node: Node) -> Position:
     return form
 
 
-def _axis(node: Node) -> tuple[int, int] | None:
+def _selection(node: Node) -> Selection | None:
     return _form(node).rule(*(v.spec for v in node.inputs), **node.attrs)
 
 
 def _fits(node: Node) -> bool:
-    return single.are_plain(node, _data(node)) and _axis(node) is not None
+    if not single.are_plain(node, _data(node)):
+        return False
+    found = _selection(node)
+    if found is None or not found.positions or not found.is_known:
+        return False
+    part = node.inputs[_form(node).source] if _form(node).is_adjoint else node.outputs[0]
+    shape = part.shape or ()
+    return len(shape) == len(found.view.shape) and all(map(sizes.surely_equal, shape, found.view.shape))
 
 
 def _data(node: Node) -> Sequence[int]:
@@ -67,22 +160,31 @@ def _data(node: Node) -> Sequence[int]:
 
 
 def _call(node: Node, places: Mapping[Value, Place]) -> Call:
-    found, form, output = _axis(node), _form(node), node.outputs[0]
+    found, form, output = _selection(node), _form(node), node.outputs[0]
     assert found is not None
-    axis, where = found
     source, positions = (node.inputs[i] for i in _data(node))
-    dtype = single.dtype_of(output)
-    made = position(dtype, single.dtype_of(positions), form.is_adjoint)
+    whole = (output if form.is_adjoint else source).shape
+    assert whole is not None
+    layout, dtype = _layout(whole, found.view), single.dtype_of(output)
+    counts = len(found.positions), len(layout.loops)
+    made = position(dtype, single.dtype_of(positions), *counts, layout.row != 1, form.is_adjoint)
     buffers = (single.place(places, source), single.place(places, positions), Ref(output), Ref(Status()))
 
     def bind(known: Known) -> list[Bind]:
-        shape = single.exact(output if form.is_adjoint else source, known)
-        total, length = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
-        written = length * (shape[axis] if form.is_adjoint else 1)
-        tile, tiles = single.cut(total, written * dtype.size)
-        return [Bind(made, buffers, single.bound((tile, total, shape[axis], length, where), tiles))]
+        def exact(*dims: Dim) -> list[int]:
+            return [sizes.evaluate(d, known) for d in dims]  # pyright: ignore[reportArgumentType]
+
+        blocks, block, row, first = exact(layout.blocks, layout.block, layout.row, found.view.offset)
+        loops = [exact(*loop) for loop in layout.loops]
+        part_block = row * math.prod(count for count, _ in loops)
+        tile, tiles = single.cut(blocks, (block if form.is_adjoint else part_block) * dtype.size)
+        table = [tile, blocks, block, first, part_block, row]
+        table += [size for p in found.positions for size in exact(*p)]
+        table += [size for loop in loops for size in loop]
+        return [Bind(made, buffers, single.bound(table, tiles))]
 
     return single.call(node, places, sorted(_data(node)), bind, raises=True)
 
 
 POSITION = Single(_fits, _data, _call)
+"""Positions that are data, among slices that are not, and their gradients."""

@@ -1,4 +1,4 @@
-"""Positions that are data: `x[i]`, `x[:, t]`, and their gradients."""
+"""Positions that are data: `x[i]`, `x[:, t]`, `x[i, 2:5, j]`, and their gradients."""
 
 from __future__ import annotations
 
@@ -6,61 +6,151 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tests.backends.native import natively
+from tahr.backends.native import positions
+from tahr.core import dtypes
+from tests.backends.native import guarded, natively
 
 KEYS = [
-    lambda x, i: x[i],
-    lambda x, i: x[:, i],
-    lambda x, i: x[..., i],
-    lambda x, i: x[:, i, tf.newaxis],
-    lambda x, i: x[i, ...],
-    lambda x, i: x[0:, i, :],
+    lambda x, i, j: x[i],
+    lambda x, i, j: x[:, i],
+    lambda x, i, j: x[..., i],
+    lambda x, i, j: x[:, i, tf.newaxis],
+    lambda x, i, j: x[i, ...],
+    lambda x, i, j: x[0:, i, :],
+    lambda x, i, j: x[i, 0],
+    lambda x, i, j: x[-1, i],
+    lambda x, i, j: x[i, j],
+    lambda x, i, j: x[i, :, j],
+    lambda x, i, j: x[:, j, i],
+    lambda x, i, j: x[..., i, j],
+    lambda x, i, j: x[i, j, -2],
+    lambda x, i, j: x[i, j, i],
+    lambda x, i, j: x[i, 1:3],
+    lambda x, i, j: x[i, 1:100, tf.newaxis, j],
+    lambda x, i, j: x[1:, i, ::2],
+    lambda x, i, j: x[::-1, ::-1, i],
+    lambda x, i, j: x[i, ::-2, ::-1],
+    lambda x, i, j: x[i, 2:1],
 ]
 
 
 @pytest.mark.parametrize("take", KEYS)
-@pytest.mark.parametrize("dtype", [tf.float32, tf.float16, tf.float64])
+@pytest.mark.parametrize("dtype", [tf.float16, tf.float64])
 @pytest.mark.parametrize("shape", [(3, 4, 5), (3, 3, 3)])
 def test_positions_and_their_gradients(take, dtype, shape):
-    x, i = tf.placeholder(dtype, [None, None, shape[2]]), tf.placeholder(tf.int32, [])
-    y = take(x, i)
+    x = tf.placeholder(dtype, [None, None, shape[2]])
+    i, j = tf.placeholder(tf.int32, []), tf.placeholder(tf.int32, [])
+    y = take(x, i, j)
     dx = tf.gradients(y * y, x)[0]
     value = np.arange(np.prod(shape)).reshape(shape) / 16
-    for index in (0, 2, -1, -3):
+    for places in ((0, 2), (2, -1), (-1, 0), (-3, 1)):
+        feeds = {x: value, i: places[0], j: places[1]}
         with tf.Session(backend="numpy") as session:
-            expected = session.run([y, dx], {x: value, i: index})
+            expected = session.run([y, dx], feeds)
         for threads in (1, 4):
-            got, left = natively.run([y, dx], {x: value, i: index}, threads=threads)
+            got, left = natively.run([y, dx], feeds, threads=threads)
             assert left == []
             assert all(map(natively.same, got, expected))
 
 
-@pytest.mark.parametrize("dtype", [tf.int64, tf.bool, tf.int8])
+@pytest.mark.parametrize("take", KEYS)
+def test_many_tiles_have_the_bits_of_one(take):
+    x, i, j = tf.placeholder(tf.float64, [None] * 3), *(tf.placeholder(tf.int64, []) for _ in range(2))
+    y = take(x, i, j)
+    fetches = [y, tf.gradients(y * y, x)[0]]
+    value = np.random.RandomState(0).randn(40, 90, 50)
+    natively.is_as_numpy(fetches, {x: value, i: 31, j: -40}, {x: value[:33], i: -1, j: 0})
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16, tf.int64, tf.bool, tf.int8])
 def test_other_dtypes(dtype):
-    x, i = tf.placeholder(dtype, [4]), tf.placeholder(tf.int64, [])
-    value = np.array([0, 1, 1, 0]).astype(dtype.as_numpy_dtype)
-    got, left = natively.run(x[i], {x: value, i: 2})
-    assert left == [] and got == value[2] and got.dtype == value.dtype
+    x, i = tf.placeholder(dtype, [2, 4]), tf.placeholder(tf.int64, [])
+    value = np.array([[1, 1, 0, 1], [0, 1, 1, 0]]).astype(dtype.as_numpy_dtype)
+    got, left = natively.run([x[1, i], x[i - 1, 1:]], {x: value, i: 2})
+    assert left == []
+    assert all(map(natively.same, got, [value[1, 2, ...], value[1, 1:]]))
 
 
-@pytest.mark.parametrize("index", [4, -5, 2**31 - 1])
+@pytest.mark.parametrize("index", [4, -5, 2**31 - 1, -(2**31)])
 def test_a_position_out_of_range_is_an_error(index):
     x, i = tf.placeholder(tf.float32, [2, None]), tf.placeholder(tf.int32, [])
     (dx,) = tf.gradients(x[:, i], x)
     for fetch in (x[:, i], dx):
-        with (
-            tf.Session(backend="native", tier="compiled") as session,
-            pytest.raises(
-                tf.errors.InvalidArgumentError, match=f"slice index {index} of dimension 1 out of bounds"
-            ),
-        ):
-            session.run(fetch, {x: np.ones((2, 4)), i: index})
+        assert f"slice index {index} of dimension 1 out of bounds" in error(
+            fetch, {x: np.ones((2, 4)), i: index}
+        )
+
+
+@pytest.mark.parametrize("places", [(3, 0), (0, 4), (-4, -5), (2**63 - 1, 0), (0, -(2**63))])
+def test_one_of_several_positions_out_of_range(places):
+    x, i, j = tf.placeholder(tf.float32, [None] * 3), *(tf.placeholder(tf.int64, []) for _ in range(2))
+    for y in (x[i, j], x[i, :2, j]):
+        for fetch in (y, tf.gradients(y, x)[0]):
+            found = error(fetch, {x: np.ones((3, 4, 4)), i: places[0], j: places[1]})
+            assert "out of bounds" in found and "test_positions.py" in found
+
+
+def error(fetch, feeds):
+    """What is said natively of feeds that are not valid, run after run: what NumPy's backend complains of."""
+    found = []
+    for backend, tier in (("numpy", "reference"), ("native", "compiled")):
+        with tf.Session(backend=backend, tier=tier) as session:
+            for _ in range(2):
+                with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+                    session.run(fetch, feeds)
+                found.append(str(caught.value))
+    # Only the op may be another: NumPy's backend also computes what only the shape is wanted of.
+    assert len({each.splitlines()[0].split(": ")[1] for each in found}) == 1
+    return found[-1]
+
+
+def test_a_gradient_of_another_shape_is_an_error():
+    x, i, g = (
+        tf.placeholder(tf.float32, [None, None]),
+        tf.placeholder(tf.int32, []),
+        tf.placeholder(tf.float32),
+    )
+    (dx,) = tf.gradients(x[i], x, grad_ys=tf.reshape(g, [-1]))
+    for size in (1, 2, 5):
+        assert "shape of dy was" in error(dx, {x: np.ones((3, 4)), i: 1, g: np.ones(size)})
+
+
+def test_a_number_as_position_of_an_axis_of_any_size():
+    """Whether 5 is within bounds is known only when it runs."""
+    x = tf.placeholder(tf.float32, [None, None])
+    y = x[5, -4]
+    natively.is_as_numpy([y, tf.gradients(y, x)[0]], {x: np.arange(30.0).reshape(6, 5)})
+    assert "slice index 5 of dimension 0" in error(y, {x: np.ones((5, 5))})
+    assert "slice index -4 of dimension 1" in error(y, {x: np.ones((6, 3))})
+
+
+@pytest.mark.parametrize("tiles", [1, 2, 3])
+def test_positions_between_guards(tiles):
+    """x[:, i, ::2, j, 1:3], and its adjoint."""
+    x = np.random.RandomState(0).randn(3, 4, 5, 2, 4).astype(np.float32)
+    places = np.array([7, -1, 7, 1])
+    taken = x[:, -1, ::2, 1, 1:3]
+    # For each position its place, size and stride; for the loop over every other one its count and stride.
+    table = (-(-3 // tiles), 3, 160, 1, 6, 2, *(1, 4, 40), *(3, 2, 4), *(3, 16))
+    status = ((1,), np.int64)
+    for is_adjoint, given, wanted in ((False, x, taken), (True, taken, np.zeros_like(x))):
+        if is_adjoint:
+            wanted[:, -1, ::2, 1, 1:3] = taken
+        kernel = positions.position(dtypes.float32, dtypes.int64, 2, 1, True, is_adjoint)
+        got, code = guarded.run(kernel, [given, places], [(wanted.shape, np.float32), status], table, tiles)
+        np.testing.assert_array_equal(got, wanted)
+        assert code == -1  # untouched
+        places[1] = 4
+        _, code = guarded.run(kernel, [given, places], [(wanted.shape, np.float32), status], table, tiles)
+        assert code == tf.errors.INVALID_ARGUMENT
+        places[1] = -1
 
 
 def test_no_elements():
     x, i = tf.placeholder(tf.float32, [None, 3]), tf.placeholder(tf.int32, [])
-    got, left = natively.run([x[:, i], *tf.gradients(x[:, i], x)], {x: np.zeros((0, 3)), i: 1})
-    assert left == [] and got[0].shape == (0,) and got[1].shape == (0, 3)
+    for y in (x[:, i], x[:, i, tf.newaxis], x[1:, i]):
+        got, left = natively.run([y, *tf.gradients(y, x)], {x: np.zeros((0, 3)), i: 1})
+        assert left == [] and got[0].size == 0 and got[1].shape == (0, 3)
     with (
         tf.Session(backend="native", tier="compiled") as session,
         pytest.raises(tf.errors.InvalidArgumentError, match="out of bounds"),
@@ -79,3 +169,26 @@ def test_a_loop_over_steps():
     assert left == []
     for g, e in zip(got, expected):
         np.testing.assert_allclose(g, e, rtol=1e-9)
+
+
+def test_a_walk_over_a_table():
+    """Dynamic programming: the cheapest way through a grid, softly, one cell in each iteration."""
+    x = tf.placeholder(tf.float64, [None, None])
+    width, far = tf.shape(x)[1], tf.constant(1e3, tf.float64)
+
+    def cell(k, left, above):
+        i, j = k // width, k % width
+        ways = tf.stack([tf.where(j > 0, left, far), above[j]])
+        best = x[i, j] - tf.reduce_logsumexp(-ways)
+        return k + 1, best, tf.where(tf.equal(tf.range(width), j), tf.fill([width], best), above)
+
+    start = [0, tf.constant(0.0, tf.float64), tf.fill([width], far)]
+    best = tf.while_loop(lambda k, *_: k < tf.size(x), cell, start)[1]
+    feeds = [{x: np.random.RandomState(0).rand(*shape)} for shape in ((4, 5), (6, 3))]
+    natively.is_as_numpy([best, *tf.gradients(best, x)], *feeds)
+
+
+def test_a_loop_that_leaves_its_table():
+    x = tf.placeholder(tf.float64, [None, None])
+    _, y = tf.while_loop(lambda k, _: k < 5, lambda k, y: (k + 1, y + x[1, k]), [0, x[0, 0]])
+    assert "slice index 4 of dimension 1 out of bounds" in error(y, {x: np.ones((2, 4))})
