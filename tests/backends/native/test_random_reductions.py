@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 import tahr as tf
 from tahr.core.opdef import Array
@@ -54,6 +54,19 @@ REDUCED = st.lists(
     known=st.lists(st.booleans(), min_size=4, max_size=4),
     reduced=REDUCED,
     dtype=st.sampled_from(["float32", "float64", "float16", "bfloat16"]),
+)
+# Of three vectors, the last of which is masked; and rows that are worked on together, each of several dimensions.
+@example(
+    shape=[5, 7, 38],
+    known=[False, False, True, True],
+    reduced=[(tf.reduce_sum, [0]), (tf.reduce_max, [0])],
+    dtype="float32",
+)
+@example(
+    shape=[9, 3, 45],
+    known=[False, False, False, False],
+    reduced=[(tf.reduce_sum, [0]), (tf.reduce_mean, [0, 1, 2, 3])],
+    dtype="float32",
 )
 def test_reductions_beside_each_other(
     shape: list[int], known: list[bool], reduced: Sequence[tuple[Any, list[int]]], dtype: str
