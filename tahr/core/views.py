@@ -177,17 +177,19 @@ def _product(dims: Sequence[Dim]) -> Dim:
 
 
 class Along(NamedTuple):
-    """A position along an axis that is data; a negative one counts from the end.
+    """A position along an axis that is data.
 
     Attributes:
         where: its place in the vector of positions.
-        size: how many positions the axis has.
+        places: how many positions there are.
         stride: how many elements further one position leads.
+        from_end: what a negative one is added to: the axis's size, or 0 where none may be negative.
     """
 
     where: int
-    size: Dim
+    places: Dim
     stride: Dim
+    from_end: Dim
 
 
 class Selection(NamedTuple):
@@ -205,7 +207,7 @@ class Selection(NamedTuple):
     def is_known(self) -> bool:
         """Whether all but the positions is known."""
         return self.view.is_known and not any(
-            isinstance(p.size, Unknown) or isinstance(p.stride, Unknown) for p in self.positions
+            isinstance(p.places, Unknown) or isinstance(p.stride, Unknown) for p in self.positions
         )
 
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from tahr.core import convert, dtypes, shapes, sizes
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import MOVEMENT, REQUIRED, Array, OpDef, known_ints, known_value
+from tahr.core.opdef import MOVEMENT, REQUIRED, Array, OpDef, Position, known_ints, known_value
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
-from tahr.core.views import Assembly, Part, Run, View, parts_of_runs
+from tahr.core.views import Along, Assembly, Part, Run, Selection, View, parts_of_runs
 from tahr.errors import Complaint
 from tahr.ops.elementwise import minimum
 from tahr.ops.joining import concat, split, stack, unstack
@@ -29,12 +29,8 @@ from tahr.ops.structural import (
     static_shape,
 )
 
-Slice = OpDef("Slice", "input: T, begin: Index, size: Index -> output: T", types={"Index": dtypes.INDICES},
-              form=MOVEMENT, aliases=(0,))  # fmt: skip
 
-
-@Slice.shape
-def _slice_shape(x: Spec, begin: Spec, size: Spec) -> Shape:
+def _block_shape(x: Spec, begin: Spec, size: Spec) -> Shape:
     merged = shapes.merge(begin.shape, size.shape)
     (length,) = shapes.dims(merged, 1)
     if x.shape is not None:
@@ -59,6 +55,53 @@ def _sliced_dim(axis: int, whole: Dim, begin: Dim, size: Dim) -> Dim:
     return size
 
 
+def _block(x: View, begin: Spec, size: Shape) -> Selection | None:
+    """The elements of a block; its begin is a position along each axis where it is not sure to be within bounds."""
+    rank = len(x.shape)
+    if size is None or begin.shape != (rank,) or len(size) != rank:
+        return None
+    if not all(sizes.surely_at_most(0, n) for n in size):
+        return None
+    begins: list[Dim] = [UNKNOWN] * rank if begin.value is None else begin.value.tolist()
+    positions: list[Along] = []
+    for axis, (whole, first, count) in enumerate(zip(x.shape, begins, size)):
+        if not (sizes.surely_at_most(0, first) and sizes.surely_at_most(first + count, whole)):
+            places = sizes.maximum(whole - count + 1, 0)
+            positions.append(Along(axis, places, x.strides[axis], from_end=0))
+            begins[axis] = 0
+    return Selection(x.sliced(begins, (1,) * rank, size), tuple(positions))
+
+
+def _block_of(whole: Shape, begin: Spec, size: Shape) -> Selection | None:
+    return None if whole is None else _block(View.dense(whole), begin, size)
+
+
+def _view_of_block(x: View, begin: Spec, size: Shape) -> View | None:
+    """The elements of a block; None where it is not sure to be within bounds."""
+    found = _block(x, begin, size)
+    return None if found is None or found.positions else found.view
+
+
+def _window(whole: Sequence[int], begin: Array, size: Sequence[int]) -> tuple[Any, ...]:
+    """A block as NumPy's key."""
+    window: list[slice] = []
+    for axis, (dim, first, count) in enumerate(zip(whole, begin.tolist(), size)):
+        length = _sliced_dim(axis, dim, first, count)
+        assert isinstance(length, int)
+        window.append(slice(first, first + length))
+    return (*window, ...)
+
+
+Slice = OpDef(
+    "Slice",
+    "input: T, begin: Index, size: Index -> output: T",
+    types={"Index": dtypes.INDICES},
+    form=Position(0, 1, lambda x, begin, size: _block_of(x.shape, begin, _block_shape(x, begin, size))),
+    aliases=(0,),
+)
+Slice.shape(_block_shape)
+
+
 @Slice.value
 def _slice_value(x: Spec, begin: Spec, size: Spec) -> Array | None:
     first, counts = known_ints(begin), known_ints(size)
@@ -71,59 +114,60 @@ def _slice_value(x: Spec, begin: Spec, size: Spec) -> Array | None:
 def _slice_kernel(x: Array, begin: Array, size: Array) -> Array:
     if begin.size != x.ndim or size.size != x.ndim:
         raise Complaint(f"Expected begin and size arguments to be 1-D tensors of size {x.ndim}")
-    window: list[slice] = []
-    for axis, (whole, first, count) in enumerate(zip(x.shape, begin.tolist(), size.tolist())):
-        length = _sliced_dim(axis, whole, first, count)
-        assert isinstance(length, int)
-        window.append(slice(first, first + length))
-    return x[(*window, ...)]
+    return x[_window(x.shape, begin, size.tolist())]
 
 
 @Slice.view
 def _slice_view(x: View, _: Spec, begin: Spec, size: Spec, *, outs: Sequence[Spec]) -> View | None:
-    first, target = known_value(begin), outs[0].shape or ()
-    if first is None:
-        return None
-    is_inside = all(
-        sizes.surely_at_most(0, b) and sizes.surely_at_most(0, n) and sizes.surely_at_most(b + n, d)
-        for b, n, d in zip(first, target, x.shape)
-    )
-    return x.sliced(first, (1,) * len(first), target) if is_inside else None
+    return _view_of_block(x, begin, outs[0].shape)
 
 
 @Slice.gradient
 def _slice_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None, None]:
     x, begin, _ = op.inputs
-    return pad(dy, _paddings_around(begin, dy, x)), None, None
-
-
-def _paddings_around(begin: Tensor, inner: Tensor, outer: Tensor) -> Any:
-    """How much to pad `inner`, which begins there, to the shape of `outer`: an array where it is known."""
-    first, inside, outside = convert.constant_value(begin), static_shape(inner), static_shape(outer)
+    first, inside, outside = convert.constant_value(begin), static_shape(dy), static_shape(x)
     if first is None or inside is None or outside is None:
-        index_type = begin.spec.dtype or dtypes.int32
-        return SlicePaddings(begin, shape(inner, out_type=index_type), shape(outer, out_type=index_type))
-    return _slice_paddings_kernel(first, np.array(inside, first.dtype), np.array(outside, first.dtype))
+        return SliceGrad(shape(x, out_type=begin.dtype), begin, dy), None, None
+    behind = np.array(outside, first.dtype) - first - np.array(inside, first.dtype)
+    return pad(dy, np.stack([first, behind], axis=1)), None, None
 
 
-SlicePaddings = OpDef(
-    "SlicePaddings",
-    "begin: T, inner_shape: T, outer_shape: T -> paddings: T",
-    types={"T": dtypes.INDICES},
-    shape_math=True,
+SliceGrad = OpDef(
+    "SliceGrad",
+    "shape: Index, begin: Index, dy: T -> output: T",
+    types={"Index": dtypes.INDICES},
+    form=Position(
+        2,
+        1,
+        lambda shape, begin, dy: _block_of(shapes.from_value(shape.value), begin, dy.shape),
+        is_adjoint=True,
+    ),
 )
-SlicePaddings.not_differentiable()
 
 
-@SlicePaddings.shape
-def _slice_paddings_shape(begin: Spec, inner: Spec, outer: Spec) -> Shape:
-    (length,) = shapes.dims(shapes.merge(begin.shape, shapes.merge(inner.shape, outer.shape)), 1)
-    return (length, 2)
+@SliceGrad.shape
+def _slice_grad_shape(shape: Spec, begin: Spec, dy: Spec) -> Shape:
+    (rank,) = shapes.dims(shapes.merge(shape.shape, begin.shape), 1)
+    return shapes.from_value(shape.value, rank)
 
 
-@SlicePaddings.kernel
-def _slice_paddings_kernel(begin: Array, inner: Array, outer: Array) -> Array:
-    return np.stack([begin, outer - begin - inner], axis=1)
+@SliceGrad.kernel
+def _slice_grad_kernel(shape: Array, begin: Array, dy: Array) -> Array:
+    result = np.zeros(shape.tolist(), dy.dtype)
+    result[_window(result.shape, begin, dy.shape)] = dy
+    return result
+
+
+@SliceGrad.parts
+def _slice_grad_parts(shape: Spec, begin: Spec, dy: Spec, *, outs: Sequence[Spec]) -> Assembly | None:
+    target = _view_of_block(View.dense(outs[0].shape or ()), begin, dy.shape)
+    return None if target is None else Assembly((Part(2, View.dense(dy.shape or ()), target),), fill=0)
+
+
+@SliceGrad.gradient
+def _slice_grad_gradient(op: Operation, dy: Tensor) -> tuple[None, None, Tensor]:
+    _, begin, inner = op.inputs
+    return None, None, slice_(dy, begin, shape(inner, out_type=begin.dtype))
 
 
 def slice_(input_: Any, begin: Any, size: Any, name: str | None = None) -> Tensor:

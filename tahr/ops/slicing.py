@@ -142,7 +142,7 @@ def _selection(x: View, parts: Sequence[_Part]) -> Selection:
         else:
             index = _index_within(x.shape[axis], part.begin)
             if index is None:
-                positions.append(Along(i, x.shape[axis], x.strides[axis]))
+                positions.append(Along(i, x.shape[axis], x.strides[axis], from_end=x.shape[axis]))
                 index = 0
             x = x.narrowed(axis, index, 1)
             axis += 1

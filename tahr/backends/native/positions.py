@@ -1,4 +1,4 @@
-"""What lies at positions that are data: `x[i]`, `x[:, t]` in a loop, or `x[i, 2:5, j]`; and the adjoint.
+"""What lies at positions that are data: `x[i]`, `x[:, t]` in a loop, `x[i, 2:5, j]`, or a block; and the adjoint.
 
 The elements are those of a view that positions move. Its outermost dimension, where that is a whole one, are blocks
 that tiles share; its innermost, where elements are neighbours, is a row that is copied at once; between them are loops.
@@ -29,11 +29,11 @@ _FIXED = 6
 def position(
     dtype: DType, indices: DType, positions: int, loops: int, has_rows: bool, is_adjoint: bool
 ) -> Kernel:
-    """Copies what lies at positions of axes; a negative one counts from the end.
+    """Copies what lies at positions of axes.
 
     Buffers: source, positions, target, status. Sizes: blocks in a tile, blocks, elements of the whole in a block, where
     in it the first one lies, elements of the part in a block, and in a row; for each position its place in the buffer,
-    the axis's size and stride; for each loop its count and stride.
+    how many there could be, its stride, and what is added to a negative one; for each loop its count and stride.
 
     Args:
         dtype: of the elements.
@@ -47,7 +47,7 @@ def position(
     source, given, target, status = (kernel.buffer(f, i) for i in range(4))
     tile, blocks, block, first, part_block, row = kernel.sizes(f, _FIXED)
     offset, is_valid = _moved(f, indices, given, first, positions)
-    between = [_pair(f, _FIXED + 3 * positions + 2 * i) for i in range(loops)]
+    between = [_pair(f, _FIXED + 4 * positions + 2 * i) for i in range(loops)]
     memory, length = ir.MEMORY[dtype], row if has_rows else 1
     whole, part = (target, source) if is_adjoint else (source, target)
     with f.either(is_valid) as branches:
@@ -81,11 +81,11 @@ def _moved(f: ir.Function, indices: DType, given: str, first: str, positions: in
     """Where the first element lies, and whether all positions are within bounds; else it lies nowhere."""
     offset, is_valid = first, "true"
     for number in range(positions):
-        where, size, stride = (kernel.size(f, _FIXED + 3 * number + i) for i in range(3))
+        where, count, stride, from_end = (kernel.size(f, _FIXED + 4 * number + i) for i in range(4))
         index = single.load_index(f, indices, given, where)
-        from_end = f.value(f"icmp slt i64 {index}, 0")
-        index = f.value(f"select i1 {from_end}, i64 {f.add(index, size)}, i64 {index}")
-        is_inside = f.value(f"icmp ult i64 {index}, {size}")
+        is_negative = f.value(f"icmp slt i64 {index}, 0")
+        index = f.value(f"select i1 {is_negative}, i64 {f.add(index, from_end)}, i64 {index}")
+        is_inside = f.value(f"icmp ult i64 {index}, {count}")
         is_valid = f.value(f"and i1 {is_valid}, {is_inside}")
         # Of an index that is far out the product is no number that counts.
         offset = f.value(f"add i64 {offset}, {f.value(f'mul i64 {index}, {stride}')}")
@@ -187,4 +187,4 @@ def _call(node: Node, places: Mapping[Value, Place]) -> Call:
 
 
 POSITION = Single(_fits, _data, _call)
-"""Positions that are data, among slices that are not, and their gradients."""
+"""Positions that are data, among slices that are not, blocks that begin there, and the adjoints of both."""

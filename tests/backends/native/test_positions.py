@@ -1,4 +1,4 @@
-"""Positions that are data: `x[i]`, `x[:, t]`, `x[i, 2:5, j]`, and their gradients."""
+"""Positions that are data: `x[i]`, `x[:, t]`, `x[i, 2:5, j]`, blocks that begin there, and their gradients."""
 
 from __future__ import annotations
 
@@ -130,8 +130,8 @@ def test_positions_between_guards(tiles):
     x = np.random.RandomState(0).randn(3, 4, 5, 2, 4).astype(np.float32)
     places = np.array([7, -1, 7, 1])
     taken = x[:, -1, ::2, 1, 1:3]
-    # For each position its place, size and stride; for the loop over every other one its count and stride.
-    table = (-(-3 // tiles), 3, 160, 1, 6, 2, *(1, 4, 40), *(3, 2, 4), *(3, 16))
+    # For each position its place, count, stride and end; for the loop over every other one its count and stride.
+    table = (-(-3 // tiles), 3, 160, 1, 6, 2, *(1, 4, 40, 4), *(3, 2, 4, 2), *(3, 16))
     status = ((1,), np.int64)
     for is_adjoint, given, wanted in ((False, x, taken), (True, taken, np.zeros_like(x))):
         if is_adjoint:
@@ -192,3 +192,51 @@ def test_a_loop_that_leaves_its_table():
     x = tf.placeholder(tf.float64, [None, None])
     _, y = tf.while_loop(lambda k, _: k < 5, lambda k, y: (k + 1, y + x[1, k]), [0, x[0, 0]])
     assert "slice index 4 of dimension 1 out of bounds" in error(y, {x: np.ones((2, 4))})
+
+
+BLOCKS = [  # where a block begins, and its size
+    lambda i, j: ([i, j, 0], [1, 2, 4]),
+    lambda i, j: ([0, i, j], [3, 1, 2]),
+    lambda i, j: ([i, 1, 0], [1, -1, -1]),
+    lambda i, j: ([i, 0, j], [2, 0, 1]),
+    lambda i, j: ([i, j, i], [1, 1, 1]),
+    lambda i, j: ([2 + i, 0, 0], [0, 4, 5]),
+]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("dtype", [tf.float16, tf.float64])
+@pytest.mark.parametrize("is_known", [False, True])
+def test_blocks_and_their_gradients(block, dtype, is_known):
+    shape = (3, 4, 5)
+    x = tf.placeholder(dtype, shape if is_known else [None] * 3)
+    i, j = tf.placeholder(tf.int32, []), tf.placeholder(tf.int32, [])
+    begin, size = block(i, j)
+    y = tf.slice(x, tf.stack(begin), size)
+    dx = tf.gradients(y * y, x)[0]
+    fetches = [y, dx, tf.gradients(dx, x)[0]]
+    value = np.arange(np.prod(shape)).reshape(shape) / 16
+    natively.is_as_numpy(fetches, {x: value, i: 1, j: 2}, {x: value, i: 0, j: 0}, {x: value, i: 1, j: 1})
+
+
+@pytest.mark.parametrize("places", [(3, 0), (0, 3), (-1, 0), (2**63 - 1, 0), (0, -(2**63))])
+def test_a_block_that_reaches_over_the_edge_is_an_error(places):
+    x, i, j = tf.placeholder(tf.float32, [None] * 2), *(tf.placeholder(tf.int64, []) for _ in range(2))
+    y = tf.slice(x, [i, j], [1, 2])
+    for fetch in (y, tf.gradients(y, x)[0]):
+        assert "Expected " in error(fetch, {x: np.ones((3, 4)), i: places[0], j: places[1]})
+    assert "Expected size[1] in [0, 1], but got 2" in error(y, {x: np.ones((3, 1)), i: 0, j: 0})
+    assert "Expected begin[0] in [0, 0], but got 2" in error(y, {x: np.ones((0, 2)), i: 2, j: 0})
+
+
+def test_blocks_in_a_loop():
+    """Windows that move along a sequence."""
+    x = tf.placeholder(tf.float64, [None, None, 3])
+    batch, steps = tf.shape(x)[0], tf.shape(x)[1]
+
+    def window(t, total):
+        return t + 1, tf.tanh(total + tf.reduce_sum(tf.slice(x, [0, t, 0], [batch, 2, 3]), axis=1))
+
+    _, y = tf.while_loop(lambda t, _: t < steps - 1, window, [0, tf.zeros([batch, 3], tf.float64)])
+    feeds = [{x: np.random.RandomState(0).randn(*shape)} for shape in ((2, 5, 3), (4, 3, 3))]
+    natively.is_as_numpy([y, *tf.gradients(y, x)], *feeds)

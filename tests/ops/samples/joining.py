@@ -197,11 +197,19 @@ SAMPLES = [
     Sample("Slice", "scalar", inputs=(5.0, np.zeros([0], np.int32), np.zeros([0], np.int32)), expected=5.0),
     Sample("Slice", "of a shape", inputs=([2, 3, 4], [1], [2]), expected=[3, 4], dtypes=INDICES),
     Sample(
-        "SlicePaddings",
+        "SliceGrad",
         "of two axes",
-        inputs=([0, 1], [2, 3], [2, 6]),
-        expected=[[0, 0], [1, 2]],
-        dtypes=INDICES,
+        inputs=([2, 4], [0, 1], [[7.0, 8.0]]),
+        expected=[[0, 7, 8, 0], [0, 0, 0, 0]],
+        dtypes=NUMBERS,
+        bad=(
+            Bad(
+                ([2, 4], [0, 3], [[7.0, 8.0]]),
+                {},
+                errors.InvalidArgumentError,
+                "Expected size[1] in [0, 1], but got 2",
+            ),
+        ),
     ),
     Sample(
         "Pad",
