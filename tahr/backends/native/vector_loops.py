@@ -97,7 +97,7 @@ class VectorEmitter(Emitter):
     def _fit(self, nodes: int) -> None:
         """Finds how to go through rows of a known length."""
         length = self.nest.columns[-1]
-        if not isinstance(length, int) or len(self.dims) == 1:
+        if not isinstance(length, int) or length == 0 or len(self.dims) == 1:
             return
         vectors = -(-length // self.lanes)
         if vectors <= WRITTEN_OUT and vectors * nodes <= MOST_WRITTEN_OUT:

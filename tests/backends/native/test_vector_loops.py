@@ -63,6 +63,16 @@ def test_sums_of_matrices_whose_rows_are_a_few_vectors(dtype: str, length: int) 
         compare(fetches, {x: numbers(dtype, 4, rows, length)}, dtype)
 
 
+def test_rows_of_groups_that_may_be_empty() -> None:
+    """Small sizes are compiled in, and one that is computed from another may be 0."""
+    x = tf.placeholder("float32", [None, None, None])
+    batch, rows, columns = tf.unstack(tf.shape(x))
+    groups = tf.reshape(x[..., : columns // 5 * 5], tf.stack([batch, rows, 5, columns // 5]))
+    y = groups - tf.reduce_mean(groups, [1, 3], keepdims=True)
+    for length in (11, 1):
+        compare([y], {x: numbers("float32", 8, 3, length)}, "float32")
+
+
 @pytest.mark.parametrize("length", [3, 16, 45, 200])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
 def test_totals_of_matrices_beside_one_of_everything(dtype: str, length: int) -> None:
