@@ -7,7 +7,7 @@ Emitters write scalar or vector code through it and leave optimization to LLVM. 
 from __future__ import annotations
 
 import struct
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 
 from tahr.core import dtypes
@@ -217,6 +217,18 @@ class Function:
         # Only now it is known which block leads back.
         came = f"[ {start}, %{before} ], [ {following}, %{self.block} ]"
         self._lines.insert(top, f"  {index} = phi i64 {came}")
+        self.open(done)
+
+    @contextmanager
+    def as_long_as(self, holds: Callable[[], str], hint: str = "loop") -> Generator[None]:
+        """The blocks of `while holds():`; `holds` emits the test, and gives its condition (i1)."""
+        test, body, done = (self.label(f"{hint}.{part}") for part in ("test", "body", "done"))
+        self.jump(test)
+        self.open(test)
+        self.branch(holds(), body, done)
+        self.open(body)
+        yield
+        self.jump(test)
         self.open(done)
 
     @contextmanager

@@ -155,16 +155,10 @@ def copy_elements(f: ir.Function, dtype: DType, target: str, source: str, count:
 @contextmanager
 def each_bit(f: ir.Function, bits: str) -> Generator[str]:
     """A loop over the bits that are set in an i64 variable, from the lowest on: the number of each. It clears them."""
-    test, body, done = (f.label(name) for name in ("bits", "bit", "no.bits"))
-    f.jump(test)
-    f.open(test)
-    left = f.load(ir.I64, bits)
-    f.do(f"br i1 {f.value(f'icmp eq i64 {left}, 0')}, label %{done}, label %{body}")
-    f.open(body)
-    f.store(ir.I64, f.value(f"and i64 {left}, {f.sub(left, 1)}"), bits)
-    yield f.value(f"call i64 @llvm.cttz.i64(i64 {left}, i1 true)")
-    f.jump(test)
-    f.open(done)
+    with f.as_long_as(lambda: f.value(f"icmp ne i64 {f.load(ir.I64, bits)}, 0"), "bits"):
+        left = f.load(ir.I64, bits)
+        f.store(ir.I64, f.value(f"and i64 {left}, {f.sub(left, 1)}"), bits)
+        yield f.value(f"call i64 @llvm.cttz.i64(i64 {left}, i1 true)")
 
 
 def search(f: ir.Function, low: str, high: str, holds: Callable[[str], str]) -> None:
@@ -174,16 +168,10 @@ def search(f: ir.Function, low: str, high: str, holds: Callable[[str], str]) -> 
     would be taken, and none could be predicted.
     """
     left = f.variable(ir.I64, f.sub(f.load(ir.I64, high), f.load(ir.I64, low)), "left")
-    test, halve, done = (f.label(name) for name in ("test", "halve", "done"))
-    f.jump(test)
-    f.open(test)
-    count = f.load(ir.I64, left)
-    f.do(f"br i1 {f.value(f'icmp sgt i64 {count}, 0')}, label %{halve}, label %{done}")
-    f.open(halve)
-    first = f.load(ir.I64, low)
-    behind = f.add(first, f.div(f.add(count, 1), 2))
-    is_before = holds(f.sub(behind, 1))
-    f.store(ir.I64, f.value(f"select i1 {is_before}, i64 {first}, i64 {behind}, !unpredictable !{{}}"), low)
-    f.store(ir.I64, f.div(count, 2), left)
-    f.jump(test)
-    f.open(done)
+    with f.as_long_as(lambda: f.value(f"icmp sgt i64 {f.load(ir.I64, left)}, 0"), "search"):
+        count, first = f.load(ir.I64, left), f.load(ir.I64, low)
+        behind = f.add(first, f.div(f.add(count, 1), 2))
+        is_before = holds(f.sub(behind, 1))
+        chosen = f.value(f"select i1 {is_before}, i64 {first}, i64 {behind}, !unpredictable !{{}}")
+        f.store(ir.I64, chosen, low)
+        f.store(ir.I64, f.div(count, 2), left)

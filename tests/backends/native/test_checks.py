@@ -19,13 +19,6 @@ from tests.backends.native import guarded, natively
 HALVES_AND_FLOATS = ["float16", "bfloat16", "float32", "float64"]
 
 
-@pytest.fixture(autouse=True)
-def graph() -> Any:
-    """A graph for each test."""
-    with tf.Graph().as_default():
-        yield
-
-
 @pytest.mark.parametrize("dtype", HALVES_AND_FLOATS)
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 50_001)])
 @pytest.mark.parametrize("threads", [1, 2, 4])

@@ -30,13 +30,6 @@ DRAWS: dict[str, Callable[[Any], Any]] = {
 LEFT_TO_NUMPY = {"random_normal float64", "truncated_normal float64"}
 
 
-@pytest.fixture(autouse=True)
-def graph() -> Any:
-    """A graph for each test."""
-    with tf.Graph().as_default():
-        yield
-
-
 @pytest.mark.parametrize("name", DRAWS)
 @pytest.mark.parametrize("shape", [[], [0], [1], [63], [64], [65], [3, 31], [50, 701]])
 def test_bits(name: str, shape: list[int]) -> None:

@@ -27,13 +27,6 @@ WHOLE: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def graph() -> Any:
-    """A graph for each test."""
-    with tf.Graph().as_default():
-        yield
-
-
 def fetched(view: Callable[[Any], Any], values: Any, threads: int = 0) -> tuple[Any, list[str]]:
     """A view of a feed, and what was left to NumPy."""
     x = tf.placeholder(tf.as_dtype(values.dtype), [None, None, 3, 4])

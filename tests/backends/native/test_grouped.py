@@ -14,13 +14,6 @@ from tests.backends.native import natively
 TOLERANCES = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 1e-5, "float64": 1e-12}
 
 
-@pytest.fixture(autouse=True)
-def graph() -> Any:
-    """A graph for each test."""
-    with tf.Graph().as_default():
-        yield
-
-
 def convolved(
     dtype: str,
     channels: int,

@@ -9,16 +9,10 @@ import pytest
 
 import tahr as tf
 from tests.backends.native import natively
+from tests.backends.native.loop_programs import repeated, with_gradients
 
 F = tf.float64
 RNG = np.random.RandomState(11)
-
-
-@pytest.fixture(autouse=True)
-def graph() -> Any:
-    """A graph for each test."""
-    with tf.Graph().as_default():
-        yield
 
 
 @pytest.fixture(name="x")
@@ -31,16 +25,8 @@ def _w() -> Any:
     return tf.placeholder(F, [3, 3])
 
 
-def _with_gradients(y: Any, *xs: Any) -> list[Any]:
-    return [y, *tf.gradients(tf.reduce_sum(y * y), list(xs))]
-
-
 def _feeds(x: Any, w: Any, more: dict[Any, Any] | None = None) -> list[dict[Any, Any]]:
     return [{x: RNG.randn(rows, 3), w: RNG.randn(3, 3), **(more or {})} for rows in (2, 0, 1)]
-
-
-def _repeated(count: Any, step: Any, first: Any) -> Any:
-    return tf.while_loop(lambda i, _: i < count, lambda i, h: (i + 1, step(i, h)), [0, first])[1]
 
 
 @pytest.mark.parametrize("limit", [0, 3, 9])
@@ -63,7 +49,7 @@ def test_writes_in_branches_in_a_loop(x: Any, w: Any, limit: int, writes_always:
     feeds = (
         _feeds(x, w, {n: limit}) if writes_always else [{x: RNG.randn(2, 3), w: RNG.randn(3, 3), n: limit}]
     )
-    natively.is_as_numpy(_with_gradients(items.stack(), x, w), *feeds)
+    natively.is_as_numpy(with_gradients(items.stack(), x, w), *feeds)
 
 
 def test_writes_in_nested_branches(x: Any, w: Any) -> None:
@@ -73,7 +59,7 @@ def test_writes_in_nested_branches(x: Any, w: Any) -> None:
         return i + 1, h, tf.case(cases, default=lambda: items.write(i, tf.sin(h)))
 
     _, _, items = tf.while_loop(lambda i, *_: i < 7, body, [0, x, tf.TensorArray(F, 7)])
-    natively.is_as_numpy(_with_gradients(items.stack(), x, w), *_feeds(x, w))
+    natively.is_as_numpy(with_gradients(items.stack(), x, w), *_feeds(x, w))
 
 
 def test_a_loop_in_a_branch_in_a_loop_writes(x: Any, w: Any) -> None:
@@ -81,7 +67,7 @@ def test_a_loop_in_a_branch_in_a_loop_writes(x: Any, w: Any) -> None:
         h = tf.tanh(tf.matmul(h, w))
 
         def write() -> Any:
-            return _repeated(2, lambda j, a: a.write(2 * i + j, h * tf.cast(j + 1, F)), items)
+            return repeated(2, lambda j, a: a.write(2 * i + j, h * tf.cast(j + 1, F)), items)
 
         return i + 1, h, tf.cond(tf.equal(i % 2, 0), write, lambda: items)
 
@@ -104,7 +90,7 @@ def test_only_some_iterations_write(x: Any, w: Any) -> None:
     items = tf.TensorArray(F, 8, element_shape=[2, 3])
     _, count, _, items = tf.while_loop(lambda i, *_: i < 8, body, [0, 0, x, items])
     feeds = [{x: RNG.randn(2, 3), w: RNG.randn(3, 3)} for _ in range(3)]
-    natively.is_as_numpy([count, *_with_gradients(items.stack(), x, w)], *feeds)
+    natively.is_as_numpy([count, *with_gradients(items.stack(), x, w)], *feeds)
 
 
 @pytest.mark.parametrize("is_true", [True, False])
@@ -124,10 +110,10 @@ def test_gradients_of_loops_in_branches(x: Any, w: Any, is_true: bool) -> None:
     p = tf.placeholder(tf.bool, [])
     y = tf.cond(
         p,
-        lambda: _repeated(3, lambda _, h: tf.tanh(tf.matmul(h, w)), x),
-        lambda: _repeated(5, lambda _, h: tf.sin(tf.matmul(h, w)) * h, x),
+        lambda: repeated(3, lambda _, h: tf.tanh(tf.matmul(h, w)), x),
+        lambda: repeated(5, lambda _, h: tf.sin(tf.matmul(h, w)) * h, x),
     )
-    first = _with_gradients(y, x, w)
+    first = with_gradients(y, x, w)
     second = tf.gradients(tf.reduce_sum(tf.square(first[1])), [x, w])
     natively.is_as_numpy(first, *_feeds(x, w, {p: is_true}))
     with tf.Session(backend="native", tier="compiled") as native, tf.Session(backend="numpy") as reference:
@@ -141,26 +127,24 @@ def test_loops_and_branches_in_each_other(x: Any, w: Any) -> None:
     def inner(j: Any, h: Any) -> Any:
         return tf.cond(
             tf.reduce_sum(h) > 0.0,
-            lambda: _repeated(2, lambda _, h: tf.tanh(tf.matmul(h, w)), h),
-            lambda: tf.cond(
-                j > 1, lambda: _repeated(3, lambda _, h: h * tf.sin(h + 0.3), h), lambda: h * 1.3
-            ),
+            lambda: repeated(2, lambda _, h: tf.tanh(tf.matmul(h, w)), h),
+            lambda: tf.cond(j > 1, lambda: repeated(3, lambda _, h: h * tf.sin(h + 0.3), h), lambda: h * 1.3),
         )
 
     def outer(i: Any, h: Any) -> Any:
-        return tf.cond(tf.equal(i, 1), lambda: tf.sin(h) * h, lambda: _repeated(4, inner, h))
+        return tf.cond(tf.equal(i, 1), lambda: tf.sin(h) * h, lambda: repeated(4, inner, h))
 
-    natively.is_as_numpy(_with_gradients(_repeated(3, outer, x), x, w), *_feeds(x, w))
+    natively.is_as_numpy(with_gradients(repeated(3, outer, x), x, w), *_feeds(x, w))
 
 
 def test_a_loop_over_constants_in_a_branch(x: Any) -> None:
     """Nothing that the branch takes has a gradient, and yet a list goes through it."""
 
     def factor() -> Any:
-        return tf.reduce_sum(_repeated(3, lambda _, c: tf.tanh(c * 1.1), tf.ones([3], F)))
+        return tf.reduce_sum(repeated(3, lambda _, c: tf.tanh(c * 1.1), tf.ones([3], F)))
 
-    y = _repeated(4, lambda i, h: h * tf.cond(tf.equal(i % 2, 0), factor, lambda: tf.constant(1.5, F)), x)
-    natively.is_as_numpy(_with_gradients(y, x), {x: RNG.randn(2, 3)}, {x: RNG.randn(0, 3)})
+    y = repeated(4, lambda i, h: h * tf.cond(tf.equal(i % 2, 0), factor, lambda: tf.constant(1.5, F)), x)
+    natively.is_as_numpy(with_gradients(y, x), {x: RNG.randn(2, 3)}, {x: RNG.randn(0, 3)})
 
 
 @pytest.mark.parametrize("is_true", [True, False])
@@ -170,7 +154,7 @@ def test_an_array_from_either_branch(x: Any, is_true: bool) -> None:
 
     def squares(count: int) -> Any:
         items = tf.TensorArray(F, count, element_shape=[2, 3])
-        return _repeated(count, lambda i, a: a.write(i, x * tf.cast(i * i, F)), items)
+        return repeated(count, lambda i, a: a.write(i, x * tf.cast(i * i, F)), items)
 
     items = tf.cond(p, lambda: squares(4), lambda: squares(2))
     feeds = {x: RNG.randn(2, 3), p: is_true}

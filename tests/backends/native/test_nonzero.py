@@ -21,13 +21,6 @@ ALL = [
 ]  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def graph() -> Any:
-    """A graph for each test."""
-    with tf.Graph().as_default():
-        yield
-
-
 @pytest.mark.parametrize("dtype", ALL)
 @pytest.mark.parametrize("size", [0, 1, 100])
 def test_numbers(dtype: str, size: int) -> None:

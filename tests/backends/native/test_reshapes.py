@@ -13,13 +13,6 @@ from tahr import errors
 from tests.backends.native import natively
 
 
-@pytest.fixture(autouse=True)
-def graph() -> Any:
-    """A graph for each test."""
-    with tf.Graph().as_default():
-        yield
-
-
 def in_a_loop(x: Any) -> Any:
     """There and back, three times."""
     return tf.while_loop(

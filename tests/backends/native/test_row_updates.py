@@ -20,13 +20,6 @@ from tests.backends.native import guarded, natively
 TIERS = {"numpy": None, "native": "compiled"}
 
 
-@pytest.fixture(autouse=True)
-def graph() -> Any:
-    """A graph for each test."""
-    with tf.Graph().as_default():
-        yield
-
-
 # ---------------------------------------------------------------- distinct elements
 
 INTEGERS = [dtypes.int8, dtypes.uint8, dtypes.int16, dtypes.int32, dtypes.uint32, dtypes.int64, dtypes.uint64]

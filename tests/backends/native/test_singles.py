@@ -56,13 +56,6 @@ LEFT_TO_NUMPY = {"GatherV2: of strings"}
 LEFT_WITHOUT_SIZES = {"GatherNd: one number"}
 
 
-@pytest.fixture(autouse=True)
-def graph() -> Any:
-    """A graph for each test."""
-    with tf.Graph().as_default():
-        yield
-
-
 def reference(fetches: Any, feeds: Any) -> Any:
     """What NumPy computes."""
     with tf.Session(backend="numpy") as session:

@@ -14,13 +14,6 @@ F = tf.float64
 RNG = np.random.RandomState(3)
 
 
-@pytest.fixture(autouse=True)
-def graph() -> Any:
-    """A graph for each test."""
-    with tf.Graph().as_default():
-        yield
-
-
 def _table(first: list[Any], count: int, rule: Any) -> Any:
     """Some first items, and those that a rule makes of the array and the number of the next one."""
     items = tf.TensorArray(F, count, clear_after_read=False)

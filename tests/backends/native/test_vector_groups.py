@@ -18,13 +18,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(autouse=True)
-def graph() -> Any:
-    """A graph for each test."""
-    with tf.Graph().as_default():
-        yield
-
-
 def normalized(x: Any, channels: int, group: int) -> tuple[Any, Any, Any]:
     """Group normalization of pixels [n, pixels, channels], and what it takes: scales, means."""
     grouped = tf.reshape(x, [tf.shape(x)[0], -1, channels // group, group])
