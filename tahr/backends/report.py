@@ -95,6 +95,7 @@ class Report:
         steps: in order.
         handed_over: for each native segment the bytes of its results.
         arena: the bytes of all native segments' temporary storage.
+        growing: the bytes that lists without a bound have beside it at present; they get more when a run needs it.
         kernels: how many different kernels it calls.
         compiled, from_disk, compile_ms: how many of them were compiled for it, how many were found on disk (the others
             had been loaded by this process), and the milliseconds that compiling took.
@@ -108,6 +109,7 @@ class Report:
     reason: str = ""
     handed_over: tuple[int | None, ...] = ()
     arena: int = 0
+    growing: int = 0
     kernels: int = 0
     compiled: int = 0
     from_disk: int = 0
@@ -283,6 +285,8 @@ def heading(report: Report) -> str:
     if report.backend == "native":
         parts.append(f"{_counted(len(report.handed_over), 'segment')}, {_counted(hosts, 'step')} by NumPy")
         parts.append(f"arena {amount(report.arena, 'B')}")
+        if report.growing:
+            parts.append(f"lists without a bound {amount(report.growing, 'B')} at present")
         loaded = report.kernels - report.compiled - report.from_disk
         parts.append(
             f"{_counted(report.kernels, 'kernel')}: {report.compiled} compiled in {report.compile_ms:.0f} ms, "

@@ -51,26 +51,49 @@ def laid_out(spans: Mapping[Temporary, tuple[int, int, int]]) -> Layout:
     return Layout(offsets, total)
 
 
+class Room(NamedTuple):
+    """Memory of a list without a bound.
+
+    Attributes:
+        rows: bytes, for its items.
+        lengths: int64: for how many items there is room, how many there are, and for each 1 where it has been set.
+    """
+
+    rows: Array
+    lengths: Array
+
+
 class Arena(NamedTuple):
     """A piece of memory.
 
     Attributes:
         memory: its bytes.
         address: where it begins.
+        rooms: what lists without a bound have beside it, by the values that their lengths are. They become larger.
     """
 
     memory: Array
     address: int
+    rooms: dict[Value, Room]
+
+    @property
+    def bytes(self) -> int:
+        """How large it is, with what lists have beside it."""
+        return self.memory.size + sum(r.rows.nbytes + r.lengths.nbytes for r in self.rooms.values())
 
 
 class Arenas:
     """The arenas of a plan. A run of a segment takes one, whatever its sizes are, and gives it back for the next.
 
     So a plan that runs with many sizes, one run at a time, keeps one, as large as the largest of them needs.
+
+    Attributes:
+        rows: how many bytes of rows lists without a bound have had at most, by the values that their lengths are.
     """
 
     def __init__(self) -> None:
         self._free: list[Arena] = []
+        self.rows: dict[Value, int] = {}
 
     def take(self, size: int, is_exact: bool = False) -> Arena:
         """An arena, not initialized.
@@ -90,8 +113,10 @@ class Arenas:
             return found
         if found.memory.size > size:
             self.give(found)
+            return _new(size)
+        rooms = found.rooms
         del found  # one that is too small goes before there is another
-        return _new(size)
+        return _new(size)._replace(rooms=rooms)
 
     def give(self, arena: Arena) -> None:
         """Gives one back."""
@@ -100,4 +125,4 @@ class Arenas:
 
 def _new(size: int) -> Arena:
     memory = runtime.aligned(size)
-    return Arena(memory, memory.ctypes.data)
+    return Arena(memory, memory.ctypes.data, {})

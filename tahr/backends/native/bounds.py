@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tahr.backends.native.list_versions import POPS, previous
-from tahr.backends.native.region_programs import REGIONS, Region, Unfit, counts, has_regions, program_of
+from tahr.backends.native.region_programs import REGIONS, Region, counts, has_regions, program_of
 from tahr.core import dtypes, sizes
 from tahr.core.opdef import known_int, known_value
-from tahr.core.sizes import Dim
+from tahr.core.sizes import UNKNOWN, Dim
 from tahr.ops import control_flow, elementwise, lists, logic
 from tahr.program.node import Node, Value
 
@@ -20,12 +20,13 @@ class Changes(NamedTuple):
     Attributes:
         pushes: how many items are pushed at most.
         pops: whether items are popped.
-        grows: whether an item may be set behind its end.
+        grows: by how many items it becomes longer at most, on an average of all iterations, as items are set behind
+            its end.
     """
 
     pushes: Dim = 0
     pops: bool = False
-    grows: bool = False
+    grows: Dim = 0
 
 
 class Bounds:
@@ -151,24 +152,21 @@ class Bounds:
         Args:
             result: the version of the list that it leaves.
             in_turn: the body's values that are 0, 1, ... in its iterations.
-
-        Raises:
-            Unfit: how long the list becomes has no bound.
         """
         pushes: Dim = 0
-        pops = grows = False
+        grows: Dim = 0
+        pops = False
         version: Value | None = result
         while version is not None:
             node = version.node
             pushes += node.opdef is lists.TensorListPushBack
             pops = pops or node.opdef in POPS
             if node.attrs.get("resize_if_index_out_of_bounds"):
-                grows = True
-                if node.inputs[1] not in in_turn:
-                    raise Unfit("how long a list grows is data")
+                grows = sizes.maximum(grows, 1 if node.inputs[1] in in_turn else UNKNOWN)
             if has_regions(node):
                 inside = self._changes_inside(node, version.index, in_turn)
-                pushes, pops, grows = pushes + inside.pushes, pops or inside.pops, grows or inside.grows
+                pushes, pops = pushes + inside.pushes, pops or inside.pops
+                grows = sizes.maximum(grows, inside.grows)
             version = previous(version)
         return Changes(pushes, pops, grows)
 
@@ -177,9 +175,9 @@ class Bounds:
         if node.opdef is control_flow.While:
             body, trips = self.region(node, "body"), self.trips(node)
             changes = self.inside(node, body, trips=trips).changes(body, body.results[index], ())
-            if changes.pushes != 0 and trips is None:
-                raise Unfit("how long a list grows is data")
-            return changes._replace(pushes=changes.pushes * (0 if trips is None else trips))
+            if changes.pushes == 0:
+                return changes
+            return changes._replace(pushes=changes.pushes * (UNKNOWN if trips is None else trips))
         found: list[Changes] = []
         for name in REGIONS[node.opdef.name]:
             branch = self.region(node, name)
@@ -188,7 +186,7 @@ class Bounds:
             found.append(inside.changes(branch, branch.results[index], still_in_turn))
         one, other = found
         pushes = sizes.maximum(one.pushes, other.pushes)
-        return Changes(pushes, one.pops or other.pops, one.grows or other.grows)
+        return Changes(pushes, one.pops or other.pops, sizes.maximum(one.grows, other.grows))
 
 
 # By how much a counter changes where it is compared with its limit, and how many iterations there are beyond that.

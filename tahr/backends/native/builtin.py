@@ -23,7 +23,7 @@ from tahr.backends.native.entry import Buffer, Entry, PythonEntry, Recipe, Varia
 from tahr.backends.native.kernel import AS_WRITTEN
 from tahr.backends.native.once import once
 from tahr.backends.native.runtime import runtime
-from tahr.backends.native.walk import PAUSED, STATUS
+from tahr.backends.native.walk import FULL, PAUSED, STATUS
 
 METH_FASTCALL = 0x0080
 
@@ -78,7 +78,7 @@ EXPECTATION = np.dtype(
         ("form", np.uint64),  # address of integers: which result each item is, below 0 for None
         ("item_count", np.int64),  # below 0: one item, and no list
         ("failed", np.uint64),  # what to call where a step failed
-        ("paused", np.uint64),  # and where the steps pause
+        ("paused", np.uint64),  # and where the steps pause or a list is full
     ]
 )
 
@@ -541,7 +541,8 @@ def _walk() -> str:
         branches.otherwise()
         f.store(ir.I64, f.value(run), result)
     code = f.load(ir.I64, result)
-    f.do(f"switch i64 {code}, label %{failed} [ i64 0, label %{ended} i64 {PAUSED}, label %{paused} ]")
+    known = f"i64 0, label %{ended} i64 {PAUSED}, label %{paused} i64 {FULL}, label %{paused}"
+    f.do(f"switch i64 {code}, label %{failed} [ {known} ]")
     f.open(paused)
     answer = _call(f, records.get(f, EXPECTATION, "paused", "%self"))
     f.do(f"call void @Py_DecRef(ptr {answer})")

@@ -19,7 +19,7 @@ import numpy as np
 
 from tahr.backends.base import Form
 from tahr.backends.native.runtime import Frame, Steps, runtime
-from tahr.backends.native.walk import PAUSED
+from tahr.backends.native.walk import FULL, PAUSED
 
 # Takes one argument for each input. Gives the results, or NotImplemented when something is not as expected or the frame
 # is in use: then nothing has run.
@@ -75,7 +75,7 @@ class Recipe:
         release: whether other Python threads may run meanwhile, with the written variables out of sight: worth its
             0.1 us, and 0.1 us for each of those, in runs of tens of microseconds.
         failed: is called where a step reported an error, before anything is let go; raises it.
-        paused: is called where the steps pause, if they do; raises where they shall not go on.
+        paused: is called where the steps pause, if they do, or find a list full; raises where they shall not go on.
         held: what else must live as long as the entry.
     """
 
@@ -130,7 +130,7 @@ class PythonEntry:
         recipe = self._recipe
         recipe.frame.status["resume"] = 0  # an error may have ended the run before
         while code := runtime().run(recipe.steps, recipe.frame, recipe.release):
-            if code != PAUSED or recipe.paused is None:
+            if code not in (PAUSED, FULL) or recipe.paused is None:
                 recipe.failed()
             else:
                 recipe.paused()

@@ -93,7 +93,8 @@ class Binding:
         """How the plan runs."""
         segments = [item for item in self.items if isinstance(item, BoundSegment)]
         arena = sum(segment.layout.size for segment in segments)
-        return inspection.native_report(self.plan, self.bound, arena, self._built)
+        report = inspection.native_report(self.plan, self.bound, arena, self._built)
+        return replace(report, growing=sum(segment.growing.bytes for segment in segments))
 
     def run(
         self,

@@ -12,12 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-import numpy as np
-
 from tahr.backends.native import (
     flow,
     gemm,
     list_buffers,
+    list_calls,
     list_versions,
     lookups,
     lower,
@@ -26,7 +25,6 @@ from tahr.backends.native import (
     single,
 )
 from tahr.backends.native.calls import (
-    Bind,
     Call,
     Jump,
     Known,
@@ -39,14 +37,13 @@ from tahr.backends.native.calls import (
     deeper,
 )
 from tahr.backends.native.epilogue import accumulating, plain
-from tahr.backends.native.list_buffers import Access, Storage
+from tahr.backends.native.list_buffers import Access, Lengths, Rows, Storage
 from tahr.backends.native.multiplication import Multiplication
-from tahr.backends.native.nests import Bound
 from tahr.backends.native.region_programs import Found, Region
 from tahr.backends.native.roles import Role
 from tahr.backends.native.sums import Shares, Sum
 from tahr.core import dtypes, shapes, sizes
-from tahr.core.opdef import Array, Elementwise, OpDef
+from tahr.core.opdef import Elementwise, OpDef
 from tahr.core.shapes import Spec
 from tahr.core.sizes import Dim
 from tahr.core.views import View
@@ -54,19 +51,9 @@ from tahr.ops import elementwise, lists, structural
 from tahr.program.effects import SlotKey, slot_of
 from tahr.program.node import Node, Program, Value
 
-Rows = OpDef("_Rows", "-> y: T", register=False)
-"""The storage of a list, or a row of it."""
-Lengths = OpDef("_Lengths", "-> y: int64", register=False)
-"""The length of a list, and which of its rows are set."""
 ListOf = OpDef("_ListOf", "items: T, lengths: int64 -> y: variant", register=False)
 """The list that lies in a storage, as Python has it."""
-
-
-@ListOf.kernel
-def _list_kernel(items: Array, lengths: Array) -> lists.TensorList:
-    length, *is_set = lengths.tolist()
-    return lists.TensorList([np.asarray(items[i]) if is_set[i] else None for i in range(length)])
-
+ListOf.kernel(list_buffers.list_of)
 
 Copy = OpDef("_Copy", "x: T -> y: T", form=Elementwise(scalar=lambda x: x), register=False)
 """The same elements, row-major and without gaps."""
@@ -183,7 +170,8 @@ class RegionPlans:
         """Gives a list that a node makes a storage of its own."""
         found = self.found.lists[output]
         spec = Spec(found.dtype, (found.capacity, *found.row))
-        items, meta = self._made_of(Rows, (), spec, node, Role.LIST), self._new_meta(node, found.capacity)
+        items = self._made_of(Rows, (), spec, node, Role.LIST)
+        meta = self._new_meta(node, items)
         self.storage[output] = Storage(items, meta)
         self._made[output] = [node]
         return [items, meta]
@@ -244,14 +232,15 @@ class RegionPlans:
         self._planner.needs[node] = list(needs)
         self._planner.nodes.append(node)
 
-    def _new_meta(self, node: Node, capacity: Dim) -> Value:
-        return self._made_of(Lengths, (), Spec(dtypes.int64, (capacity + 1,)), node, Role.LIST)
+    def _new_meta(self, node: Node, items: Value) -> Value:
+        """The lengths of a list whose rows are `items`."""
+        assert items.shape is not None
+        return self._made_of(Lengths, [items], Spec(dtypes.int64, (items.shape[0] + 1,)), node, Role.LIST)
 
     def _place_filled(self, node: Node) -> None:
         tensor = node.inputs[1] if node.opdef is lists.TensorListScatter else node.inputs[0]
         items = self._computed(Copy, [tensor], Spec(tensor.dtype, tensor.shape), node)
-        found = self.found.lists[node.outputs[0]]
-        meta = self._new_meta(node, found.capacity)
+        meta = self._new_meta(node, items)
         self._add(meta.node, [])
         self._lengths[meta.node] = node.outputs[0]
         self.storage[node.outputs[0]] = Storage(items, meta)
@@ -323,7 +312,7 @@ class RegionPlans:
             self._changed[items] = node
             self._made[node.outputs[0]] = made
             self.storage[node.outputs[0]] = storage
-        self._seats[node] = _access(node, index), items, seated, index
+        self._seats[node] = _access(node, index, found.is_bounded), items, seated, index
 
     def _place_loop(self, node: Node) -> None:
         loop, planner = self.found.loops[node], self._planner
@@ -364,7 +353,8 @@ class RegionPlans:
         """Room for what a value of a loop's body is in each iteration."""
         assert trips is not None and factor.shape is not None
         spec = Spec(factor.dtype, (trips, *factor.shape))
-        return Storage(self._made_of(Rows, (), spec, node, Role.LIST), self._new_meta(node, trips))
+        items = self._made_of(Rows, (), spec, node, Role.LIST)
+        return Storage(items, self._new_meta(node, items))
 
     def keep(self, value: Value, storage: Storage, places: Mapping[Value, Place]) -> None:
         """Pushes a value on a list of its own: it is computed there, if it can be."""
@@ -402,7 +392,7 @@ class RegionPlans:
         if node in self._lengths:
             value = self._lengths[node]
             is_set = value not in self.found.filled_first
-            calls = [self._begin(node.outputs[0], self.found.lists[value], is_set)]
+            calls = [list_calls.begin(node.outputs[0], self.found.lists[value], is_set)]
             return calls if is_set else [*calls, lower.zeros_call(self.storage[value].items)]
         return self._seat_calls(node) if node in self._seats else []
 
@@ -428,7 +418,7 @@ class RegionPlans:
                 known: Known, value: Value = value, made: Any = made
             ) -> tuple[Sequence[Any], dict[Partial, int]]:
                 row = math.prod(sizes.evaluate(d, known) for d in found.row) * item  # pyright: ignore[reportArgumentType]
-                capacity = sizes.evaluate(found.capacity, known)  # pyright: ignore[reportArgumentType]
+                capacity = sizes.evaluate(found.capacity, known) if found.is_bounded else 0  # pyright: ignore[reportArgumentType]
                 return [Seat(made, tuple(buffers), (row, capacity), value)], {}
 
             writes = (value, storage.meta, storage.items)
@@ -436,25 +426,13 @@ class RegionPlans:
             calls.append(Call(node.opdef.name, (node,), tuple(reads), writes, (made,), bind, operands))
         return calls
 
-    def _begin(self, meta: Value, found: list_buffers.Shape, is_set: bool) -> Call:
-        kernel = list_buffers.begin()
-
-        def bind(known: Known) -> tuple[Sequence[Any], dict[Partial, int]]:
-            length, capacity = (
-                sizes.evaluate(0 if d is None else d, known)  # pyright: ignore[reportArgumentType]
-                for d in (found.length, found.capacity)
-            )
-            return [Bind(kernel, (Ref(meta),), Bound((length, capacity, int(is_set)), 1))], {}
-
-        return Call("a list's length", (), (), (meta,), (kernel,), bind)
-
     def _loop_calls(self, node: Node) -> list[Call]:
         loop = self.found.loops[node]
         calls: list[Call] = []
         for i, output in enumerate(node.outputs):
             calls += self._entering(node, i, output)
         none = list_buffers.Shape(None, (), 0, 0)
-        calls += [self._begin(storage.meta, none, False) for storage in self._factors[node].values()]
+        calls += [list_calls.begin(storage.meta, none, False) for storage in self._factors[node].values()]
         top, end = Mark(), Mark()
         calls.append(control("loop", [top]))
         test = self._inner(node, loop.test)
@@ -466,7 +444,7 @@ class RegionPlans:
         calls.append(control("while", [Jump(end, holds)], [condition.root]))
         calls += deeper(self._body_calls(node, loop.body))
         calls.append(control("end of the loop", [Jump(top), end]))
-        calls += [_clear_rest(storage) for storage in self._factors[node].values()]
+        calls += [list_calls.clear_rest(storage) for storage in self._factors[node].values()]
         for summed in loop.sums:
             calls += self._sum_calls(node, summed)
         for shares in loop.shares:
@@ -549,12 +527,16 @@ class RegionPlans:
         """The calls that bring a list to another storage, given what is known of it there."""
         if items in self.storage:
             theirs = self.storage[items]
+            if not found.is_bounded:
+                return [list_calls.bring(theirs, target)]
             return [
                 lower.copy_call(Place(t, View.dense(t.shape or ())), t, m)
                 for t, m in ((theirs.items, target.items), (theirs.meta, target.meta))
             ]
         first = self.found.lists[items]
-        calls = [self._begin(target.meta, replace(found, length=first.length), False)]
+        if not found.is_bounded:
+            return [list_calls.begin_unbounded(target, first.length or 0)]
+        calls = [list_calls.begin(target.meta, replace(found, length=first.length), False)]
         if first.length != 0:
             calls.append(lower.zeros_call(target.items))
         return calls
@@ -625,19 +607,6 @@ def merge(inner: Planner, planner: Planner) -> None:
     planner.places.update(inner.places)
 
 
-def _clear_rest(storage: Storage) -> Call:
-    kernel = list_buffers.clear_rest()
-    items = storage.items
-
-    def bind(known: Known) -> tuple[Sequence[Any], dict[Partial, int]]:
-        assert items.shape is not None and items.dtype is not None
-        capacity, *row = (sizes.evaluate(d, known) for d in items.shape)  # pyright: ignore[reportArgumentType]
-        bound = Bound((math.prod(row) * items.dtype.size, capacity), 1)
-        return [Bind(kernel, (Ref(storage.meta), Ref(items)), bound)], {}
-
-    return Call("zeros", (), (storage.meta,), (items,), (kernel,), bind)
-
-
 def _sum_call(a: Value, b: Value, target: Value, first: int) -> Call:
     """The product that is added to a variable from some row on: of matrices, or those of all iterations as one."""
     dtype = target.dtype
@@ -651,8 +620,13 @@ def _sum_call(a: Value, b: Value, target: Value, first: int) -> Call:
     return Call("MatMul AddV2", (), (a, b, target), (target,), (), multiplication.binder(buffers))
 
 
-def _access(node: Node, index: Value | None) -> Access:
+def _access(node: Node, index: Value | None, is_bounded: bool) -> Access:
     """How a list node finds its row, and what becomes of it."""
+    return replace(_access_by(node, index), is_bounded=is_bounded)
+
+
+def _access_by(node: Node, index: Value | None) -> Access:
+    """The same of a list that has a bound."""
     opdef = node.opdef
     dtype = None if index is None else index.dtype
     if opdef is lists.TensorListPushBack:

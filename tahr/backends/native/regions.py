@@ -41,7 +41,7 @@ from tahr.backends.native.sums import Shares, Sum, are_only_summed, find_shares,
 from tahr.core import dtypes, shapes, sizes
 from tahr.core.opdef import Iota, known_value
 from tahr.core.shapes import Items, Spec
-from tahr.core.sizes import Dim
+from tahr.core.sizes import UNKNOWN, Dim
 from tahr.ops import control_flow, lists
 from tahr.program.node import Input, Node, Program, Value
 
@@ -561,22 +561,23 @@ class _Search:
         if items is None or not is_plain(Spec(items.dtype, items.shape)) or items.shape is None:
             raise Unfit("the shapes of a list's items are data")
         capacity = first.capacity
-        if changes.grows:
-            if trips is None or changes.pushes != 0 or changes.pops or before.node.opdef not in FRESH:
-                raise Unfit("how long a list grows is data")
-            capacity = capacity + trips
-        # A list from around this region has room for all that is pushed in it.
+        times = UNKNOWN if trips is None else trips
+        # A list from around this region has room for all that is pushed in it, or set behind its end.
         has_room = self._is_region and start(before).node.opdef is Input and self._is_left_to(node, before)
+        if changes.grows != 0 and not (has_room and first.grows):
+            if changes.pushes != 0 or changes.pops or before.node.opdef not in FRESH:
+                raise Unfit("a list grows in several ways")
+            capacity = capacity + changes.grows * times
         if changes.pushes != 0 and not has_room:
-            if trips is None or changes.pops:
-                raise Unfit("how long a list grows is data")
-            capacity = capacity + changes.pushes * trips
+            if changes.pops:
+                raise Unfit("a list is pushed to and popped")
+            capacity = capacity + changes.pushes * times
         return list_buffers.Shape(
             items.dtype,
             items.shape,
             capacity,
             first.length if changes == Changes() else None,
-            changes.grows,
+            changes.grows != 0,
             holds_lists,
         )
 

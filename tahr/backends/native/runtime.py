@@ -256,7 +256,7 @@ def aligned(count: int) -> np.ndarray[Any, Any]:
     """
     try:
         room = np.empty(count + 63, np.uint8)
-    except MemoryError as error:
+    except (MemoryError, ValueError) as error:  # the latter where no array can be so large
         raise errors.ResourceExhaustedError(None, None, f"OOM when allocating {count} bytes") from error
     start = -room.ctypes.data % 64
     return room[start : start + count]

@@ -21,14 +21,15 @@ from tahr.backends.native.arenas import Arena, Arenas, Temporary, laid_out
 from tahr.backends.native.calls import Bind, Call, Jump, Partial, Ref, Reserved, Running, Seat, Status
 from tahr.backends.native.entry import Buffer, Variable
 from tahr.backends.native.flow import buffers, flow
+from tahr.backends.native.growing import Growing
+from tahr.backends.native.list_buffers import is_unbounded, list_of
 from tahr.backends.native.plan import Segment
-from tahr.backends.native.walk import PAUSED
+from tahr.backends.native.walk import FULL, PAUSED
 from tahr.core import dtypes, sizes
 from tahr.core.convert import Const
 from tahr.core.dtypes import DType
 from tahr.core.opdef import Array, known_value
 from tahr.core.sizes import Dim
-from tahr.ops import lists
 from tahr.ops.philox import Stream
 from tahr.program.node import Value
 
@@ -69,12 +70,13 @@ class BoundSegment:
             for i, (ref, slot) in enumerate((r, s) for r, s in self._slots.items() if r.storage in seated)
         }
         self._spare = len(self._slots) + len(self._doors) + 1
+        self.growing = Growing(self._slots, bound, arenas)
         outside = {*segment.inputs, *segment.outputs, *segment.cells}
         counts = self._flow.counts
         self.layout = laid_out(
             {
                 storage: (self._bytes(storage, counts, bound), *span)
-                for storage, span in self._flow.spans(outside).items()
+                for storage, span in self._flow.spans(outside | self.growing.storages).items()
             }
         )
         self._lying = self._slots_of_arena()
@@ -85,8 +87,8 @@ class BoundSegment:
         running = [(r.storage, s) for r, s in self._slots.items() if isinstance(r.storage, Running)]
         # One order for all threads, so that none waits for another.
         self.running = sorted(running, key=lambda item: id(item[0].node.op))
-        self.shapes = {v: exact(v, bound) for v in segment.outputs}
-        self._expected = {v: exact(v, bound) for v in segment.inputs}
+        self.shapes = {v: exact(v, bound) for v in segment.outputs if not is_unbounded(v)}
+        self._expected = {v: exact(v, bound) for v in segment.inputs if not is_unbounded(v)}
         # Those that are free, with the addresses of the arenas that they lead to.
         self._frames: list[tuple[runtime.Frame, int]] = []
         self._shortest = math.inf
@@ -164,6 +166,7 @@ class BoundSegment:
     def new_frame(self, threads: int) -> tuple[runtime.Frame, Arena]:
         """A frame for a shortcut to keep, with its arena: that of the run before, so that memory is not held twice."""
         frame, arena = self._frame(is_kept=True)
+        self.growing.enter(frame, arena.rooms)
         frame.status["threads"] = threads
         return frame, arena
 
@@ -216,6 +219,7 @@ class BoundSegment:
     ) -> None:
         """Runs the segment: reads inputs from `arrays`, puts outputs there, and adds the calls' times to `times`."""
         frame, arena = self._frame()
+        self.growing.enter(frame, arena.rooms, arrays)
         frame.status["threads"] = threads
         held: list[Any] = []
         with ExitStack() as stack:
@@ -240,7 +244,8 @@ class BoundSegment:
                 frame.status["times"] = taken.ctypes.data
             start = time.perf_counter()
             code = runtime.runtime().run(self.steps, frame)
-            while code == PAUSED:
+            while code in (PAUSED, FULL):
+                self.pause(frame, arena)
                 run.check()
                 code = runtime.runtime().run(self.steps, frame)
             self._shortest = min(self._shortest, time.perf_counter() - start)
@@ -248,9 +253,16 @@ class BoundSegment:
                 frame.status["times"] = 0
                 times += self._times(taken)
             if code:
-                raise self.failure(frame)
+                raise self.failure(frame, arena)
+            self.growing.leave(arrays, self.segment.outputs, arena.rooms)
             self._frames.append((frame, arena.address))  # from here on another thread may have it
             self._arenas.give(arena)
+
+    def pause(self, frame: runtime.Frame, arena: Arena) -> None:
+        """Gives a list more room, if that is why a run has come back before its end."""
+        if frame.status["code"] == FULL:
+            step = self._flow.steps[int(frame.status["step"])]
+            self.growing.grow(frame, arena.rooms, buffers(step))
 
     def _times(self, taken: Array) -> list[int]:
         """The nanoseconds of each call, from those of its steps."""
@@ -259,13 +271,13 @@ class BoundSegment:
             times[id(call)] += nanoseconds
         return list(times.values())
 
-    def failure(self, frame: runtime.Frame) -> Exception:
+    def failure(self, frame: runtime.Frame, arena: Arena) -> Exception:
         """The error for what a kernel reported: the NumPy kernel raises it, given the same inputs."""
         frame.status["code"] = 0
         call = self._calls[int(frame.status["step"])]
         (node,) = call.nodes
         assert call.operands is not None and node.opdef.compute is not None
-        inputs = [self._operand(frame, call, i, value) for i, value in enumerate(node.inputs)]
+        inputs = [self._operand(frame, arena, call, i, value) for i, value in enumerate(node.inputs)]
         try:
             if node.opdef.takes_context:
                 writes = node.opdef.effects.writes
@@ -277,13 +289,15 @@ class BoundSegment:
             return runtime_error(node.op, error, inputs)
         raise AssertionError(f"{node.opdef.name}: the kernel reported an error, but NumPy finds none")
 
-    def _operand(self, frame: runtime.Frame, call: Call, index: int, value: Value) -> Any:
+    def _operand(self, frame: runtime.Frame, arena: Arena, call: Call, index: int, value: Value) -> Any:
         """What a node that failed was given as one of its inputs."""
         assert call.operands is not None
         if value.dtype is dtypes.variant:
             items, meta = call.reads[:2]
-            rows, (length, *is_set) = self._seen(frame, items, Ref(items)), self._seen(frame, meta, Ref(meta))
-            return lists.TensorList([row if s else None for row, s in zip(rows[:length], is_set)])
+            if meta in arena.rooms:
+                return self.growing.list_in(items, arena.rooms[meta])
+            rows, lengths = (self._seen(frame, v, Ref(v)) for v in (items, meta))
+            return list_of(rows, lengths)
         if index in call.operands:
             return self._seen(frame, value, call.operands[index])
         if value.node.opdef is Const or known_value(value.spec) is not None:

@@ -88,7 +88,12 @@ def make_shortcut(
     inputs += [Buffer(slot, np.dtype(np.uint64), (3,)) for _, slot in drawn]
 
     def failed() -> None:
-        raise segment.failure(frame)
+        raise segment.failure(frame, arena)
+
+    def paused() -> None:
+        segment.pause(frame, arena)
+        if check is not None:
+            check()
 
     recipe = Recipe(
         steps=segment.steps,
@@ -99,12 +104,12 @@ def make_shortcut(
         form=form,
         release=segment.is_long or segment.has_loops,
         failed=failed,
-        paused=check if segment.has_loops else None,
+        paused=paused if segment.has_loops or segment.growing else None,
         held=(arena, segment.fill_fixed(frame, fixed)),
     )
     entry = builtin.make_entry(recipe)
     run = _Drawing(entry, store, [d for d, _ in drawn]) if drawn else entry
-    return Shortcut(run, arena.memory.size)
+    return Shortcut(run, arena.bytes)
 
 
 class _Drawing:

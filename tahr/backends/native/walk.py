@@ -43,6 +43,9 @@ STATUS = np.dtype(
 # The codes that the runtime itself reports; kernels use codes of tahr.errors. PAUSED: it is to be called again.
 OK = 0
 PAUSED = -1
+# What a kernel reports that found no room for a row of a list; "detail" says for which. It has changed nothing, and
+# runs again when there is (`growing.py`).
+FULL = -2
 
 # Less work than this, in nanoseconds, is not worth another thread: fork and join take 200 to 300.
 SHARE_ABOVE = 1500

@@ -159,15 +159,14 @@ def test_what_numpy_computes_is_written_to_a_list(place: int, size: int):
     _same_as_numpy(fetches, {x: RNG.randn(size, 3)}, hosts=["Igamma"])
 
 
-# Without a bound for its length the gradient's list is NumPy's.
-LOOP_OF_NUMPYS = ["While", "EmptyTensorList", "TensorListPushBack", "TensorListPopBack"]
-
-
 def test_what_a_loop_of_numpys_computes_is_written_to_a_list():
     x, n = tf.placeholder(tf.float64, [None, 4]), tf.placeholder(tf.int32, [])
-    _, last = tf.while_loop(lambda i, _: i < n, lambda i, y: (i + 1, tf.tanh(y) + x), [0, x])
+    two = tf.constant(2.0, tf.float64)
+    _, last = tf.while_loop(
+        lambda i, _: i < n, lambda i, y: (i + 1, tf.igamma(two, tf.square(y)) + x), [0, x]
+    )
     rows = tf.TensorArray(tf.float64, 3)
     for i in range(3):
         rows = rows.write(i, last * (i + 1.0))
     y = tf.reduce_sum(rows.stack(), 0)
-    _same_as_numpy([y, *tf.gradients(y, x)], {x: RNG.randn(2, 4), n: 3}, LOOP_OF_NUMPYS)
+    _same_as_numpy([y], {x: RNG.randn(2, 4), n: 3}, ["While", "Igamma"])
