@@ -132,6 +132,11 @@ class BoundSegment:
         """Whether it holds a loop."""
         return self._flow.has_loops
 
+    @property
+    def can_stop(self) -> bool:
+        """Whether a run may end before its last step: where a kernel reports an error, or it was cancelled."""
+        return self.has_loops or any(call.operands is not None for call in self.segment.calls)
+
     @staticmethod
     def _bytes(storage: Temporary, counts: Mapping[Partial, int], bound: Mapping[str, int]) -> int:
         if isinstance(storage, (Reserved, Running)):

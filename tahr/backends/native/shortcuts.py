@@ -32,8 +32,10 @@ def is_repeatable(plan: NativePlan, segment: BoundSegment) -> bool:
     storages = {r.storage for r in results if r is not None}
     if None in results or len(storages) < len(results) or storages != set(segment.shapes):
         return False
+    if segment.segment.overwritten and segment.can_stop:
+        return False  # the old values would be lost
     given = (*program.inputs, *segment.segment.cells, *segment.shapes)
-    return not segment.segment.overwritten and all(v in unread or segment.slot(v) is not None for v in given)
+    return all(v in unread or segment.slot(v) is not None for v in given)
 
 
 class _Result(NamedTuple):

@@ -303,6 +303,93 @@ def test_a_step_that_fails(session: Any) -> None:
     assert shortcuts(session)
 
 
+# ---------------------------------------------------------------- variables that are overwritten
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float16, tf.int32, tf.bool])
+@pytest.mark.parametrize("shape", [(), (0,), (3, 5)])
+def test_an_assignment_of_a_whole_variable(session: Any, dtype: Any, shape: tuple[int, ...]) -> None:
+    v, x = tf.Variable(tf.zeros(shape, dtype)), tf.placeholder(dtype, shape)
+    assigned, copied = tf.assign(v, x), tf.Variable(tf.zeros(shape, dtype))
+    copy = tf.assign(copied, v)
+    session.run(tf.global_variables_initializer())
+    for i in range(5):
+        feed = (values(*shape) % 7 - i).astype(dtype.as_numpy_dtype)
+        np.testing.assert_array_equal(session.run(assigned, {x: feed}), feed)
+        session.run(copy.op)
+        np.testing.assert_array_equal(session.run(copied), feed)
+    assert len(shortcuts(session)) >= 2
+
+
+def test_load_has_a_shortcut(session: Any) -> None:
+    v = tf.Variable(values(4))
+    for i in range(4):
+        v.load(values(4) * i, session)
+        np.testing.assert_array_equal(session.run(v), values(4) * i)
+    assert shortcuts(session)
+
+
+@SIZES
+def test_who_holds_a_variable_that_is_overwritten_keeps_its_value(session: Any, size: int) -> None:
+    x, w, _ = descent(size)
+    overwrite = tf.assign(w, x).op
+    held = []
+    for i in range(6):
+        session.run(overwrite, {x: np.full(size, i, np.float32)})
+        (cell,) = session._store._cells.values()
+        held.append(cell.array if i % 2 else session.run(w))
+        for j, array in enumerate(held):
+            assert (array == j).all(), (i, j)
+    assert shortcuts(session)
+
+
+@SIZES
+def test_nobody_sees_half_of_what_is_assigned(session: Any, size: int) -> None:
+    x = tf.placeholder(tf.float32, [])
+    a, b = (tf.Variable(np.zeros(size, np.float32)) for _ in range(2))
+    both = tf.group(tf.assign(a, tf.fill([size], x)), tf.assign(b, tf.fill([size], x)))
+    for i in range(3):
+        session.run(both, {x: float(i)})
+    assert shortcuts(session)
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for i in range(100):
+                session.run(both, {x: float(i)})
+                found = session.run(a)
+                assert found.min() == found.max()
+        except BaseException as error:  # looked at by the test
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert (session.run(a) == 99).all() and (session.run(b) == 99).all()
+
+
+def test_what_was_overwritten_comes_back_where_a_run_fails(session: Any) -> None:
+    table, i = tf.constant(values(4, 2)), tf.placeholder(tf.int32, [])
+    v = tf.Variable(values(2))
+    with tf.control_dependencies([tf.assign(v, [7.0, 7.0])]):
+        row = tf.gather(table, i)
+    session.run(v.initializer)
+    for _ in range(4):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            session.run(row, {i: 9})
+        np.testing.assert_array_equal(session.run(v), values(2))
+    for _ in range(3):
+        session.run(row, {i: 1})
+    np.testing.assert_array_equal(session.run(v), [7.0, 7.0])
+    session.run(v.initializer)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        session.run(row, {i: 9})
+    np.testing.assert_array_equal(session.run(v), values(2))
+
+
 # ---------------------------------------------------------------- loops
 
 
