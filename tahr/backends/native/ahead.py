@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from tahr.backends.native import roles
+from tahr.backends.native import blocked, roles, target as targets
 from tahr.backends.native.looked_up import LookedUp
 from tahr.backends.native.roles import Role
 from tahr.core import dtypes
@@ -31,6 +32,9 @@ _MOVED = frozenset({Role.ELEMENTWISE, Role.REDUCE, Role.PARTS, Role.PRODUCT, Rol
 
 # A product of all rows is kept until the loop has ended: it must not be larger than the rows by more than this.
 _MOST_GROWTH = 16
+# Matrices that fill the second-level cache so many times leave the loop, with what they multiply: measured, see
+# docs/benchmarks.md.
+_MANY_CACHES = 4
 
 
 @dataclass(frozen=True)
@@ -157,13 +161,11 @@ class _Mover:
 
     def _without_rows(self, node: Node) -> Sequence[Value] | None:
         """A sum of products, of which those with rows of a tensor were computed ahead."""
-        if node.opdef is not linalg.MatMul or node.attrs["transpose_a"] or node.attrs["transpose_b"]:
+        parts = self._separable(node)
+        leaving = {p for p in parts if p in self._lookups or (p in self._rows and self._pays(p))}
+        if not leaving:
             return None
-        a, b = node.inputs
-        parts = beside_each_other(a)
-        leaving = {p for p in parts if p in self._rows or p in self._lookups}
-        if not leaving or not self._is_unchanging(b) or not _is_moderate(parts, b):
-            return None
+        b = node.inputs[1]
         terms: list[Value] = []
         first, rest = 0, list[Value]()
         for part in (*parts, None):
@@ -177,13 +179,43 @@ class _Mover:
                 terms.append(self._body.builder.value(linalg.MatMul, left, factor, op=node.op))
                 first, rest = first + width, []
             if part is not None:
-                multiply = self._product_of_all if part in self._rows else self._rows_of_product
+                multiply = self._rows_of_product if part in self._lookups else self._product_of_all
                 terms.append(multiply(part, b, first, node))
                 first += _width(part)
         total = terms[0]
         for term in terms[1:]:
             total = self._body.builder.value(elementwise.AddV2, total, term, op=node.op)
         return [total]
+
+    def _separable(self, node: Node) -> Sequence[Value]:
+        """The matrices beside each other that a node multiplies by one that does not change, if each could be alone."""
+        if node.opdef is not linalg.MatMul or node.attrs["transpose_a"] or node.attrs["transpose_b"]:
+            return ()
+        a, b = node.inputs
+        parts = beside_each_other(a)
+        return parts if self._is_unchanging(b) and _is_moderate(parts, b) else ()
+
+    def _pays(self, part: Value) -> bool:
+        """Whether it is faster to multiply all items at once.
+
+        It is where an item has so few rows that the micro-kernel is hardly used, and where iterations would read so
+        much of matrices that it is not in the cache any more when they need it again.
+        """
+        assert part.shape is not None and part.dtype is not None
+        blocking = blocked.blocking(part.dtype, targets.current())
+        rows = part.shape[0]
+        is_low = isinstance(rows, int) and rows <= blocking.rows // 2
+        return is_low or self._bytes_of_factors >= _MANY_CACHES * blocking.cache
+
+    @cached_property
+    def _bytes_of_factors(self) -> int:
+        """How much of matrices iterations multiply by rows of tensors."""
+        return sum(
+            _width(part) * _width(node.inputs[1]) * part.dtype.size
+            for node in self._body.nodes()
+            for part in self._separable(node)
+            if part in self._rows and part.dtype is not None
+        )
 
     def _product_of_all(self, part: Value, matrix: Value, first: int, node: Node) -> Value:
         """The row that belongs to the iteration of a product that was computed ahead."""

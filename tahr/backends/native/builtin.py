@@ -61,6 +61,7 @@ RESULT = np.dtype(
         ("array", np.uint64),
     ]
 )
+SHIFT = np.dtype([("slot", np.int64), ("source", np.int64), ("bytes", np.int64)])
 EXPECTATION = np.dtype(
     [
         ("busy", np.int64),
@@ -75,6 +76,8 @@ EXPECTATION = np.dtype(
         ("variable_count", np.int64),
         ("results", np.uint64),
         ("result_count", np.int64),
+        ("shifts", np.uint64),
+        ("shift_count", np.int64),
         ("form", np.uint64),  # address of integers: which result each item is, below 0 for None
         ("item_count", np.int64),  # below 0: one item, and no list
         ("failed", np.uint64),  # what to call where a step failed
@@ -102,6 +105,7 @@ def _native_entry(recipe: Recipe) -> Entry:
     inputs, inputs_hold = _input_records(recipe.inputs)
     variables, variables_hold = _variable_records(recipe.variables, recipe.release)
     results, results_hold = _result_records(recipe)
+    shifts = np.array([(s.slot, s.source, s.bytes) for s in recipe.shifts], SHIFT)
     form = np.array([-1 if place is None else place for place in recipe.form.places], np.int64)
     record = np.zeros(1, EXPECTATION)
     values = {
@@ -116,6 +120,8 @@ def _native_entry(recipe: Recipe) -> Entry:
         "variable_count": len(variables),
         "results": results.ctypes.data,
         "result_count": len(results),
+        "shifts": shifts.ctypes.data,
+        "shift_count": len(shifts),
         "form": form.ctypes.data,
         "item_count": len(form) if recipe.form.is_list else -1,
         "failed": id(recipe.failed),
@@ -124,7 +130,7 @@ def _native_entry(recipe: Recipe) -> Entry:
     for name, value in values.items():
         record[name] = value
     found = record.view(_Self)
-    found.held = (recipe, inputs, inputs_hold, variables, variables_hold, results, results_hold, form)
+    found.held = (recipe, inputs, inputs_hold, variables, variables_hold, results, results_hold, shifts, form)
     return _builtin(_definition(), found)
 
 
@@ -273,6 +279,7 @@ def text() -> str:
         _unlock_variables(),
         _take_variables(),
         _give_variables(),
+        _shift(),
         _walk(),
         _item(),
         _hand_over(),
@@ -520,6 +527,16 @@ def _give_variables() -> str:
 # ---------------------------------------------------------------- the run
 
 
+def _shift() -> str:
+    """Fills in the places of the table that lead to the middle of arrays."""
+    f = _function("shift", ["self", "table"], "void")
+    with _each(f, "shift", SHIFT) as record:
+        slot, source, distance = (records.get(f, SHIFT, n, record) for n in ("slot", "source", "bytes"))
+        start = f.load(ir.POINTER, f.at(ir.POINTER, "%table", source))
+        f.store(ir.POINTER, f.at(ir.I8, start, distance), f.at(ir.POINTER, "%table", slot))
+    return f.finish()
+
+
 def _walk() -> str:
     """Walks through the steps; false where an error was raised."""
     f = _function("walk", ["self", "table"], ir.I1)
@@ -581,6 +598,7 @@ def _entry() -> str:
         expect(f.value(f"call i1 @{step}(ptr {record}, ptr {table})"), give_up)
     expect(f.value(f"call i1 @lock_variables(ptr {record})"), give_up)
     f.do(f"call void @take_variables(ptr {record})")
+    f.do(f"call void @shift(ptr {record}, ptr {table})")
     succeeded = f.value(f"call i1 @walk(ptr {record}, ptr {table})")
     f.do(f"call void @give_variables(ptr {record})")
     with f.when(succeeded):

@@ -63,6 +63,21 @@ class Variable:
 
 
 @dataclass(frozen=True)
+class Shift:
+    """A second place in the run's table for an array: one that leads to the middle of it, as for a slice.
+
+    Attributes:
+        slot: the place.
+        source: the array's own place; the shifts of one array are made in order, and the last may replace that.
+        bytes: how far behind the array's start it leads.
+    """
+
+    slot: int
+    source: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What an entry does.
 
@@ -71,6 +86,7 @@ class Recipe:
         inputs: what it is given.
         variables: what it finds in cells.
         results: what it makes.
+        shifts: further places of the table that follow from those of all these arrays.
         form: how those are handed over.
         release: whether other Python threads may run meanwhile, with the written variables out of sight: worth its
             0.1 us, and 0.1 us for each of those, in runs of tens of microseconds.
@@ -84,6 +100,7 @@ class Recipe:
     inputs: Sequence[Buffer]
     variables: Sequence[Variable]
     results: Sequence[Buffer]
+    shifts: Sequence[Shift]
     form: Form
     release: bool
     failed: Callable[[], Any]
@@ -123,6 +140,8 @@ class PythonEntry:
                 return NotImplemented
             for array, buffer in zip(arrays, buffers):
                 recipe.frame.buffers[buffer.slot] = array.ctypes.data
+            for shift in recipe.shifts:
+                recipe.frame.buffers[shift.slot] = recipe.frame.buffers[shift.source] + np.uint64(shift.bytes)
             self._walk()
         return recipe.form.build([array if array.ndim else array[()] for array in results])
 

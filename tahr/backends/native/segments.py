@@ -6,7 +6,7 @@ import ctypes
 import math
 import struct
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -19,7 +19,7 @@ from tahr.backends.base import Run, runtime_error
 from tahr.backends.native import plan as plans, roles, runtime
 from tahr.backends.native.arenas import Arena, Arenas, Temporary, laid_out
 from tahr.backends.native.calls import Bind, Call, Jump, Partial, Ref, Reserved, Running, Seat, Status
-from tahr.backends.native.entry import Buffer, Variable
+from tahr.backends.native.entry import Buffer, Shift, Variable
 from tahr.backends.native.flow import buffers, flow
 from tahr.backends.native.growing import Growing
 from tahr.backends.native.list_buffers import is_unbounded, list_of
@@ -176,9 +176,18 @@ class BoundSegment:
         return frame, arena
 
     def slot(self, value: Value) -> int | None:
-        """The only place of the table that leads to the start of a value's storage; None where there are others."""
-        places = self._places.get(value, ())
-        return places[0][0] if len(places) == 1 and places[0][1] == 0 else None
+        """The place of the table to which an entry puts the address of a value's storage; None where there is none."""
+        places = self._places.get(value)
+        return places[0][0] if places else None
+
+    def shifts(self, values: Iterable[Value]) -> list[Shift]:
+        """The further places of the table that lead into storages, and those that do not lead to their starts."""
+        found: list[Shift] = []
+        for (first, offset), *others in (self._places[v] for v in values if v in self._places):
+            found += [Shift(slot, first, distance) for slot, distance in others]
+            if offset:
+                found.append(Shift(first, first, offset))
+        return found
 
     def exact(self, shape: Sequence[Dim]) -> tuple[int, ...]:
         """A shape of the plan for the segment's sizes."""

@@ -20,7 +20,7 @@ from tahr.program.node import Value
 
 
 def is_repeatable(plan: NativePlan, segment: BoundSegment) -> bool:
-    """Whether a run of a plan is nothing but the steps of its segment, on arrays that lie each in one place."""
+    """Whether a run of a plan is nothing but the steps of its segment, on whole arrays."""
     drawing = [drawn.node.op for drawn, _ in (*segment.reserved, *segment.running)]
     if len(set(drawing)) < len(drawing):
         return False  # one stream feeds several nodes, in order
@@ -103,6 +103,7 @@ def make_shortcut(
         inputs=inputs,
         variables=segment.variables(cells),
         results=[segment.buffer(*r) for v in plan.program.outputs if (r := _result(plan, segment, v))],
+        shifts=segment.shifts([*plan.program.inputs, *segment.segment.cells, *segment.shapes]),
         form=form,
         release=segment.is_long or segment.has_loops,
         failed=failed,

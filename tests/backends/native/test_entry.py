@@ -16,7 +16,7 @@ import tahr as tf
 from tahr.backends.base import Form
 from tahr.backends.native import builtin, ir, kernel, objects
 from tahr.backends.native.builtin import make_entry
-from tahr.backends.native.entry import Buffer, Entry, PythonEntry, Recipe, Variable
+from tahr.backends.native.entry import Buffer, Entry, PythonEntry, Recipe, Shift, Variable
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.runtime import Frame, Jump, Step, Steps
 from tahr.program.effects import SlotKey
@@ -57,11 +57,14 @@ def entry_of(
     release: bool = False,
     on_failure: Callable[[], Any] = failed,
     paused: Callable[[], Any] | None = None,
+    shifts: Sequence[Shift] = (),
 ) -> Entry:
     """An entry of steps on a frame with ten buffers."""
     loaded = Steps(steps)
     frame = Frame(10, loaded.scratch, loaded.widest)
-    return make_entry(Recipe(loaded, frame, inputs, variables, results, form, release, on_failure, paused))
+    return make_entry(
+        Recipe(loaded, frame, inputs, variables, results, shifts, form, release, on_failure, paused)
+    )
 
 
 @pytest.fixture(params=["native", "python"], autouse=True)
@@ -99,6 +102,27 @@ def test_arrays_and_floats(times_entry: Entry) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
             np.testing.assert_array_equal(found, X * np.float32(factor))
         assert type(found) is np.ndarray and found.base is None and found.flags.writeable
+
+
+def test_places_that_lead_to_the_middle_of_arrays(release: bool) -> None:
+    """Of an argument, of a variable and of a result; run after run, on other arrays."""
+    cell = cell_of(np.array([5, 7], np.float32))
+    steps = [Step(times(), [1, 2, 3], [], 3), Step(times(), [4, 5, 6], [], 3)]
+    shifts = [Shift(4, 1, 12), Shift(5, 2, 0), Shift(2, 2, 4), Shift(6, 3, 12)]
+    variables = [Variable(cell, Buffer(2, FLOAT32, (2,)), False)]
+    results = [Buffer(3, FLOAT32, (2, 3))]
+    entry = entry_of(
+        steps,
+        [Buffer(1, FLOAT32, (2, 3))],
+        variables,
+        results,
+        Form((0,), False),
+        release,
+        shifts=shifts,
+    )
+    for i in range(3):
+        np.testing.assert_array_equal(entry(X + i), (X + i) * [[7], [5]])
+        cell.array = np.array([5, 7], np.float32)
 
 
 class Subclass(np.ndarray):

@@ -182,6 +182,23 @@ def test_a_session_is_let_go(session: Any) -> None:
     assert gone() is None
 
 
+def test_products_of_parts_of_arrays(session: Any) -> None:
+    """Kernels read what is fed, and a variable, from several places on, or not from its start."""
+    x, w = tf.placeholder(tf.float32, [None, 6]), tf.Variable(values(9, 4))
+    parts = [tf.matmul(x[:, 3 * i : 3 * i + 3], w[3 * i : 3 * i + 3]) for i in range(2)]
+    last = tf.matmul(x[:, 3:], w[6:])
+    session.run(w.initializer)
+    matrix = values(9, 4)
+    for rows in (5, 12):
+        feed = values(rows, 6)
+        for _ in range(4):
+            expected = [feed[:, :3] @ matrix[:3], feed[:, 3:] @ matrix[3:6]]
+            for found, wanted in zip(session.run(parts, {x: feed}), expected):
+                np.testing.assert_allclose(found, wanted)
+            np.testing.assert_allclose(session.run(last, {x: feed}), feed[:, 3:] @ matrix[6:])
+    assert len(shortcuts(session)) == 2
+
+
 # ---------------------------------------------------------------- variables
 
 
