@@ -2,9 +2,10 @@
 
 It is what depends on nothing that changes in the loop; it becomes a value that the loop captures. A matrix by whose
 transpose each iteration multiplies is transposed ahead, so that its rows lie as the product reads them. And where
-iterations multiply one item each of a list by a matrix, as a recurrent net does with its inputs, all items may be
-multiplied at once: larger products are faster. If the items were looked up in a table, the table is multiplied instead:
-see `looked_up.py`. If the item is only a part of what is multiplied, [x, h] W, the product is taken apart: x W1 + h W2.
+iterations multiply one item each of a list by a matrix, as a recurrent net does with its inputs, all items are
+multiplied at once if that pays: larger products are faster. If the items were looked up in a table, the table is
+multiplied instead: see `looked_up.py`. If the item is only a part of what is multiplied, [x, h] W, the product is taken
+apart: x W1 + h W2.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _MOVED = frozenset({Role.ELEMENTWISE, Role.REDUCE, Role.PARTS, Role.PRODUCT, Rol
 _MOST_GROWTH = 16
 # Matrices that fill the second-level cache so many times leave the loop, with what they multiply: measured, see
 # docs/benchmarks.md.
-_MANY_CACHES = 4
+_MANY_CACHES = 2
 
 
 @dataclass(frozen=True)

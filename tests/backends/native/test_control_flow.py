@@ -304,57 +304,6 @@ def test_what_may_fail_stays_in_the_loop():
         session.run(results, {x: np.ones(4), at: [0, 9], n: 1})
 
 
-@pytest.mark.parametrize("cell", [tf.nn.rnn_cell.BasicLSTMCell, tf.nn.rnn_cell.GRUCell])
-@pytest.mark.parametrize("batch", [1, 3])
-def test_what_a_recurrent_net_makes_of_its_inputs_is_computed_ahead_for_a_batch_of_one(cell, batch):
-    x = tf.placeholder(tf.float32, [batch, None, 6])
-    with tf.variable_scope("net", initializer=tf.random_uniform_initializer(-1, 1, seed=3)):
-        outputs, _ = tf.nn.dynamic_rnn(cell(8), x, dtype=tf.float32)
-    gradients = tf.gradients(tf.reduce_sum(outputs**2), [x, *tf.trainable_variables()])
-    feeds = {x: RNG.randn(batch, 7, 6).astype(np.float32)}
-    fetches = [outputs, *gradients]
-    with tf.Session(backend="numpy") as session:
-        session.run(tf.global_variables_initializer())
-        values = session.run(tf.trainable_variables())
-        expected = session.run(fetches, feeds)
-    with tf.Session(backend="native", tier="compiled") as session:
-        for variable, value in zip(tf.trainable_variables(), values):
-            variable.load(value, session)
-        execute._records.clear()
-        for got, wanted in zip(session.run(fetches, feeds), expected):
-            np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=2e-5)
-    (record,) = [r for r in execute._records.values() if r.native is not None]
-    assert record.native is not None
-    titles = [call.title for segment in record.native.segments for call in segment.calls]
-    assert any("BatchMatMul" in t for t in titles[: titles.index("loop")]) == (batch == 1)
-    assert not any("BatchMatMul" in t for t in titles[titles.index("loop") :])
-
-
-def test_a_product_of_items_that_are_not_read_in_turn_stays_in_the_loop():
-    x, w = tf.placeholder(tf.float32, [7, 1, 4]), tf.placeholder(tf.float32, [4, 4])
-    items = tf.TensorArray(tf.float32, 7).unstack(x)
-    results = tf.while_loop(
-        lambda i, a: i < 7, lambda i, a: (i + 1, a + tf.matmul(items.read(6 - i), w)), [0, tf.zeros([1, 4])]
-    )
-    _same_as_numpy(results, {x: RNG.randn(7, 1, 4), w: RNG.randn(4, 4)})
-    assert "BatchMatMul" not in " ".join(
-        _kernels_of_iterations(results, {x: RNG.randn(7, 1, 4), w: np.eye(4)})
-    )
-
-
-def test_a_part_of_the_rows_of_a_wide_product():
-    """[x, h, y] W: the parts that are left stay together only where they are neighbours."""
-    x, w = tf.placeholder(tf.float64, [9, 1, 4]), tf.placeholder(tf.float64, [12, 4])
-    items = tf.TensorArray(tf.float64, 9).unstack(x)
-
-    def body(i, h, y):
-        return i + 1, tf.tanh(tf.matmul(tf.concat([h, items.read(i), y], 1), w)), h + y
-
-    first = [0, tf.zeros([1, 4], tf.float64), tf.ones([1, 4], tf.float64)]
-    results = tf.while_loop(lambda i, h, y: i < 9, body, first)
-    _same_as_numpy(results, {x: RNG.randn(9, 1, 4), w: RNG.randn(12, 4)})
-
-
 def test_what_a_loop_remembered_is_used_behind_a_step_of_numpy():
     """Its lists are made by one segment, and changed by another."""
     x = tf.placeholder(tf.float64, [None, 3, 3])

@@ -1,0 +1,166 @@
+"""Items of a list that a loop multiplies in turn are multiplied all at once, ahead of it, where that pays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tahr as tf
+from tahr.backends.native import ahead, blocked, execute, target
+from tahr.core import dtypes
+from tahr.ops import lists
+from tests.backends.native import natively
+
+RNG = np.random.RandomState(7)
+LOW = blocked.blocking(dtypes.float32, target.current()).rows // 2
+"""The most rows of items that leave the loop in any case."""
+
+
+@pytest.fixture
+def everything_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "_MANY_CACHES", 0)
+
+
+def is_ahead(fetches: Any, *feeds: Mapping[Any, Any], tolerance: float = 2e-5) -> bool:
+    """Whether products are ahead of a loop; results are NumPy's, and their bits depend on no threads."""
+    with tf.Session(backend="numpy") as session:
+        session.run(tf.global_variables_initializer())
+        values = session.run(tf.trainable_variables())
+        expected = [session.run(fetches, each) for each in feeds]
+    found = [_natively(fetches, feeds, values, threads) for threads in (1, 2, 4)]
+    for one, two, four, numpy in zip(*found, expected):
+        for *ours, wanted in zip(one, two, four, numpy):
+            assert all(natively.same(ours[0], other) for other in ours)
+            np.testing.assert_allclose(ours[0], wanted, rtol=tolerance, atol=tolerance)
+    (plan,) = [r.native for r in execute._records.values() if r.native is not None]
+    titles = [call.title for segment in plan.segments for call in segment.calls]
+    assert not any("BatchMatMul" in title for title in titles[titles.index("loop") :])
+    return any("BatchMatMul" in title for title in titles[: titles.index("loop")])
+
+
+def _natively(
+    fetches: Any, feeds: tuple[Mapping[Any, Any], ...], values: list[Any], threads: int
+) -> list[Any]:
+    config = tf.ConfigProto(intra_op_parallelism_threads=threads)
+    with tf.Session(backend="native", tier="compiled", config=config) as session:
+        for variable, value in zip(tf.trainable_variables(), values):
+            variable.load(value, session)
+        execute._records.clear()
+        found = [session.run(fetches, each) for each in feeds]
+        assert natively.left_to_numpy() == []
+        return found
+
+
+def net(cell: Any, batch: int | None, time_major: bool = False, features: int = 6) -> tuple[Any, list[Any]]:
+    """A recurrent net's inputs, and its outputs and gradients."""
+    shape = [None, batch, features] if time_major else [batch, None, features]
+    x = tf.placeholder(tf.float32, shape)
+    with tf.variable_scope("net", initializer=tf.random_uniform_initializer(-1, 1, seed=3)):
+        outputs, _ = tf.nn.dynamic_rnn(cell(8), x, dtype=tf.float32, time_major=time_major)
+    return x, [outputs, *tf.gradients(tf.reduce_sum(outputs**2), [x, *tf.trainable_variables()])]
+
+
+def values(*shape: int) -> np.ndarray:
+    return RNG.randn(*shape).astype(np.float32)
+
+
+CELLS = pytest.mark.parametrize("cell", [tf.nn.rnn_cell.BasicLSTMCell, tf.nn.rnn_cell.GRUCell])
+
+
+@CELLS
+@pytest.mark.parametrize("batch", [1, LOW, LOW + 1])
+def test_few_rows_leave_the_loop(cell: Any, batch: int) -> None:
+    x, fetches = net(cell, batch)
+    assert is_ahead(fetches, {x: values(batch, 7, 6)}) == (batch <= LOW)
+
+
+@CELLS
+@pytest.mark.parametrize("time_major", [False, True])
+@pytest.mark.usefixtures("everything_pays")
+def test_large_matrices_leave_the_loop_for_any_batch(cell: Any, time_major: bool) -> None:
+    x, fetches = net(cell, None, time_major)
+    shapes = [(7, 5), (12, 9), (2, 3)]
+    assert is_ahead(fetches, *({x: values(*shape, 6)} for shape in shapes))
+
+
+@pytest.mark.usefixtures("everything_pays")
+@pytest.mark.parametrize("steps", [0, 1])
+def test_hardly_any_iterations(steps: int) -> None:
+    x, fetches = net(tf.nn.rnn_cell.BasicLSTMCell, 5)
+    with tf.Session(backend="native", tier="compiled") as session:
+        session.run(tf.global_variables_initializer())
+        outputs, *gradients = session.run(fetches, {x: values(5, steps, 6)})
+    assert outputs.shape == (5, steps, 8)
+    assert steps or not any(gradient.any() for gradient in gradients)
+
+
+def test_how_much_is_too_much_for_the_cache() -> None:
+    """What counts is what leaves, of all products together."""
+    cache = blocked.blocking(dtypes.float32, target.current()).cache
+    features = 256
+    units = ahead._MANY_CACHES * cache // (4 * 4 * features) + 1
+    for hidden, expected in ((units, True), (units // 2, False)):
+        tf.reset_default_graph()
+        x = tf.placeholder(tf.float32, [None, 8, features])
+        w = [tf.placeholder(tf.float32, [features, 2 * hidden]) for _ in range(2)]
+        items = tf.TensorArray(tf.float32, 8).unstack(tf.transpose(x, [1, 0, 2]))
+
+        def body(i: Any, total: Any, items: Any = items, w: Any = w) -> Any:
+            return i + 1, total + tf.matmul(items.read(i), w[0]) * tf.matmul(items.read(i), w[1])
+
+        first = [0, tf.zeros([tf.shape(x)[0], 2 * hidden])]
+        _, total = tf.while_loop(lambda i, _: i < 8, body, first)
+        feeds = {x: values(5, 8, features), **{m: values(features, 2 * hidden) for m in w}}
+        assert is_ahead([total], feeds, tolerance=2e-3) == expected
+
+
+def test_items_that_are_not_read_in_turn_stay_in_the_loop() -> None:
+    x, w = tf.placeholder(tf.float32, [7, 1, 4]), tf.placeholder(tf.float32, [4, 4])
+    items = tf.TensorArray(tf.float32, 7).unstack(x)
+    results = tf.while_loop(
+        lambda i, a: i < 7, lambda i, a: (i + 1, a + tf.matmul(items.read(6 - i), w)), [0, tf.zeros([1, 4])]
+    )
+    assert not is_ahead(results, {x: values(7, 1, 4), w: values(4, 4)})
+
+
+def test_items_that_change_behind_the_loop() -> None:
+    x, w = tf.placeholder(tf.float32, [7, 1, 4]), tf.placeholder(tf.float32, [4, 4])
+    items = lists.TensorListFromTensor(x)
+
+    def body(i: Any, total: Any) -> Any:
+        item = lists.TensorListGetItem(items, i, element_dtype=tf.float32, element_shape=(1, 4))
+        return i + 1, total + tf.matmul(item, w)
+
+    _, total = tf.while_loop(lambda i, _: i < 7, body, [0, tf.zeros([1, 4])])
+    changed = lists.TensorListSetItem(items, 3, total)
+    stacked = lists.TensorListStack(changed, 7, element_dtype=tf.float32, element_shape=(1, 4))
+    assert is_ahead([total, stacked], {x: values(7, 1, 4), w: values(4, 4)})
+
+
+def test_a_part_of_the_rows_of_a_wide_product() -> None:
+    """[x, h, y] W: the parts that are left stay together only where they are neighbours."""
+    x, w = tf.placeholder(tf.float64, [9, 1, 4]), tf.placeholder(tf.float64, [12, 4])
+    items = tf.TensorArray(tf.float64, 9).unstack(x)
+
+    def body(i: Any, h: Any, y: Any) -> Any:
+        return i + 1, tf.tanh(tf.matmul(tf.concat([h, items.read(i), y], 1), w)), h + y
+
+    first = [0, tf.zeros([1, 4], tf.float64), tf.ones([1, 4], tf.float64)]
+    results = tf.while_loop(lambda i, h, y: i < 9, body, first)
+    assert is_ahead(results, {x: RNG.randn(9, 1, 4), w: RNG.randn(12, 4)})
+
+
+def test_halves_stay_in_the_loop() -> None:
+    """A sum of two products would be rounded in between."""
+    x, w = tf.placeholder(tf.float16, [7, 1, 4]), tf.placeholder(tf.float16, [4, 4])
+    items = tf.TensorArray(tf.float16, 7).unstack(x)
+    results = tf.while_loop(
+        lambda i, a: i < 7,
+        lambda i, a: (i + 1, a + tf.matmul(items.read(i), w)),
+        [0, tf.zeros([1, 4], tf.float16)],
+    )
+    feeds = {x: RNG.randn(7, 1, 4).astype(np.float16), w: RNG.randn(4, 4).astype(np.float16)}
+    assert not is_ahead(results, feeds, tolerance=2e-2)
