@@ -13,8 +13,9 @@ import numpy as np
 
 from tahr import errors
 from tahr.core.convert import IndexedSlices
+from tahr.core.forms import HOST
 from tahr.core.graph import Graph, Operation, Tensor
-from tahr.core.opdef import HOST, REQUIRED, Array, OpDef
+from tahr.core.opdef import REQUIRED, Array, OpDef
 from tahr.core.shapes import Shape, Spec
 
 # A tensor whose value is given; its attributes say exactly as much about it as shape rules shall know.

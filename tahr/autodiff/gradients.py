@@ -15,8 +15,8 @@ from tahr import errors
 from tahr.autodiff import python_gradients, registry
 from tahr.core import convert, dtypes, scopes, shapes
 from tahr.core.convert import IndexedSlices
+from tahr.core.forms import Elementwise
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import Elementwise
 from tahr.ops import casts, control_flow, control_flow_gradients, indexing, joining, lists, structural
 
 Gradient = Tensor | IndexedSlices | None

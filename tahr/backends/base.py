@@ -14,8 +14,9 @@ import numpy as np
 from tahr import errors
 from tahr.backends.report import Inspector
 from tahr.core import shapes
+from tahr.core.forms import Elementwise
 from tahr.core.graph import Operation
-from tahr.core.opdef import Array, Elementwise
+from tahr.core.opdef import Array
 from tahr.plan.plan import Plan
 from tahr.plan.stages import Optimize, PlannedStage, first_stage, next_stage
 from tahr.program.effects import Key

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tahr.core import scalar, sizes
-from tahr.core.opdef import (
+from tahr.core.forms import (
     Accumulation,
     Contraction,
     Elementwise,

@@ -11,8 +11,9 @@ import numpy as np
 from tahr import errors
 from tahr.core import dtypes, opdef, scopes, shapes, source
 from tahr.core.dtypes import DType
+from tahr.core.forms import MOVEMENT
 from tahr.core.graph import Graph, Operation, Tensor
-from tahr.core.opdef import MOVEMENT, REQUIRED, Arg, Array, OpDef
+from tahr.core.opdef import REQUIRED, Arg, Array, OpDef
 from tahr.core.shapes import Dimension, Spec, TensorShape
 
 # ---------------------------------------------------------------- Const

@@ -13,8 +13,9 @@ import numpy as np
 
 from tahr.core.convert import convert_to_tensor
 from tahr.core.dtypes import FLOATS, REALS, float32
+from tahr.core.forms import Elementwise
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import Array, Elementwise, OpDef
+from tahr.core.opdef import Array, OpDef
 from tahr.core.scopes import name_scope
 from tahr.ops import scalar_math, scalars_activations
 from tahr.ops.casts import cast

@@ -10,8 +10,9 @@ from typing import Any, cast
 import numpy as np
 
 from tahr.core import convert, dtypes, shapes, sizes
+from tahr.core.forms import MOVEMENT
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import MOVEMENT, REQUIRED, Array, OpDef, known_ints, known_value
+from tahr.core.opdef import REQUIRED, Array, OpDef, known_ints, known_value
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim

@@ -9,8 +9,9 @@ import numpy as np
 from tahr.core import dtypes, shapes
 from tahr.core.convert import IndexedSlices, convert_to_tensor
 from tahr.core.dtypes import COMPLEX, FLOATING, NUMBERS, DType
+from tahr.core.forms import ELEMENTWISE, Elementwise
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import ELEMENTWISE, REQUIRED, Array, Elementwise, OpDef
+from tahr.core.opdef import REQUIRED, Array, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.ops import scalars_arithmetic

@@ -16,8 +16,9 @@ from tahr import errors
 from tahr.core import convert, dtypes, nest, scopes, shapes, source
 from tahr.core.convert import IndexedSlices
 from tahr.core.dtypes import DType
+from tahr.core.forms import MOVEMENT
 from tahr.core.graph import Graph, Operation, Region, Tensor
-from tahr.core.opdef import MOVEMENT, REQUIRED, Array, OpDef
+from tahr.core.opdef import REQUIRED, Array, OpDef
 from tahr.core.shapes import Shape, Spec
 from tahr.ops import elementwise, structural
 

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from tahr.core import shapes
 from tahr.core.dtypes import FLOATS, INDICES, int32
+from tahr.core.forms import Window
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import REQUIRED, Array, OpDef, Window
+from tahr.core.opdef import REQUIRED, Array, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import Dim

@@ -17,21 +17,20 @@ import numpy as np
 from tahr.core import dtypes, shapes
 from tahr.core.convert import constant
 from tahr.core.dtypes import INTEGERS, DType
-from tahr.core.graph import Tensor
-from tahr.core.opdef import (
+from tahr.core.forms import (
     HOST,
     Accumulation,
-    Array,
     Distinct,
     Form,
     Lookup,
-    OpDef,
     Places,
     Reduction,
     RowUpdate,
     Scatter,
     Scattered,
 )
+from tahr.core.graph import Tensor
+from tahr.core.opdef import Array, OpDef
 from tahr.core.shapes import Shape, Spec
 from tahr.ops import elementwise, structural
 from tahr.ops.candidate_sampling import ComputeAccidentalHits

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from tahr.core import convert, dtypes, shapes, sizes
+from tahr.core.forms import MOVEMENT, Position
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import MOVEMENT, REQUIRED, Array, OpDef, Position, known_ints, known_value
+from tahr.core.opdef import REQUIRED, Array, OpDef, known_ints, known_value
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
 from tahr.core.views import Along, Assembly, Part, Run, Selection, View, parts_of_runs

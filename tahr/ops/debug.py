@@ -13,8 +13,9 @@ import numpy as np
 from tahr import errors
 from tahr.core import convert, dtypes, scopes, shapes
 from tahr.core.dtypes import FLOATS, DType
+from tahr.core.forms import Check, Finite
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import CHECKS, IO, REQUIRED, Array, Check, Finite, OpDef
+from tahr.core.opdef import CHECKS, IO, REQUIRED, Array, OpDef
 from tahr.core.shapes import Shape, Spec
 from tahr.ops import control_flow, elementwise, logic, reductions, shaping, structural
 from tahr.ops.shaping import same_shape

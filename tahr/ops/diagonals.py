@@ -13,8 +13,9 @@ import numpy as np
 
 from tahr.core import dtypes, shapes
 from tahr.core.convert import convert_to_tensor
+from tahr.core.forms import MOVEMENT, WithDiagonal
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import MOVEMENT, Array, OpDef, WithDiagonal, known_ints, known_value
+from tahr.core.opdef import Array, OpDef, known_ints, known_value
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim, maximum, minimum
 from tahr.core.views import Assembly, Part, View

@@ -14,8 +14,9 @@ import numpy as np
 from tahr.core import dtypes, scalar, shapes, sizes
 from tahr.core.convert import IndexedSlices, convert_to_tensor, dtype_of, weak_constant
 from tahr.core.dtypes import COMPLEX, FLOATING, FLOATS, INTEGERS, NUMBERS, REALS, SIGNED, DType
+from tahr.core.forms import ELEMENTWISE, Elementwise, NotZero
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import ELEMENTWISE, Array, Elementwise, NotZero, OpDef
+from tahr.core.opdef import Array, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint

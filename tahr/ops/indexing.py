@@ -14,8 +14,9 @@ import numpy as np
 from tahr.core import dtypes, shapes
 from tahr.core.convert import IndexedSlices, convert_to_tensor
 from tahr.core.dtypes import INDICES, NUMBERS
+from tahr.core.forms import Accumulation, Lookup
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import Accumulation, Array, Lookup, OpDef, known_int, known_ints
+from tahr.core.opdef import Array, OpDef, known_int, known_ints
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN

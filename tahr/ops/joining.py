@@ -13,8 +13,9 @@ import numpy as np
 
 from tahr.core import convert, dtypes, shapes, sizes
 from tahr.core.dtypes import DType
+from tahr.core.forms import MOVEMENT
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import MOVEMENT, REQUIRED, Array, OpDef, known_int, known_value
+from tahr.core.opdef import REQUIRED, Array, OpDef, known_int, known_value
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Dimension, Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim

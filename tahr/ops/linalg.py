@@ -15,8 +15,9 @@ import numpy as np
 from tahr.core import dtypes, shapes
 from tahr.core.convert import constant_value, convert_to_tensor, dtype_of
 from tahr.core.dtypes import NUMBERS, REALS
+from tahr.core.forms import MOVEMENT, Band, Contraction
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import MOVEMENT, Array, Band, Contraction, OpDef
+from tahr.core.opdef import Array, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import Dim, surely_equal

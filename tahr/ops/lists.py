@@ -19,8 +19,9 @@ import numpy as np
 
 from tahr.core import shapes
 from tahr.core.dtypes import DType
+from tahr.core.forms import MOVEMENT
 from tahr.core.graph import Operation, Region, Tensor
-from tahr.core.opdef import MOVEMENT, REQUIRED, Array, OpDef
+from tahr.core.opdef import REQUIRED, Array, OpDef
 from tahr.core.shapes import Items, Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
 from tahr.errors import Complaint

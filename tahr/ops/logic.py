@@ -8,8 +8,9 @@ import numpy as np
 
 from tahr.core import scalar, shapes
 from tahr.core.dtypes import FLOATS, INTEGERS, NUMBERS, REALS
+from tahr.core.forms import Elementwise
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import Array, Elementwise, OpDef
+from tahr.core.opdef import Array, OpDef
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint
 from tahr.ops import scalars_arithmetic

@@ -13,8 +13,9 @@ import numpy as np
 from tahr.core import shapes
 from tahr.core.convert import convert_to_tensor
 from tahr.core.dtypes import FLOATS, INDICES, REALS, DType, int64
+from tahr.core.forms import Window
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import REQUIRED, Array, OpDef, Window
+from tahr.core.opdef import REQUIRED, Array, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint

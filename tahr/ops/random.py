@@ -16,20 +16,9 @@ import numpy as np
 
 from tahr.core import convert, dtypes, shapes
 from tahr.core.dtypes import FLOATS, INDICES, REALS, DType
+from tahr.core.forms import ELEMENTWISE, Candidates, Classes, Draw, Permutation
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import (
-    DRAWS,
-    ELEMENTWISE,
-    REQUIRED,
-    Array,
-    Candidates,
-    Classes,
-    Draw,
-    OpDef,
-    Permutation,
-    known_ints,
-    known_value,
-)
+from tahr.core.opdef import DRAWS, REQUIRED, Array, OpDef, known_ints, known_value
 from tahr.core.scopes import get_default_graph, name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim

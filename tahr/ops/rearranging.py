@@ -10,8 +10,9 @@ import numpy as np
 from tahr.core import dtypes, shapes, sizes
 from tahr.core.convert import convert_to_tensor
 from tahr.core.dtypes import INDICES
+from tahr.core.forms import MOVEMENT
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import MOVEMENT, Array, OpDef, known_ints
+from tahr.core.opdef import Array, OpDef, known_ints
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN

@@ -8,8 +8,9 @@ import numpy as np
 
 from tahr.core import dtypes, shapes
 from tahr.core.dtypes import INDICES, NUMBERS
+from tahr.core.forms import Scan
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import Array, OpDef, Scan, known_int
+from tahr.core.opdef import Array, OpDef, known_int
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint

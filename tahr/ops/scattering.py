@@ -11,8 +11,9 @@ import numpy as np
 from tahr.core import dtypes, shapes
 from tahr.core.convert import as_array, convert_to_tensor, dtype_of
 from tahr.core.dtypes import INDICES, NUMBERS, DType
+from tahr.core.forms import Reversal, Scattered
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import REQUIRED, Array, OpDef, Reversal, Scattered, known_ints
+from tahr.core.opdef import REQUIRED, Array, OpDef, known_ints
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim

@@ -9,8 +9,9 @@ import numpy as np
 from tahr.core import dtypes, shapes
 from tahr.core.convert import convert_to_tensor
 from tahr.core.dtypes import FLOATING, FLOATS, INDICES, NUMBERS, REALS
+from tahr.core.forms import Accumulation
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import Accumulation, Array, OpDef, known_ints
+from tahr.core.opdef import Array, OpDef, known_ints
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim

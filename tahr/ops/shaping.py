@@ -14,16 +14,9 @@ import numpy as np
 
 from tahr.core import convert, dtypes, shapes, sizes
 from tahr.core.dtypes import DType
+from tahr.core.forms import IOTA, MOVEMENT
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import (
-    IOTA,
-    MOVEMENT,
-    REQUIRED,
-    Array,
-    OpDef,
-    known_int,
-    known_ints,
-)
+from tahr.core.opdef import REQUIRED, Array, OpDef, known_int, known_ints
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec, TensorShape
 from tahr.core.sizes import UNKNOWN, Dim, Unknown

@@ -13,8 +13,9 @@ from tahr import errors
 from tahr.core import dtypes, shapes, sizes, source
 from tahr.core.convert import convert_to_tensor, dtype_of
 from tahr.core.dtypes import INDICES, DType
+from tahr.core.forms import Position
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import Array, OpDef, Position, known_ints
+from tahr.core.opdef import Array, OpDef, known_ints
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Dimension, Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim

@@ -14,8 +14,9 @@ from tahr import errors
 from tahr.core import shapes
 from tahr.core.convert import constant_value, convert_to_tensor
 from tahr.core.dtypes import FLOATS, INDICES, bfloat16, float16, float32
+from tahr.core.forms import InRange
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import Array, InRange, OpDef
+from tahr.core.opdef import Array, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint

@@ -9,8 +9,9 @@ import numpy as np
 from tahr.core import dtypes, shapes
 from tahr.core.convert import constant_value, convert_to_tensor
 from tahr.core.dtypes import INDICES, REALS, DType
+from tahr.core.forms import AmongLargest, Largest, SortedPlace
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import REQUIRED, AmongLargest, Array, Largest, OpDef, SortedPlace, known_int
+from tahr.core.opdef import REQUIRED, Array, OpDef, known_int
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim

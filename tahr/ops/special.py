@@ -13,8 +13,9 @@ import numpy as np
 
 from tahr.core import dtypes, scalar
 from tahr.core.dtypes import FLOATING, FLOATS, SIGNED
+from tahr.core.forms import ELEMENTWISE, Elementwise
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import ELEMENTWISE, Array, Elementwise, OpDef
+from tahr.core.opdef import Array, OpDef
 from tahr.errors import Complaint
 from tahr.ops import scalar_math, scalars_arithmetic, special_functions as functions
 from tahr.ops.elementwise import cast, conj, equal, multiply_no_nan, not_equal, realdiv, select_v2

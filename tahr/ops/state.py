@@ -16,8 +16,9 @@ import numpy as np
 
 from tahr.core import shapes
 from tahr.core.dtypes import INDICES, NUMBERS, DType
+from tahr.core.forms import Scatter, Update
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import REQUIRED, Array, Effects, OpDef, Scatter, Update
+from tahr.core.opdef import REQUIRED, Array, Effects, OpDef
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint, FailedPreconditionError, OutOfRangeError
 from tahr.ops import scalars_updates

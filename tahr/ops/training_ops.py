@@ -16,7 +16,8 @@ import numpy as np
 
 from tahr.core import shapes
 from tahr.core.dtypes import COMPLEX, FLOATS, INDICES, DType
-from tahr.core.opdef import Array, Effects, OpDef, RowUpdate, Update
+from tahr.core.forms import RowUpdate, Update
+from tahr.core.opdef import Array, Effects, OpDef
 from tahr.core.scalar import Scalar
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from tahr.core import shapes
 from tahr.core.convert import Const
-from tahr.core.opdef import Elementwise
+from tahr.core.forms import Elementwise
 from tahr.ops import control_flow, state
 from tahr.program.node import Input, Node, Program, Value
 

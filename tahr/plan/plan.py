@@ -9,8 +9,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from tahr.core.convert import Const
+from tahr.core.forms import Elementwise
 from tahr.core.graph import Operation
-from tahr.core.opdef import Elementwise, OpDef
+from tahr.core.opdef import OpDef
 from tahr.ops import state
 from tahr.plan import memory, schedule
 from tahr.program.effects import SlotKey, slot_of

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from tahr.core.convert import constant_value
+from tahr.core.forms import Accumulation, ArgExtreme, Elementwise, Lookup, Reduction
 from tahr.core.graph import Operation, Tensor
-from tahr.core.opdef import Accumulation, ArgExtreme, Elementwise, Lookup, OpDef, Reduction
+from tahr.core.opdef import OpDef
 from tahr.ops import counted
 from tahr.ops.joining import AxisSizes, ConcatV2, Pack, Split, SplitV, Unpack
 from tahr.ops.logic import Select

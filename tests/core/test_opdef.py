@@ -7,7 +7,8 @@ import pytest
 
 import tahr as tf
 from tahr.core import dtypes, opdef
-from tahr.core.opdef import REQUIRED, Arg, Effects, Elementwise, OpDef, known_int, known_ints, known_value
+from tahr.core.forms import Elementwise
+from tahr.core.opdef import REQUIRED, Arg, Effects, OpDef, known_int, known_ints, known_value
 from tahr.core.shapes import Spec, as_value
 from tahr.core.sizes import UNKNOWN, symbol
 

@@ -13,7 +13,8 @@ import pytest
 from tahr.backends.native import target
 from tahr.core import dtypes, scalar
 from tahr.core.dtypes import DType
-from tahr.core.opdef import OPS, Elementwise, OpDef, Update
+from tahr.core.forms import Elementwise, Update
+from tahr.core.opdef import OPS, OpDef
 from tests.backends.native.loop import Loop
 from tests.ops.test_training_ops import RATES
 

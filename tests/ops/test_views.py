@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tahr.core import dtypes
-from tahr.core.opdef import OPS, Array, Movement
+from tahr.core.forms import Movement
+from tahr.core.opdef import OPS, Array
 from tahr.core.shapes import Spec
 from tahr.core.sizes import evaluate, symbol
 from tahr.core.views import Assembly, View

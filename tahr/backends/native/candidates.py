@@ -19,7 +19,7 @@ from tahr.backends.native.lookups import Rows
 from tahr.backends.native.loops import Loop
 from tahr.backends.native.nests import Access, Nest
 from tahr.backends.native.single import Single
-from tahr.core import dtypes, opdef, scalar, sizes
+from tahr.core import dtypes, forms, scalar, sizes
 from tahr.core.scalar import Scalar
 from tahr.ops import philox, scalar_math
 from tahr.program.node import Node, Value
@@ -152,7 +152,7 @@ def _counts(node: Node, classes: Value, output: Value) -> Loop:
 
 def _sampler(node: Node) -> str:
     form = node.opdef.form
-    assert isinstance(form, opdef.Candidates)
+    assert isinstance(form, forms.Candidates)
     return form.sampler
 
 

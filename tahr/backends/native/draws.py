@@ -32,7 +32,8 @@ from tahr.backends.native.loops import Bound
 from tahr.backends.native.single import Single
 from tahr.core import dtypes, scalar
 from tahr.core.dtypes import DType
-from tahr.core.opdef import Draw, known_int
+from tahr.core.forms import Draw
+from tahr.core.opdef import known_int
 from tahr.ops import philox
 from tahr.program.node import Node, Value
 

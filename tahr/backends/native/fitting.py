@@ -12,7 +12,7 @@ from tahr import errors
 from tahr.backends.native.lower import flips
 from tahr.backends.native.plan import NativePlan
 from tahr.core import sizes
-from tahr.core.opdef import Contraction, Elementwise, Reduction
+from tahr.core.forms import Contraction, Elementwise, Reduction
 from tahr.core.shapes import Spec
 from tahr.core.sizes import UNKNOWN, Dim, Size, Unknown
 from tahr.program.node import Node, Value

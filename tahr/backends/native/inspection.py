@@ -15,7 +15,7 @@ from tahr.backends.native.plan import NativePlan, Segment
 from tahr.backends.native.roles import Role
 from tahr.backends.report import Report, Step
 from tahr.core import sizes
-from tahr.core.opdef import Lookup
+from tahr.core.forms import Lookup
 from tahr.core.shapes import Shape
 from tahr.core.sizes import Dim
 from tahr.program.node import Node, Value

@@ -18,7 +18,7 @@ from tahr.backends.native.nests import Bound
 from tahr.backends.native.single import Single
 from tahr.core import sizes
 from tahr.core.dtypes import DType
-from tahr.core.opdef import Accumulation, Lookup, Scatter, Scattered
+from tahr.core.forms import Accumulation, Lookup, Scatter, Scattered
 from tahr.core.shapes import Spec
 from tahr.core.sizes import Dim
 from tahr.program.node import Node, Value

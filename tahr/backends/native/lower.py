@@ -18,7 +18,8 @@ from tahr.backends.native.roles import Role
 from tahr.core import scalar, sizes
 from tahr.core.convert import Const
 from tahr.core.dtypes import DType
-from tahr.core.opdef import Reduction, known_value
+from tahr.core.forms import Reduction
+from tahr.core.opdef import known_value
 from tahr.core.scalar import Scalar
 from tahr.core.sizes import Dim
 from tahr.core.views import View, dense_strides

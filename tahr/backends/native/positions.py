@@ -17,7 +17,7 @@ from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.single import Single
 from tahr.core import sizes
 from tahr.core.dtypes import DType
-from tahr.core.opdef import Position
+from tahr.core.forms import Position
 from tahr.core.sizes import Dim
 from tahr.core.views import Selection, View
 from tahr.program.node import Node, Value

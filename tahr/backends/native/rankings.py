@@ -12,7 +12,8 @@ from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.single import Single
 from tahr.core import dtypes
 from tahr.core.dtypes import DType
-from tahr.core.opdef import AmongLargest, known_value
+from tahr.core.forms import AmongLargest
+from tahr.core.opdef import known_value
 from tahr.core.sizes import Dim
 from tahr.program.node import Node, Value
 

@@ -10,7 +10,8 @@ from tahr.backends.native.calls import Bind, Call, Known, Place, Ref, Status
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.single import Single
 from tahr.core.dtypes import DType
-from tahr.core.opdef import Reversal, known_int
+from tahr.core.forms import Reversal
+from tahr.core.opdef import known_int
 from tahr.program.node import Node, Value
 
 

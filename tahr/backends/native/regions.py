@@ -41,7 +41,8 @@ from tahr.backends.native.roles import Role
 from tahr.backends.native.single import is_plain
 from tahr.backends.native.sums import Shares, Sum, are_only_summed, find_shares, find_sums
 from tahr.core import dtypes, shapes, sizes
-from tahr.core.opdef import Iota, known_value
+from tahr.core.forms import Iota
+from tahr.core.opdef import known_value
 from tahr.core.shapes import Items, Spec
 from tahr.core.sizes import UNKNOWN, Dim
 from tahr.ops import control_flow, lists

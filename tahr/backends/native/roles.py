@@ -15,7 +15,7 @@ from tahr.backends.native.single import is_plain
 from tahr.backends.native.tracing import traced, update_traced
 from tahr.core import scalar, shapes
 from tahr.core.convert import Const
-from tahr.core.opdef import (
+from tahr.core.forms import (
     Check,
     Contraction,
     Draw,
@@ -28,9 +28,8 @@ from tahr.core.opdef import (
     Scatter,
     Update,
     Window,
-    known_ints,
-    known_value,
 )
+from tahr.core.opdef import known_ints, known_value
 from tahr.core.shapes import Spec
 from tahr.core.sizes import Dim
 from tahr.core.views import Assembly

@@ -12,7 +12,7 @@ from tahr.backends.native.lookups import Change, Rows
 from tahr.backends.native.single import Single
 from tahr.core import scalar, sizes
 from tahr.core.dtypes import DType
-from tahr.core.opdef import RowUpdate
+from tahr.core.forms import RowUpdate
 from tahr.core.scalar import Scalar
 from tahr.core.shapes import Shape, Spec
 from tahr.program.node import Node, Value

@@ -17,7 +17,8 @@ from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.single import Single
 from tahr.core import dtypes
 from tahr.core.dtypes import DType
-from tahr.core.opdef import ArgExtreme, Scan, known_int
+from tahr.core.forms import ArgExtreme, Scan
+from tahr.core.opdef import known_int
 from tahr.program.node import Node, Value
 
 # So many columns of a scan are gone through together.

@@ -11,7 +11,7 @@ from tahr.backends.native.rankings import is_greater
 from tahr.backends.native.single import Single
 from tahr.core import sizes
 from tahr.core.dtypes import DType
-from tahr.core.opdef import SortedPlace
+from tahr.core.forms import SortedPlace
 from tahr.program.node import Node, Value
 
 # A step of a search takes about as long as it does to move so many bytes.

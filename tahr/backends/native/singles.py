@@ -18,35 +18,35 @@ from tahr.backends.native import (
     searching,
 )
 from tahr.backends.native.single import Single
-from tahr.core import opdef
-from tahr.core.opdef import Form
+from tahr.core import forms
+from tahr.core.forms import Form
 from tahr.program.node import Node
 
 SINGLES: dict[type[Form], Single] = {
-    opdef.Lookup: lookups.LOOKUP,
-    opdef.Draw: draws.DRAW,
-    opdef.Classes: choices.CLASSES,
-    opdef.Permutation: choices.PERMUTATION,
-    opdef.Candidates: candidates.CANDIDATES,
-    opdef.Scan: scans.SCAN,
-    opdef.ArgExtreme: scans.ARG_EXTREME,
-    opdef.Largest: rankings.LARGEST,
-    opdef.AmongLargest: rankings.AMONG_LARGEST,
-    opdef.SortedPlace: searching.SORTED_PLACE,
-    opdef.Band: rearrangements.BAND,
-    opdef.WithDiagonal: rearrangements.DIAGONAL,
-    opdef.Position: positions.POSITION,
-    opdef.Reversal: rearrangements.REVERSAL,
-    opdef.Scatter: lookups.SCATTER,
-    opdef.Scattered: lookups.SCATTER,
-    opdef.Accumulation: lookups.ACCUMULATION,
-    opdef.RowUpdate: row_updates.ROW_UPDATE,
-    opdef.Distinct: distinct.DISTINCT,
-    opdef.Places: nonzero.NONZERO,
-    opdef.Finite: checks.FINITE,
-    opdef.InRange: checks.IN_RANGE,
-    opdef.Check: checks.TRUTH,
-    opdef.NotZero: checks.NOT_ZERO,
+    forms.Lookup: lookups.LOOKUP,
+    forms.Draw: draws.DRAW,
+    forms.Classes: choices.CLASSES,
+    forms.Permutation: choices.PERMUTATION,
+    forms.Candidates: candidates.CANDIDATES,
+    forms.Scan: scans.SCAN,
+    forms.ArgExtreme: scans.ARG_EXTREME,
+    forms.Largest: rankings.LARGEST,
+    forms.AmongLargest: rankings.AMONG_LARGEST,
+    forms.SortedPlace: searching.SORTED_PLACE,
+    forms.Band: rearrangements.BAND,
+    forms.WithDiagonal: rearrangements.DIAGONAL,
+    forms.Position: positions.POSITION,
+    forms.Reversal: rearrangements.REVERSAL,
+    forms.Scatter: lookups.SCATTER,
+    forms.Scattered: lookups.SCATTER,
+    forms.Accumulation: lookups.ACCUMULATION,
+    forms.RowUpdate: row_updates.ROW_UPDATE,
+    forms.Distinct: distinct.DISTINCT,
+    forms.Places: nonzero.NONZERO,
+    forms.Finite: checks.FINITE,
+    forms.InRange: checks.IN_RANGE,
+    forms.Check: checks.TRUTH,
+    forms.NotZero: checks.NOT_ZERO,
 }
 
 

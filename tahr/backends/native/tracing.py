@@ -9,7 +9,8 @@ from typing import Any
 
 from tahr.core import scalar
 from tahr.core.dtypes import DType
-from tahr.core.opdef import Elementwise, OpDef, RowUpdate, Update, known_int
+from tahr.core.forms import Elementwise, RowUpdate, Update
+from tahr.core.opdef import OpDef, known_int
 from tahr.core.scalar import Scalar
 from tahr.program.node import Node, attrs_key
 

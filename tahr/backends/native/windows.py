@@ -29,7 +29,8 @@ from tahr.backends.native.multiplication import Multiplication
 from tahr.backends.native.nests import Access, Bound, Nest
 from tahr.core import dtypes, scalar, sizes
 from tahr.core.dtypes import DType
-from tahr.core.opdef import Window, known_value
+from tahr.core.forms import Window
+from tahr.core.opdef import known_value
 from tahr.core.sizes import Dim
 from tahr.core.views import dense_strides
 from tahr.ops import layouts

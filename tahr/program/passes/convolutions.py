@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from tahr.core import dtypes, scalar
-from tahr.core.opdef import Window
+from tahr.core.forms import Window
 from tahr.core.shapes import Shape
 from tahr.ops import casts, grouped
 from tahr.ops.layouts import channel_axis

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from tahr.core.opdef import Elementwise, OpDef
+from tahr.core.forms import Elementwise
+from tahr.core.opdef import OpDef
 from tahr.program import check
 from tahr.program.node import Program
 from tahr.program.passes import (
