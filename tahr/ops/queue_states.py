@@ -12,7 +12,8 @@ import numpy as np
 
 from tahr import errors
 from tahr.core.opdef import Array
-from tahr.ops.philox import WORDS_PER_BLOCK, Stream
+from tahr.ops.philox import WORDS_PER_BLOCK
+from tahr.ops.streams import Stream
 
 Element = tuple[Array, ...]
 

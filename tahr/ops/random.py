@@ -1,7 +1,7 @@
 """Random numbers: the operations that draw from a Philox stream, and TensorFlow's functions on top of them.
 
 Each operation has a stream of its own in each session, which starts from the operation's two seeds and goes
-on from run to run. Equal seeds give TensorFlow's values; `philox` says how, and to which bit.
+on from run to run. Equal seeds give TensorFlow's values; `streams` says how, and to which bit.
 
 Source of the values: TensorFlow 1.15, python/ops/random_ops.py and core/kernels/random_op.cc.
 """
@@ -26,8 +26,10 @@ from tahr.errors import Complaint
 from tahr.ops import results, special_functions
 from tahr.ops.cropping import slice_
 from tahr.ops.elementwise import add, floormod, maximum, multiply, subtract, truediv
-from tahr.ops.philox import Sampler, Stream, seed_pair
+from tahr.ops.philox import seed_pair
+from tahr.ops.sampling import Sampler
 from tahr.ops.shaping import shape as shape_of
+from tahr.ops.streams import Stream
 from tahr.ops.structural import broadcast_dynamic_shape, broadcast_to, reduce_sum
 
 _SEEDS = {"seed": 0, "seed2": 0}

@@ -16,7 +16,7 @@ from tahr.core import scopes
 from tahr.core.forks import new_lock
 from tahr.core.graph import Operation
 from tahr.core.opdef import Array
-from tahr.ops.philox import Stream
+from tahr.ops.streams import Stream
 from tahr.plan.plan import Plan
 from tahr.program.effects import SlotKey
 

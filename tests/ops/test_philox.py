@@ -12,7 +12,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tahr.ops.philox import DEFAULT_GRAPH_SEED, Philox, Sampler, Stream, seed_pair
+from tahr.ops.philox import DEFAULT_GRAPH_SEED, Philox, seed_pair
+from tahr.ops.sampling import Sampler
+from tahr.ops.streams import Stream
 
 FIXTURE = json.loads((Path(__file__).parents[1] / "fixtures" / "random_values.json").read_text())
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)

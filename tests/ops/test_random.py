@@ -21,7 +21,7 @@ from tahr.core.scopes import get_default_graph, set_random_seed
 from tahr.core.shapes import TensorShape
 from tahr.errors import Complaint, InvalidArgumentError
 from tahr.ops import random
-from tahr.ops.philox import Stream
+from tahr.ops.streams import Stream
 from tahr.ops.structural import placeholder
 from tahr.session.session import Session
 

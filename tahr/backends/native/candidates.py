@@ -1,4 +1,4 @@
-"""Classes for sampled losses: NumPy's, from the same random words; see `tahr.ops.philox`.
+"""Classes for sampled losses: NumPy's, from the same random words; see `tahr.ops.sampling`.
 
 Classes are drawn one after the other until there are enough, since each one counts only if it was not drawn before.
 But the numbers that they follow from are computed as vectors, some blocks of the stream ahead. How often the classes
@@ -121,7 +121,7 @@ _RANK_TYPES = (dtypes.float64, dtypes.float64, dtypes.int64)
 
 
 def expected_count(sampler: str, number: Scalar, tries: Scalar, wanted: int, classes: int) -> Scalar:
-    """How often a class is expected among those drawn, float32; as `philox.Stream.candidates` computes it."""
+    """How often a class is expected among those drawn, float32; as `streams.Stream.candidates` computes it."""
     if sampler == "uniform":
         probability = scalar.constant(1.0 / classes, dtypes.float32)
     else:

@@ -1,6 +1,6 @@
 """Random choices among what is given: classes with their probabilities, and rows in random order.
 
-What `tahr.ops.philox` does with NumPy, from the same random words; see there.
+What `tahr.ops.sampling` does with NumPy, from the same random words; see there.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from tahr.core import dtypes, scalar
 from tahr.core.dtypes import DType
 from tahr.core.forms import Draw
 from tahr.core.opdef import known_int
-from tahr.ops import philox
+from tahr.ops import libm, philox, sampling
 from tahr.program.node import Node, Value
 
 # How many blocks are computed at a time, and how often that is done in a tile.
@@ -329,7 +329,7 @@ def _normal(f: ir.Function, words: Sequence[str]) -> list[str]:
         u, v = (_uniform_float(f, w) for w in words[i : i + 2])
         turn = f.value(f"fmul {_DOUBLES} {_widened(f, v)}, {_constant(ir.F64, 2 * math.pi)}")
         sine, cosine = _sine_and_cosine(f, f.value(f"fptrunc {_DOUBLES} {turn} to {_FLOATS}"))
-        smallest = _constant(ir.F32, philox.SMALLEST_UNIFORM)
+        smallest = _constant(ir.F32, sampling.SMALLEST_UNIFORM)
         u = f.value(
             f"select {_FLAGS} {f.value(f'fcmp olt {_FLOATS} {u}, {smallest}')}, {_FLOATS} {smallest}, {_FLOATS} {u}"
         )
@@ -367,20 +367,20 @@ class _Arithmetic:
 
 
 def _logarithm(f: ir.Function, x: str) -> str:
-    """As `philox.logf`."""
+    """As `libm.logf`."""
     a = _Arithmetic(f)
     bits = f.value(f"bitcast {_FLOATS} {x} to {_WORDS}")
-    distance = f.value(f"sub {_WORDS} {bits}, {ir.splat(LANES, ir.I32, str(int(philox.INTERVALS_START)))}")
+    distance = f.value(f"sub {_WORDS} {bits}, {ir.splat(LANES, ir.I32, str(int(libm.INTERVALS_START)))}")
     shifted = f.value(f"ashr {_WORDS} {distance}, {ir.splat(LANES, ir.I32, '19')}")
     interval = f.value(f"and {_WORDS} {shifted}, {ir.splat(LANES, ir.I32, '15')}")
     exponent = f.value(f"ashr {_WORDS} {distance}, {ir.splat(LANES, ir.I32, '23')}")
-    kept = f.value(f"and {_WORDS} {distance}, {ir.splat(LANES, ir.I32, str(int(philox.EXPONENT_BITS)))}")
+    kept = f.value(f"and {_WORDS} {distance}, {ir.splat(LANES, ir.I32, str(int(libm.EXPONENT_BITS)))}")
     z = _widened(f, f.value(f"bitcast {_WORDS} {f.value(f'sub {_WORDS} {bits}, {kept}')} to {_FLOATS}"))
     r = a.sub(a.mul(z, _looked_up(f, "inverse", interval)), 1.0)
     r2 = a.mul(r, r)
     k = f.value(f"sitofp {_WORDS} {exponent} to {_DOUBLES}")
     whole = a.add(_looked_up(f, "center", interval), a.mul(k, math.log(2)))
-    c0, c1, c2 = (float(c) for c in philox.LOG)
+    c0, c1, c2 = (float(c) for c in libm.LOG)
     tail = a.mul(a.add(a.mul(r2, c2), a.add(a.mul(r, c1), c0)), r2)
     return f.value(f"fptrunc {_DOUBLES} {a.add(tail, a.add(whole, r))} to {_FLOATS}")
 
@@ -401,7 +401,7 @@ def _tables(distribution: Distribution) -> list[str]:
     """The tables of the logarithm."""
     if "normal" not in distribution.name:
         return []
-    tables = {"inverse": philox.LOG_INVERSE_CENTER, "center": philox.LOG_CENTER}
+    tables = {"inverse": libm.LOG_INVERSE_CENTER, "center": libm.LOG_CENTER}
     return [
         f"@{kernel.SYMBOL}_{name} = internal constant [{len(table)} x double] ["
         + ", ".join(f"double {ir.number(x, ir.F64)}" for x in table.tolist())
@@ -411,7 +411,7 @@ def _tables(distribution: Distribution) -> list[str]:
 
 
 def _sine_and_cosine(f: ir.Function, angle: str) -> tuple[str, str]:
-    """As `philox.sincosf`."""
+    """As `libm.sincosf`."""
     a = _Arithmetic(f)
     x = _widened(f, angle)
     floor = f"call {_DOUBLES} @llvm.floor.v{LANES}f64({_DOUBLES}"
@@ -419,8 +419,8 @@ def _sine_and_cosine(f: ir.Function, angle: str) -> tuple[str, str]:
     x = a.sub(x, a.mul(quadrant, math.pi / 2))
     x2 = a.mul(x, x)
     x3, x4 = a.mul(x, x2), a.mul(x2, x2)
-    s0, s1, s2 = (float(c) for c in philox.SIN)
-    c0, c1, c2, c3 = (float(c) for c in philox.COS)
+    s0, s1, s2 = (float(c) for c in libm.SIN)
+    c0, c1, c2, c3 = (float(c) for c in libm.COS)
     sine = a.add(a.add(x, a.mul(x3, s0)), a.mul(a.mul(x3, x2), a.add(a.mul(x2, s2), s1)))
     cosine = a.add(
         a.add(a.add(a.mul(x2, c0), 1.0), a.mul(x4, c1)), a.mul(a.mul(x4, x2), a.add(a.mul(x2, c3), c2))

@@ -44,7 +44,7 @@ from tahr.backends.native.roles import Role
 from tahr.backends.native.sums import Shares, Sum
 from tahr.core import dtypes, shapes, sizes
 from tahr.core.forms import Elementwise
-from tahr.core.opdef import Array, OpDef
+from tahr.core.opdef import OpDef
 from tahr.core.shapes import Spec
 from tahr.core.sizes import Dim
 from tahr.core.views import View

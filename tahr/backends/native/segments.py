@@ -30,7 +30,7 @@ from tahr.core.convert import Const
 from tahr.core.dtypes import DType
 from tahr.core.opdef import Array, known_value
 from tahr.core.sizes import Dim
-from tahr.ops.philox import Stream
+from tahr.ops.streams import Stream
 from tahr.program.node import Value
 
 # Runs longer than this let other Python threads go on meanwhile, which costs 0.1 us.

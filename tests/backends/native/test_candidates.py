@@ -13,7 +13,7 @@ import pytest
 import tahr as tf
 from tahr import errors
 from tahr.backends.native import candidates
-from tahr.ops.philox import Stream
+from tahr.ops.streams import Stream
 from tests.backends.native import guarded, natively
 
 SAMPLERS: dict[str, Callable[..., Any]] = {

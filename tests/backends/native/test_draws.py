@@ -1,4 +1,4 @@
-"""Random numbers of the native backend: the bits of `tahr.ops.philox`, run after run, whatever the size."""
+"""Random numbers of the native backend: the bits of `tahr.ops.sampling`, run after run, whatever the size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.ops.philox import Philox, Stream
+from tahr.ops.philox import Philox
+from tahr.ops.streams import Stream
 from tests.backends.native import natively
 
 DRAWS: dict[str, Callable[[Any], Any]] = {
