@@ -419,30 +419,30 @@ from tahr.ops.strings import as_string as as_string
 from tahr.ops.strings import string_join as string_join
 
 # assertions and printing
-from tahr.ops.debug import add_check_numerics_ops as add_check_numerics_ops
-from tahr.ops.debug import assert_equal as assert_equal
-from tahr.ops.debug import assert_greater as assert_greater
-from tahr.ops.debug import assert_greater_equal as assert_greater_equal
-from tahr.ops.debug import assert_integer as assert_integer
-from tahr.ops.debug import assert_less as assert_less
-from tahr.ops.debug import assert_less_equal as assert_less_equal
-from tahr.ops.debug import assert_near as assert_near
-from tahr.ops.debug import assert_negative as assert_negative
-from tahr.ops.debug import assert_non_negative as assert_non_negative
-from tahr.ops.debug import assert_non_positive as assert_non_positive
-from tahr.ops.debug import assert_none_equal as assert_none_equal
-from tahr.ops.debug import assert_positive as assert_positive
-from tahr.ops.debug import assert_proper_iterable as assert_proper_iterable
-from tahr.ops.debug import assert_rank as assert_rank
-from tahr.ops.debug import assert_rank_at_least as assert_rank_at_least
-from tahr.ops.debug import assert_rank_in as assert_rank_in
-from tahr.ops.debug import assert_scalar as assert_scalar
-from tahr.ops.debug import assert_type as assert_type
-from tahr.ops.debug import check_numerics as check_numerics
-from tahr.ops.debug import is_non_decreasing as is_non_decreasing
-from tahr.ops.debug import is_numeric_tensor as is_numeric_tensor
-from tahr.ops.debug import is_strictly_increasing as is_strictly_increasing
-from tahr.ops.debug import verify_tensor_all_finite as verify_tensor_all_finite
+from tahr.ops.assertions import add_check_numerics_ops as add_check_numerics_ops
+from tahr.ops.assertions import assert_equal as assert_equal
+from tahr.ops.assertions import assert_greater as assert_greater
+from tahr.ops.assertions import assert_greater_equal as assert_greater_equal
+from tahr.ops.assertions import assert_integer as assert_integer
+from tahr.ops.assertions import assert_less as assert_less
+from tahr.ops.assertions import assert_less_equal as assert_less_equal
+from tahr.ops.assertions import assert_near as assert_near
+from tahr.ops.assertions import assert_negative as assert_negative
+from tahr.ops.assertions import assert_non_negative as assert_non_negative
+from tahr.ops.assertions import assert_non_positive as assert_non_positive
+from tahr.ops.assertions import assert_none_equal as assert_none_equal
+from tahr.ops.assertions import assert_positive as assert_positive
+from tahr.ops.assertions import assert_proper_iterable as assert_proper_iterable
+from tahr.ops.assertions import assert_rank as assert_rank
+from tahr.ops.assertions import assert_rank_at_least as assert_rank_at_least
+from tahr.ops.assertions import assert_rank_in as assert_rank_in
+from tahr.ops.assertions import assert_scalar as assert_scalar
+from tahr.ops.assertions import assert_type as assert_type
+from tahr.ops.assertions import check_numerics as check_numerics
+from tahr.ops.assertions import is_non_decreasing as is_non_decreasing
+from tahr.ops.assertions import is_numeric_tensor as is_numeric_tensor
+from tahr.ops.assertions import is_strictly_increasing as is_strictly_increasing
+from tahr.ops.assertions import verify_tensor_all_finite as verify_tensor_all_finite
 
 # variables
 from tahr.variables import all_variables as all_variables
@@ -511,7 +511,8 @@ from tahr.ops import structural as _structural
 from tahr.ops import cropping as _cropping
 from tahr.ops import scattering as _scattering
 from tahr.ops import control_flow as _control_flow
-from tahr.ops import debug as _debug
+from tahr.ops import assertions as _assertions
+from tahr.ops import printing as _printing
 from tahr.autodiff import registry as _registry
 
 bool = _dtypes.bool_
@@ -523,9 +524,9 @@ tensor_scatter_nd_add = _scattering.tensor_scatter_add
 tensor_scatter_nd_sub = _scattering.tensor_scatter_sub
 tensor_scatter_nd_update = _scattering.tensor_scatter_update
 tuple = _control_flow.tuple_
-Assert = _debug.assert_
-Print = _debug.print_data
-print = _debug.print_
+Assert = _assertions.assert_
+Print = _printing.print_data
+print = _printing.print_
 no_gradient = _registry.NoGradient
 
 __version__ = "0.1.0"

@@ -117,8 +117,8 @@ from tahr.ops.softmax import log_softmax as log_softmax
 from tahr.ops.softmax import softmax as softmax
 from tahr.ops.normalization import l2_normalize as l2_normalize
 from tahr.ops.nn import zero_fraction as zero_fraction
-from tahr.ops.debug import is_non_decreasing as is_non_decreasing
-from tahr.ops.debug import is_strictly_increasing as is_strictly_increasing
+from tahr.ops.assertions import is_non_decreasing as is_non_decreasing
+from tahr.ops.assertions import is_strictly_increasing as is_strictly_increasing
 
 # names that differ from those of tahr's own
 divide_no_nan = _elementwise.div_no_nan

@@ -16,8 +16,8 @@ from tahr.core.graph import Tensor
 from tahr.core.shapes import TensorShape
 from tahr.layers.rnn_cell import assert_like_rnncell, sizes_with_batch
 from tahr.ops import control_flow, logic, reductions
+from tahr.ops.assertions import assert_
 from tahr.ops.casts import to_int32
-from tahr.ops.debug import assert_
 from tahr.ops.elementwise import maximum, minimum
 from tahr.ops.joining import concat, stack
 from tahr.ops.scattering import reverse_sequence
@@ -80,7 +80,16 @@ def _common_size(tensors: Sequence[Tensor], axis: int, complaint: str) -> int | 
     return known.pop() if known else None
 
 
-_DIFFERENT_BATCHES = "Batch_size is not the same for all the elements in the input"
+def _batch_size(inputs: Sequence[Tensor], axis: int) -> int | Tensor:
+    """The number of sequences, which lie along an axis of all inputs: an integer where one of them knows it.
+
+    Raises:
+        ValueError: the inputs differ in it.
+    """
+    known = _common_size(inputs, axis, "Batch_size is not the same for all the elements in the input")
+    return shape(inputs[0])[axis] if known is None else known
+
+
 _DIFFERENT_TIMES = "Time steps is not the same for all the elements in the input in a batch"
 
 
@@ -175,8 +184,7 @@ def dynamic_rnn(
         if not time_major:
             flat = [_transpose_batch_time(x) for x in flat]
         lengths = None if sequence_length is None else _as_lengths(sequence_length)
-        batch = _common_size(flat, 1, _DIFFERENT_BATCHES)
-        batch_size: Any = shape(flat[0])[1] if batch is None else batch
+        batch_size = _batch_size(flat, 1)
         state = _initial_state(cell, initial_state, batch_size, dtype)
         if lengths is not None:
             lengths = _with_checked_size(lengths, batch_size)
@@ -307,8 +315,7 @@ def static_rnn(
     with variable_scope(scope or "rnn"):
         flat = [_checked_step(x) for x in nest.flatten(inputs)]
         steps = nest.pack_sequence_as(inputs, flat)
-        batch = _common_size(flat, 0, _DIFFERENT_BATCHES)
-        batch_size: Any = shape(flat[0])[0] if batch is None else batch
+        batch_size = _batch_size(flat, 0)
         state = _initial_state(cell, initial_state, batch_size, dtype)
         lengths, zero_output = None, cell.output_size
         if sequence_length is not None:
@@ -520,56 +527,81 @@ def raw_rnn(
         time = convert.constant(0, dtype=dtypes.int32)
         finished, first_input, first_state, emit, loop_state = loop_fn(time, None, None, None)
         has_loop_state = loop_state is not None
-        flat = [convert.convert_to_tensor(x) for x in nest.flatten(first_input)]
-        batch = _common_size(flat, 0, _DIFFERENT_BATCHES)
-        batch_size: Any = shape(flat[0])[0] if batch is None else batch
+        inputs = nest.map_structure(convert.convert_to_tensor, first_input)
+        batch_size = _batch_size(nest.flatten(inputs), 0)
         state = nest.map_structure(_as_value, first_state)
-        structure, sizes, kinds = _emitted(cell, emit, _common_dtype(None, nest.flatten(state)[:1]))
-        zero_emit = nest.pack_sequence_as(
-            structure, [zeros(_batched(batch_size, size), kind) for size, kind in zip(sizes, kinds)]
-        )
-        arrays = [
-            TensorArray(zero.dtype, size=0, dynamic_size=True, element_shape=zero.get_shape())
-            for zero in nest.flatten(zero_emit)
-        ]
-
-        def step(time: Tensor, finished: Tensor, x: Any, arrays: Any, state: Any, loop_state: Any) -> Any:
-            output, cell_state = cell(x, state)
-            nest.assert_same_structure(state, cell_state)
-            time = time + 1
-            answer = loop_fn(time, output, cell_state, loop_state if has_loop_state else None)
-            now_finished, next_input, next_state, emit, next_loop_state = answer
-            nest.assert_same_structure(state, next_state)
-            nest.assert_same_structure(x, next_input)
-            nest.assert_same_structure(zero_emit, emit)
-
-            def advance(old: Any, new: Any) -> Any:
-                return _copy_through(finished, old, _as_value(new))
-
-            emit = nest.map_structure(advance, zero_emit, emit)
-            state = nest.map_structure(advance, state, next_state)
-            arrays = tuple(array.write(time - 1, y) for array, y in zip(arrays, nest.flatten(emit)))
-            if next_loop_state is not None:
-                loop_state = next_loop_state
-            return time, logic.logical_or(finished, now_finished), next_input, arrays, state, loop_state
-
+        zero_emit = _zeros_to_emit(cell, emit, batch_size, _common_dtype(None, nest.flatten(state)[:1]))
+        arrays = tuple(_growing_array(zero) for zero in nest.flatten(zero_emit))
         first = (
             time,
             convert.convert_to_tensor(finished),
-            nest.pack_sequence_as(first_input, flat),
-            tuple(arrays),
+            inputs,
+            arrays,
             state,
             loop_state if has_loop_state else convert.constant(0, dtype=dtypes.int32),
         )
         _, _, _, arrays, state, loop_state = control_flow.while_loop(
             lambda time, finished, *_: logic.logical_not(reductions.reduce_all(finished)),
-            step,
+            _raw_step(cell, loop_fn, zero_emit, has_loop_state),
             first,
             parallel_iterations=parallel_iterations or 32,
             swap_memory=swap_memory,
         )
-        emitted = nest.pack_sequence_as(structure, list(arrays))
+        emitted = nest.pack_sequence_as(zero_emit, list(arrays))
         return emitted, state, loop_state if has_loop_state else None
+
+
+def _raw_step(
+    cell: Any, loop_fn: Callable[[Tensor, Any, Any, Any], Any], zero_emit: Any, has_loop_state: bool
+) -> Callable[..., Any]:
+    """The body of the loop: a step of the cell, and what `loop_fn` says of it.
+
+    Args:
+        cell, loop_fn: as in `raw_rnn`.
+        zero_emit: what finished sequences emit.
+        has_loop_state: whether there is one; otherwise a number takes its place, as a loop variable cannot be None.
+    """
+
+    def step(time: Tensor, finished: Tensor, x: Any, arrays: Any, state: Any, loop_state: Any) -> Any:
+        output, cell_state = cell(x, state)
+        nest.assert_same_structure(state, cell_state)
+        time = time + 1
+        answer = loop_fn(time, output, cell_state, loop_state if has_loop_state else None)
+        now_finished, next_input, next_state, emit, next_loop_state = answer
+        nest.assert_same_structure(state, next_state)
+        nest.assert_same_structure(x, next_input)
+        nest.assert_same_structure(zero_emit, emit)
+
+        def advance(old: Any, new: Any) -> Any:
+            return _copy_through(finished, old, _as_value(new))
+
+        emit = nest.map_structure(advance, zero_emit, emit)
+        state = nest.map_structure(advance, state, next_state)
+        arrays = tuple(array.write(time - 1, y) for array, y in zip(arrays, nest.flatten(emit)))
+        if next_loop_state is not None:
+            loop_state = next_loop_state
+        return time, logic.logical_or(finished, now_finished), next_input, arrays, state, loop_state
+
+    return step
+
+
+def _zeros_to_emit(cell: Any, emit: Any, batch_size: Any, dtype: DType) -> Any:
+    """Zeros [batch, ...] in the structure of what is emitted: of `emit`, or of the cell's output where that is None.
+
+    Args:
+        cell: as in `raw_rnn`.
+        emit: what `loop_fn` returned at first in its place: tensors of the shape of one sequence's output, or None.
+        batch_size: an integer or an int32 scalar.
+        dtype: of the cell's output.
+    """
+    structure, sizes, kinds = _emitted(cell, emit, dtype)
+    found = [zeros(_batched(batch_size, size), kind) for size, kind in zip(sizes, kinds)]
+    return nest.pack_sequence_as(structure, found)
+
+
+def _growing_array(element: Tensor) -> TensorArray:
+    """An empty TensorArray for such elements, which grows as they are written."""
+    return TensorArray(element.dtype, size=0, dynamic_size=True, element_shape=element.get_shape())
 
 
 def _emitted(cell: Any, emit: Any, dtype: DType) -> tuple[Any, list[Any], list[DType]]:

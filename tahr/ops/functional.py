@@ -14,7 +14,7 @@ from tahr.core.graph import Tensor
 from tahr.core.shapes import Shape
 from tahr.core.sizes import Dim
 from tahr.ops import control_flow, elementwise, joining, logic, reductions, structural
-from tahr.ops.debug import assert_
+from tahr.ops.assertions import assert_
 from tahr.ops.tensor_array import TensorArray
 
 # ---------------------------------------------------------------- elements along the first axis

@@ -24,9 +24,9 @@ from tahr.core.scopes import (
     name_scope,
 )
 from tahr.ops.activations import relu
+from tahr.ops.assertions import assert_
 from tahr.ops.casts import cast
 from tahr.ops.control_flow import cond
-from tahr.ops.debug import assert_
 from tahr.ops.elementwise import (
     abs as absolute,
     add,

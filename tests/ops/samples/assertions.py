@@ -1,4 +1,4 @@
-"""Samples of the ops that check and show values."""
+"""Samples of the ops that check values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tahr.core import dtypes
 from tahr.errors import InvalidArgumentError
 from tests.ops.samples import FLOATS, Bad, Sample
 
-_TEST = "tests/ops/test_debug.py"
+_TEST = "tests/ops/test_assertions.py"
 
 SAMPLES = [
     Sample(
@@ -20,8 +20,6 @@ SAMPLES = [
             Bad((1, ["x"]), {"T": [dtypes.string]}, TypeError, "Expected bool"),
         ),
     ),
-    Sample("Print", "in a session", stateful=_TEST),
-    Sample("PrintV2", "in a session", stateful=_TEST, bad=(Bad((["x"],), {}, ValueError, "must be rank 0"),)),
     Sample(
         "CheckNumerics",
         "finite",
@@ -47,19 +45,5 @@ SAMPLES = [
         attrs={"message": "x"},
         expected=np.zeros([0, 2]),
         dtypes=FLOATS,
-    ),
-    Sample(
-        "StringFormat",
-        "tensors between words",
-        inputs=([np.arange(10), np.array(1.5), np.array([[True, False]])],),
-        attrs={"T": [dtypes.int64, dtypes.float64, dtypes.bool_], "template": "a %s b %s%s"},
-        expected=b"a [0 1 2 ... 7 8 9] b 1.5[[1 0]]",
-    ),
-    Sample(
-        "StringFormat",
-        "all elements",
-        inputs=([np.arange(10)],),
-        attrs={"T": [dtypes.int64], "summarize": -1},
-        expected=b"[0 1 2 3 4 5 6 7 8 9]",
     ),
 ]

@@ -1,11 +1,10 @@
-"""Assert, the assertions made of it, CheckNumerics, Print, StringFormat and PrintV2.
+"""Assert, the assertions made of it, and CheckNumerics.
 
 The texts were recorded from TensorFlow 2.21 (compat.v1).
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.ops import debug
+from tahr.ops import assertions
 
 
 def run(fetches, feeds=None):
@@ -24,33 +23,6 @@ def run(fetches, feeds=None):
 def unknown(value, dtype=tf.float32):
     """A tensor of which nothing is known before the run."""
     return tf.placeholder_with_default(np.array(value, dtype.as_numpy_dtype), None)
-
-
-# ---------------------------------------------------------------- values as text
-
-
-@pytest.mark.parametrize(
-    ("value", "limit", "text"),
-    [
-        (np.array([1.0, 2.0, 3.0, 4.5]), 3, "[1 2 3...]"),
-        (np.array([[1, 2], [3, 4]]), 3, "[[1 2][3...]...]"),
-        (np.arange(10.0).reshape(2, 5), 7, "[[0 1 2 3 4][5 6...]...]"),
-        (np.arange(8).reshape(2, 2, 2), 100, "[[[0 1][2 3]][[4 5][6 7]]]"),
-        (np.arange(8).reshape(2, 2, 2), -1, "[[[0 1][2 3]][[4 5][6 7]]]"),
-        (np.array(b"text", object), 3, "[text]"),
-        (np.array(True), 3, "[1]"),
-        (np.float32(1e-8), 3, "[1e-08]"),
-        (np.float32(1e10), 3, "[1e+10]"),
-        (np.float16(1.1), 3, "[1.09960938]"),
-        (np.float32(3.14159265), 3, "[3.14159274]"),
-        (np.float64(0.1), 3, "[0.1]"),
-        (np.array([np.nan, np.inf, -np.inf]), 3, "[nan inf -inf]"),
-        (np.zeros(0), 3, "[]"),
-        (np.int8(-5), 3, "[-5]"),
-    ],
-)
-def test_summary(value, limit, text):
-    assert debug.summary(np.asarray(value), limit) == text
 
 
 # ---------------------------------------------------------------- Assert
@@ -131,10 +103,10 @@ def test_signs(symbol):
 
 
 def test_near():
-    run(debug.assert_near(unknown([1.0]), unknown([1.0000001])))
-    run(debug.assert_near(unknown([1.0]), unknown([1.1]), atol=0.2))
+    run(assertions.assert_near(unknown([1.0]), unknown([1.0000001])))
+    run(assertions.assert_near(unknown([1.0]), unknown([1.1]), atol=0.2))
     with pytest.raises(tf.errors.InvalidArgumentError, match="x and y not equal to tolerance"):
-        run(debug.assert_near(unknown([1.0]), unknown([1.1])))
+        run(assertions.assert_near(unknown([1.0]), unknown([1.1])))
 
 
 def test_ranks():
@@ -144,7 +116,7 @@ def test_ranks():
             tf.assert_rank(x, 1),
             tf.assert_rank(u, 1),
             tf.assert_rank_at_least(u, 1),
-            debug.assert_rank_in(u, [0, 1]),
+            assertions.assert_rank_in(u, [0, 1]),
         ]
     )
     with pytest.raises(ValueError, match=r"must have rank 2.  Received rank 1, shape \(2,\)"):
@@ -152,7 +124,7 @@ def test_ranks():
     with pytest.raises(ValueError, match=r"must have rank at least 2.  Received rank 1"):
         tf.assert_rank_at_least(x, 2)
     with pytest.raises(ValueError, match=r"must have rank in \(0, 2\).  Received rank 1"):
-        debug.assert_rank_in(x, [0, 2])
+        assertions.assert_rank_in(x, [0, 2])
     with pytest.raises(ValueError, match="Rank must be a scalar"):
         tf.assert_rank(x, [1])
     for check, phrase in [
@@ -161,7 +133,7 @@ def test_ranks():
             r"\[mm.  \] \[Tensor .* must have rank\] \[2\] \[Received shape: \] \[2\]",
         ),
         (tf.assert_rank_at_least(u, 2), r"must have rank at least\] \[2\]"),
-        (debug.assert_rank_in(u, [0, 2]), r"must have rank in\] \[0\] \[2\]"),
+        (assertions.assert_rank_in(u, [0, 2]), r"must have rank in\] \[0\] \[2\]"),
     ]:
         with pytest.raises(tf.errors.InvalidArgumentError, match=phrase):
             run(check)
@@ -176,9 +148,9 @@ def test_static_checks():
         tf.assert_scalar(tf.constant([1]))
     for value, phrase in [(tf.constant(1), "proper"), ("a", "proper"), (3, "to be iterable")]:
         with pytest.raises(TypeError, match=phrase):
-            debug.assert_proper_iterable(value)
+            assertions.assert_proper_iterable(value)
     run([tf.assert_type(tf.constant(1), tf.int32), tf.assert_integer(tf.constant(1))])
-    debug.assert_proper_iterable([1])
+    assertions.assert_proper_iterable([1])
     assert run(tf.assert_scalar(3.0)) == 3.0
 
 
@@ -225,34 +197,3 @@ def test_add_check_numerics_ops():
         session.run(check, {x: 1.0})
         with pytest.raises(tf.errors.InvalidArgumentError, match="logarithm:0 : Tensor had Inf values"):
             session.run(check, {x: 0.0})
-
-
-# ---------------------------------------------------------------- Print
-
-
-def test_print(capfd):
-    x = tf.constant([1.0, 2.0, 3.0, 4.5])
-    y = tf.Print(x, [x, "text", True], "values: ", first_n=2)
-    assert y.op.type == "Print" and y.shape == x.shape
-    with tf.Session() as session:
-        for _ in range(3):
-            assert session.run(y).tolist() == [1.0, 2.0, 3.0, 4.5]
-        assert session.run(tf.gradients(y, x)[0]).tolist() == [1.0] * 4
-    assert capfd.readouterr().err == "values: [1 2 3...][text][1]\n" * 2
-
-
-def test_tf_print(capfd):
-    x = tf.constant(np.arange(10))
-    op = tf.print("x =", x, 3, output_stream=sys.stdout)
-    assert op.type == "PrintV2" and op.inputs[0].op.type == "StringFormat"
-    run([op, tf.print(tf.constant([[1, 2], [3, 4]]), summarize=-1, end="!")])
-    captured = capfd.readouterr()
-    assert (captured.out, captured.err) == ("x = [0 1 2 ... 7 8 9] 3\n", "[[1 2]\n [3 4]]!")
-    with pytest.raises(ValueError, match="Unknown output stream"):
-        tf.print(x, output_stream="nowhere")
-
-
-def test_tf_print_to_a_file(tmp_path):
-    path = tmp_path / "log.txt"
-    run(tf.print("a", tf.constant(1.5), sep="|", output_stream=f"file://{path}"))
-    assert path.read_text() == "a|1.5\n"
