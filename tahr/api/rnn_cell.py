@@ -4,14 +4,16 @@ from tahr.core import boundary as _boundary
 from tahr.layers.rnn_cell import (
     BasicLSTMCell as BasicLSTMCell,
     BasicRNNCell as BasicRNNCell,
-    DeviceWrapper as DeviceWrapper,
-    DropoutWrapper as DropoutWrapper,
     GRUCell as GRUCell,
     LSTMCell as LSTMCell,
     LSTMStateTuple as LSTMStateTuple,
+    RNNCell as RNNCell,
+)
+from tahr.layers.rnn_wrappers import (
+    DeviceWrapper as DeviceWrapper,
+    DropoutWrapper as DropoutWrapper,
     MultiRNNCell as MultiRNNCell,
     ResidualWrapper as ResidualWrapper,
-    RNNCell as RNNCell,
 )
 
 _boundary.enclose(globals(), __name__)
