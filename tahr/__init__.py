@@ -309,16 +309,16 @@ from tahr.ops.diagonals import matrix_set_diag as matrix_set_diag
 from tahr.ops.linalg import tensordot as tensordot
 from tahr.ops.linalg import trace as trace
 
-# decompositions
-from tahr.ops.decompositions import cholesky as cholesky
-from tahr.ops.decompositions import cholesky_solve as cholesky_solve
-from tahr.ops.decompositions import matrix_determinant as matrix_determinant
-from tahr.ops.decompositions import matrix_inverse as matrix_inverse
-from tahr.ops.decompositions import matrix_solve as matrix_solve
-from tahr.ops.decompositions import matrix_solve_ls as matrix_solve_ls
-from tahr.ops.decompositions import matrix_triangular_solve as matrix_triangular_solve
+# linear systems, decompositions and norms
+from tahr.ops.linear_systems import cholesky as cholesky
+from tahr.ops.linear_systems import cholesky_solve as cholesky_solve
+from tahr.ops.linear_systems import matrix_determinant as matrix_determinant
+from tahr.ops.linear_systems import matrix_inverse as matrix_inverse
+from tahr.ops.linear_systems import matrix_solve as matrix_solve
+from tahr.ops.linear_systems import matrix_solve_ls as matrix_solve_ls
+from tahr.ops.linear_systems import matrix_triangular_solve as matrix_triangular_solve
 from tahr.ops.matrix_functions import matrix_square_root as matrix_square_root
-from tahr.ops.decompositions import norm as norm
+from tahr.ops.norms import norm as norm
 from tahr.ops.decompositions import qr as qr
 from tahr.ops.decompositions import self_adjoint_eig as self_adjoint_eig
 from tahr.ops.decompositions import self_adjoint_eigvals as self_adjoint_eigvals

@@ -1,6 +1,6 @@
 """Products of matrices and tensors, and their diagonals.
 
-Factorisations, solvers, inverses and norms are in `decompositions`.
+Solvers and inverses are in `linear_systems`, factorisations in `decompositions`, and norms in `norms`.
 """
 
 from __future__ import annotations

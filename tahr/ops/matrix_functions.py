@@ -12,8 +12,9 @@ from tahr.core.opdef import Array, OpDef
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint
 from tahr.ops import elementwise, joining, structural
-from tahr.ops.decompositions import check_square, matrix_solve, square_shape
 from tahr.ops.linalg import adjoint, eye
+from tahr.ops.linear_systems import matrix_solve
+from tahr.ops.matrices import check_square, square_shape
 from tahr.ops.slicing import slice_by
 
 # ---------------------------------------------------------------- Schur's decomposition

@@ -22,7 +22,9 @@ from tahr.ops import (  # noqa: F401  # operators: installs x[...]
     decompositions,
     elementwise as e,
     linalg,
+    linear_systems,
     matrix_functions,
+    norms,
     operators,  # pyright: ignore[reportUnusedImport]
     reductions,
     segments,
@@ -193,15 +195,15 @@ def symmetric(x: Tensor) -> Tensor:
 
 
 def test_cholesky_of_symmetric_matrices() -> None:
-    check(lambda x: decompositions.cholesky(symmetric(x)), np.linalg.cholesky(POSITIVE), POSITIVE)
+    check(lambda x: linear_systems.cholesky(symmetric(x)), np.linalg.cholesky(POSITIVE), POSITIVE)
 
 
 def test_logdet_and_cholesky_solve() -> None:
-    check(lambda x: decompositions.logdet(symmetric(x)), np.linalg.slogdet(POSITIVE)[1], POSITIVE)
+    check(lambda x: linear_systems.logdet(symmetric(x)), np.linalg.slogdet(POSITIVE)[1], POSITIVE)
     b = values(2, 3, 2)
 
     def solve(x: Tensor, y: Tensor) -> Tensor:
-        return decompositions.cholesky_solve(decompositions.cholesky(symmetric(x)), y)
+        return linear_systems.cholesky_solve(linear_systems.cholesky(symmetric(x)), y)
 
     check(solve, np.linalg.solve(POSITIVE, b), POSITIVE, b)
 
@@ -211,7 +213,7 @@ def test_logdet_and_cholesky_solve() -> None:
 def test_matrix_solve_ls(shape: tuple[int, int], l2: float) -> None:
     a, b = values(*shape), values(shape[0], 2, seed=1)
     expected = np.linalg.solve(a.T @ a + l2 * np.eye(shape[1]), a.T @ b) if l2 else np.linalg.pinv(a) @ b
-    check(lambda x, y: decompositions.matrix_solve_ls(x, y, l2), expected, a, b)
+    check(lambda x, y: linear_systems.matrix_solve_ls(x, y, l2), expected, a, b)
 
 
 @pytest.mark.parametrize("order", ["euclidean", 1, 2, 3, np.inf], ids=str)
@@ -219,21 +221,21 @@ def test_matrix_solve_ls(shape: tuple[int, int], l2: float) -> None:
 def test_norm_of_vectors(order: Any, axis: Any) -> None:
     x = values(3, 4)
     expected = np.linalg.norm(x.ravel() if axis is None else x, 2 if order == "euclidean" else order, axis)
-    check(lambda t: decompositions.norm(t, order, axis), expected, x)
+    check(lambda t: norms.norm(t, order, axis), expected, x)
 
 
 @pytest.mark.parametrize("order", ["euclidean", "fro", 1, 2, np.inf], ids=str)
 def test_norm_of_matrices(order: Any) -> None:
     x = values(3, 2, 4)
     expected = np.linalg.norm(x, "fro" if order == "euclidean" else order, (0, 2), keepdims=True)
-    check(lambda t: decompositions.norm(t, order, [0, 2], keepdims=True), expected, x)
+    check(lambda t: norms.norm(t, order, [0, 2], keepdims=True), expected, x)
 
 
 def test_norm_refuses() -> None:
     with Graph().as_default():
         for order, axis in (("nuclear", None), (-1, 0), (3, [0, 1]), (2, [0, 0]), (2, [0, 1, 2])):
             with pytest.raises(ValueError, match="must be"):
-                decompositions.norm(np.ones([2, 2]), order, axis)
+                norms.norm(np.ones([2, 2]), order, axis)
 
 
 @pytest.mark.parametrize("compute_uv", [True, False])
@@ -295,7 +297,7 @@ def test_both_names_of_an_argument() -> None:
             lambda: reductions.reduce_mean([1.0], 0, reduction_indices=0),
             lambda: reductions.reduce_max([1.0], 0, True, keep_dims=True),
             lambda: reductions.argmax([1.0], 0, dimension=0),
-            lambda: decompositions.norm([1.0], keepdims=True, keep_dims=True),
+            lambda: norms.norm([1.0], keepdims=True, keep_dims=True),
         ):
             with pytest.raises(ValueError, match="Cannot specify both"):
                 call()
