@@ -19,7 +19,7 @@ from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import Dim
 from tahr.errors import Complaint
-from tahr.ops import windows
+from tahr.ops import convolution_kernels
 from tahr.ops.layouts import (
     channels_last,
     check_window,
@@ -84,7 +84,7 @@ def _define(
 
     Args:
         trio: those.
-        kernels: the functions of `windows` that compute them.
+        kernels: the functions of `convolution_kernels` that compute them.
         out_channels: how many channels the output has.
     """
     conv, conv_to_input, conv_to_filter = kernels
@@ -215,7 +215,11 @@ Conv2DBackpropFilter = OpDef(
 )
 _define(
     _Trio(Conv2D, Conv2DBackpropInput, Conv2DBackpropFilter),
-    (windows.conv, windows.conv_backprop_input, windows.conv_backprop_filter),
+    (
+        convolution_kernels.conv,
+        convolution_kernels.conv_backprop_input,
+        convolution_kernels.conv_backprop_filter,
+    ),
     _out_channels,
 )
 
@@ -399,7 +403,11 @@ Conv3DBackpropFilterV2 = OpDef(
 )
 _define(
     _Trio(Conv3D, Conv3DBackpropInputV2, Conv3DBackpropFilterV2),
-    (windows.conv, windows.conv_backprop_input, windows.conv_backprop_filter),
+    (
+        convolution_kernels.conv,
+        convolution_kernels.conv_backprop_input,
+        convolution_kernels.conv_backprop_filter,
+    ),
     _out_channels,
 )
 
@@ -537,7 +545,11 @@ DepthwiseConv2dNativeBackpropFilter = OpDef(
 )
 _define(
     _Trio(DepthwiseConv2dNative, DepthwiseConv2dNativeBackpropInput, DepthwiseConv2dNativeBackpropFilter),
-    (windows.depthwise_conv, windows.depthwise_conv_backprop_input, windows.depthwise_conv_backprop_filter),
+    (
+        convolution_kernels.depthwise_conv,
+        convolution_kernels.depthwise_conv_backprop_input,
+        convolution_kernels.depthwise_conv_backprop_filter,
+    ),
     _depthwise_out_channels,
 )
 

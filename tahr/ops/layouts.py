@@ -1,7 +1,7 @@
 """What convolution and pooling share: layouts, attributes with one entry per dimension, output sizes.
 
 A layout is a string such as "NHWC": N the batch, C the channels, the other letters spatial dimensions.
-Kernels work with the channels last; `windows` computes.
+Kernels work with the channels last; `convolution_kernels` and `pooling_kernels` compute.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def channels_last(sizes: Array, data_format: str) -> tuple[int, ...]:
 
 
 def complaining(kernel: Callable[..., Any]) -> Callable[..., Any]:
-    """A kernel made of `windows`, whose ValueErrors become errors of the operation."""
+    """A kernel made of their functions, whose ValueErrors become errors of the operation."""
 
     @functools.wraps(kernel)
     def checked(*arrays: Any, **attrs: Any) -> Any:

@@ -13,7 +13,7 @@ from tahr.core.opdef import REQUIRED, Array, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint
-from tahr.ops import windows
+from tahr.ops import pooling_kernels
 from tahr.ops.elementwise import negative
 from tahr.ops.indexing import unsorted_segment_sum
 from tahr.ops.layouts import check_window, complaining, in_layout, output_sizes, per_dimension, same_dim
@@ -50,7 +50,7 @@ def _dilation_kernel(
     _dilated_shape(
         Spec(None, x.shape), Spec(None, filter.shape), strides=strides, rates=rates, padding=padding
     )
-    return windows.dilation(x, filter, strides[1:3], rates[1:3], padding)
+    return pooling_kernels.dilation(x, filter, strides[1:3], rates[1:3], padding)
 
 
 @Dilation2D.gradient
@@ -85,7 +85,7 @@ def _places_shape(x: Spec, filter: Spec, **attrs: Any) -> list[Shape]:
 def _places_kernel(
     x: Array, filter: Array, *, strides: Sequence[int], rates: Sequence[int], padding: str
 ) -> tuple[Array, Array]:
-    return windows.dilation_places(x, filter, strides[1:3], rates[1:3], padding)
+    return pooling_kernels.dilation_places(x, filter, strides[1:3], rates[1:3], padding)
 
 
 def dilation2d(

@@ -19,7 +19,7 @@ from tahr.core.opdef import REQUIRED, Array, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint
-from tahr.ops import results, windows
+from tahr.ops import pooling_kernels, results
 from tahr.ops.layouts import (
     channels_last,
     check_window,
@@ -86,28 +86,28 @@ def _avg_grad_shape(input_shape: Spec, dy: Spec, **attrs: Any) -> Shape:
 def _max_kernel(x: Array, **attrs: Any) -> Array:
     data_format = attrs["data_format"]
     return from_channels_last(
-        windows.max_pool(to_channels_last(x, data_format), *_window(attrs)), data_format
+        pooling_kernels.max_pool(to_channels_last(x, data_format), *_window(attrs)), data_format
     )
 
 
 def _max_grad_kernel(x: Array, y: Array, dy: Array, all_ties: bool, attrs: dict[str, Any]) -> Array:
     data_format = attrs["data_format"]
     x, y, dy = (to_channels_last(a, data_format) for a in (x, y, dy))
-    return from_channels_last(windows.max_pool_grad(x, y, dy, *_window(attrs), all_ties), data_format)
+    return from_channels_last(pooling_kernels.max_pool_grad(x, y, dy, *_window(attrs), all_ties), data_format)
 
 
 @complaining
 def _max_grad_grad_kernel(x: Array, y: Array, ddx: Array, **attrs: Any) -> Array:
     data_format = attrs["data_format"]
     x, y, ddx = (to_channels_last(a, data_format) for a in (x, y, ddx))
-    return from_channels_last(windows.max_pool_grad_grad(x, y, ddx, *_window(attrs)), data_format)
+    return from_channels_last(pooling_kernels.max_pool_grad_grad(x, y, ddx, *_window(attrs)), data_format)
 
 
 @complaining
 def _avg_kernel(x: Array, **attrs: Any) -> Array:
     data_format = attrs["data_format"]
     return from_channels_last(
-        windows.avg_pool(to_channels_last(x, data_format), *_window(attrs)), data_format
+        pooling_kernels.avg_pool(to_channels_last(x, data_format), *_window(attrs)), data_format
     )
 
 
@@ -115,7 +115,7 @@ def _avg_kernel(x: Array, **attrs: Any) -> Array:
 def _avg_grad_kernel(input_shape: Array, dy: Array, **attrs: Any) -> Array:
     data_format = attrs["data_format"]
     sizes = channels_last(input_shape, data_format)
-    dx = windows.avg_pool_grad(sizes, to_channels_last(dy, data_format), *_window(attrs))
+    dx = pooling_kernels.avg_pool_grad(sizes, to_channels_last(dy, data_format), *_window(attrs))
     return from_channels_last(dx, data_format)
 
 
@@ -280,7 +280,7 @@ def _argmax_kernel(
     x: Array, *, include_batch_in_index: bool, Targmax: DType, **attrs: Any
 ) -> tuple[Array, Array]:
     window, strides, padding = _window({**attrs, "data_format": "NHWC"})
-    y, argmax = windows.max_pool_with_argmax(x, window, strides, padding, include_batch_in_index)
+    y, argmax = pooling_kernels.max_pool_with_argmax(x, window, strides, padding, include_batch_in_index)
     return y, argmax.astype(Targmax.numpy, copy=False)
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from tahr.ops import windows
+from tahr.ops import convolution_kernels, pooling_kernels, windows
 
 FIXTURE = json.loads((Path(__file__).parents[1] / "fixtures" / "windows.json").read_text())
 
@@ -273,26 +273,26 @@ def test_geometry_errors(arguments, message: str) -> None:
 def test_conv_and_gradients_are_the_naive_ones(case: Case) -> None:
     x, filters = numbers(case.images), numbers(case.filter_shape, 1)
     arguments = (case.strides, case.padding, case.dilations)
-    y = windows.conv(x, filters, *arguments)
+    y = convolution_kernels.conv(x, filters, *arguments)
     check(y, naive_conv(case, x, filters))
     dy = numbers(y.shape, 2)
     dx, df = naive_conv_gradients(case, x, filters, dy)
-    check(windows.conv_backprop_input(x.shape, filters, dy, *arguments), dx)
-    check(windows.conv_backprop_filter(x, filters.shape, dy, *arguments), df)
+    check(convolution_kernels.conv_backprop_input(x.shape, filters, dy, *arguments), dx)
+    check(convolution_kernels.conv_backprop_filter(x, filters.shape, dy, *arguments), df)
 
 
 @every_case
 def test_conv_gradients_are_adjoints(case: Case) -> None:
     x, filters = numbers(case.images), numbers(case.filter_shape, 1)
     arguments = (case.strides, case.padding, case.dilations)
-    y = windows.conv(x, filters, *arguments)
+    y = convolution_kernels.conv(x, filters, *arguments)
     dy = numbers(y.shape, 2)
     product = np.vdot(y, dy)
     np.testing.assert_allclose(
-        np.vdot(windows.conv_backprop_input(x.shape, filters, dy, *arguments), x), product
+        np.vdot(convolution_kernels.conv_backprop_input(x.shape, filters, dy, *arguments), x), product
     )
     np.testing.assert_allclose(
-        np.vdot(windows.conv_backprop_filter(x, filters.shape, dy, *arguments), filters), product
+        np.vdot(convolution_kernels.conv_backprop_filter(x, filters.shape, dy, *arguments), filters), product
     )
 
 
@@ -304,11 +304,11 @@ def test_blocks_do_not_change_results(case: Case, limit: int, monkeypatch: pytes
     arguments = (case.strides, case.padding, case.dilations)
 
     def results() -> list[np.ndarray[Any, Any]]:
-        y = windows.conv(x, filters, *arguments)
+        y = convolution_kernels.conv(x, filters, *arguments)
         return [
             y,
-            windows.conv_backprop_input(x.shape, filters, y, *arguments),
-            windows.conv_backprop_filter(x, filters.shape, y, *arguments),
+            convolution_kernels.conv_backprop_input(x.shape, filters, y, *arguments),
+            convolution_kernels.conv_backprop_filter(x, filters.shape, y, *arguments),
         ]
 
     whole = results()
@@ -326,7 +326,7 @@ def test_depthwise_conv_is_a_grouped_conv(
     grouped = case._replace(groups=channels, filters=channels * multiplier)
     x, filters = numbers(case.images), numbers((*case.window, channels, multiplier), 1)
     arguments = (case.strides, case.padding, case.dilations)
-    y = windows.depthwise_conv(x, filters, *arguments)
+    y = convolution_kernels.depthwise_conv(x, filters, *arguments)
     # Channel c's filters m are the grouped convolution's output channels c * multiplier + m.
     one_row = filters.reshape(grouped.filter_shape)
     check(y, naive_conv(grouped, x, one_row))
@@ -334,10 +334,10 @@ def test_depthwise_conv_is_a_grouped_conv(
     dx, df = naive_conv_gradients(grouped, x, one_row, dy)
     for limit in (windows._BLOCK_ELEMENTS, 1):
         monkeypatch.setattr(windows, "_BLOCK_ELEMENTS", limit)
-        check(windows.depthwise_conv(x, filters, *arguments), y)
-        check(windows.depthwise_conv_backprop_input(x.shape, filters, dy, *arguments), dx)
+        check(convolution_kernels.depthwise_conv(x, filters, *arguments), y)
+        check(convolution_kernels.depthwise_conv_backprop_input(x.shape, filters, dy, *arguments), dx)
         check(
-            windows.depthwise_conv_backprop_filter(x, filters.shape, dy, *arguments),
+            convolution_kernels.depthwise_conv_backprop_filter(x, filters.shape, dy, *arguments),
             df.reshape(filters.shape),
         )
 
@@ -345,22 +345,23 @@ def test_depthwise_conv_is_a_grouped_conv(
 def test_integers_stay_integers() -> None:
     x, filters = ties((1, 4, 4, 2)).astype(np.int32), ties((3, 3, 2, 2), 1).astype(np.int32)
     arguments = ([1, 1], "SAME", [1, 1])
-    wide = windows.conv(x.astype(np.float64), filters.astype(np.float64), *arguments)
-    y = windows.conv(x, filters, *arguments)
+    wide = convolution_kernels.conv(x.astype(np.float64), filters.astype(np.float64), *arguments)
+    y = convolution_kernels.conv(x, filters, *arguments)
     check(y, wide, np.int32)
-    assert windows.conv_backprop_filter(x, filters.shape, y, *arguments).dtype == np.int32
+    assert convolution_kernels.conv_backprop_filter(x, filters.shape, y, *arguments).dtype == np.int32
     assert (
-        windows.conv_backprop_input(x.shape, filters, y, [2, 2], [(1, 4), (1, 4)], [1, 1]).dtype == np.int32
+        convolution_kernels.conv_backprop_input(x.shape, filters, y, [2, 2], [(1, 4), (1, 4)], [1, 1]).dtype
+        == np.int32
     )
     assert (
-        windows.depthwise_conv_backprop_input(
-            x.shape, filters, windows.depthwise_conv(x, filters, *arguments), *arguments
+        convolution_kernels.depthwise_conv_backprop_input(
+            x.shape, filters, convolution_kernels.depthwise_conv(x, filters, *arguments), *arguments
         ).dtype
         == np.int32
     )
-    assert windows.max_pool(x, [2, 2], [2, 2], "SAME").dtype == np.int32
+    assert pooling_kernels.max_pool(x, [2, 2], [2, 2], "SAME").dtype == np.int32
     check(
-        windows.max_pool(np.full((1, 2, 2, 1), -128, np.int8), [2, 2], [2, 2], "SAME"),
+        pooling_kernels.max_pool(np.full((1, 2, 2, 1), -128, np.int8), [2, 2], [2, 2], "SAME"),
         np.full((1, 1, 1, 1), -128),
         np.int8,
     )
@@ -376,21 +377,27 @@ def test_half_types_accumulate_in_float32() -> None:
         x, ones = np.ones((1, 64, 64, 1), dtype), np.ones((64, 64, 1, 1), dtype)
         arguments = ([1, 1], "VALID", [1, 1])
         # Adding 1 to 2048 (float16) or 256 (bfloat16) gives the same number again.
-        check(windows.conv(x, ones, *arguments), np.full((1, 1, 1, 1), 4096), dtype)
-        check(windows.depthwise_conv(x, ones, *arguments), np.full((1, 1, 1, 1), 4096), dtype)
-        check(windows.avg_pool(x, [64, 64], [1, 1], "VALID"), np.ones((1, 1, 1, 1)), dtype)
+        check(convolution_kernels.conv(x, ones, *arguments), np.full((1, 1, 1, 1), 4096), dtype)
+        check(convolution_kernels.depthwise_conv(x, ones, *arguments), np.full((1, 1, 1, 1), 4096), dtype)
+        check(pooling_kernels.avg_pool(x, [64, 64], [1, 1], "VALID"), np.ones((1, 1, 1, 1)), dtype)
         dy, one = np.ones((1, 64, 64, 1), dtype), (1, 1, 1, 1)
-        for backprop in (windows.conv_backprop_filter, windows.depthwise_conv_backprop_filter):
+        for backprop in (
+            convolution_kernels.conv_backprop_filter,
+            convolution_kernels.depthwise_conv_backprop_filter,
+        ):
             check(backprop(x, one, dy, *arguments), np.full(one, 4096), dtype)
-        for backprop in (windows.conv_backprop_input, windows.depthwise_conv_backprop_input):
+        for backprop in (
+            convolution_kernels.conv_backprop_input,
+            convolution_kernels.depthwise_conv_backprop_input,
+        ):
             dx = backprop((1, 127, 127, 1), ones, dy, *arguments)
             assert dx.dtype == dtype and dx[0, 63, 63, 0] == 4096
-        y = windows.max_pool(x, [2, 2], [2, 2], "SAME")
+        y = pooling_kernels.max_pool(x, [2, 2], [2, 2], "SAME")
         assert y.dtype == dtype
-        assert windows.max_pool_grad(x, y, y, [2, 2], [2, 2], "SAME").dtype == dtype
-        assert windows.max_pool_grad_grad(x, y, x, [2, 2], [2, 2], "SAME").dtype == dtype
-        assert windows.avg_pool_grad(x.shape, y, [2, 2], [2, 2], "SAME").dtype == dtype
-        lowest = windows.max_pool(np.full_like(x, -np.inf), [2, 2], [2, 2], "SAME")
+        assert pooling_kernels.max_pool_grad(x, y, y, [2, 2], [2, 2], "SAME").dtype == dtype
+        assert pooling_kernels.max_pool_grad_grad(x, y, x, [2, 2], [2, 2], "SAME").dtype == dtype
+        assert pooling_kernels.avg_pool_grad(x.shape, y, [2, 2], [2, 2], "SAME").dtype == dtype
+        lowest = pooling_kernels.max_pool(np.full_like(x, -np.inf), [2, 2], [2, 2], "SAME")
         assert np.isfinite(lowest.astype(np.float32)).all()
 
 
@@ -405,7 +412,7 @@ def test_half_types_accumulate_in_float32() -> None:
 )
 def test_conv_shape_errors(shape, filter_shape, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        windows.conv(np.ones(shape), np.ones(filter_shape), [1, 1], "SAME", [1, 1])
+        convolution_kernels.conv(np.ones(shape), np.ones(filter_shape), [1, 1], "SAME", [1, 1])
 
 
 def test_gradients_of_a_wrong_shape_are_errors() -> None:
@@ -414,13 +421,13 @@ def test_gradients_of_a_wrong_shape_are_errors() -> None:
     with pytest.raises(
         ValueError, match=r"dy has the shape \[1, 5, 4, 1\], but the windows' output is \[1, 4, 4, 1\]"
     ):
-        windows.conv_backprop_input(x.shape, filters, dy, *arguments)
+        convolution_kernels.conv_backprop_input(x.shape, filters, dy, *arguments)
     with pytest.raises(ValueError, match="dy has the shape"):
-        windows.conv_backprop_filter(x, filters.shape, dy, *arguments)
+        convolution_kernels.conv_backprop_filter(x, filters.shape, dy, *arguments)
     with pytest.raises(ValueError, match="dy has the shape"):
-        windows.avg_pool_grad(x.shape, dy, [2, 2], [2, 2], "SAME")
+        pooling_kernels.avg_pool_grad(x.shape, dy, [2, 2], [2, 2], "SAME")
     with pytest.raises(ValueError, match="input depth must equal the filters' depth: 2 vs 3"):
-        windows.depthwise_conv(x, np.ones((3, 3, 3, 1)), *arguments)
+        convolution_kernels.depthwise_conv(x, np.ones((3, 3, 3, 1)), *arguments)
 
 
 # ---------------------------------------------------------------------------------------------------- pooling
@@ -430,23 +437,23 @@ def test_gradients_of_a_wrong_shape_are_errors() -> None:
 def test_max_pool_is_the_naive_one(case: Case) -> None:
     x = ties(case.images)
     arguments = (case.window, case.strides, case.padding)
-    y = windows.max_pool(x, *arguments)
+    y = pooling_kernels.max_pool(x, *arguments)
     dy = numbers(y.shape, 1)
     want, index, first, shared = naive_max_pool(case, x, dy)
     check(y, want)
-    check(windows.max_pool_grad(x, y, dy, *arguments), first)
-    check(windows.max_pool_grad(x, y, dy, *arguments, all_ties=True), shared)
+    check(pooling_kernels.max_pool_grad(x, y, dy, *arguments), first)
+    check(pooling_kernels.max_pool_grad(x, y, dy, *arguments, all_ties=True), shared)
 
-    values, got = windows.max_pool_with_argmax(x, *arguments)
+    values, got = pooling_kernels.max_pool_with_argmax(x, *arguments)
     check(values, want)
     check(got, index, np.int64)
-    _, whole = windows.max_pool_with_argmax(x, *arguments, include_batch_in_index=True)
+    _, whole = pooling_kernels.max_pool_with_argmax(x, *arguments, include_batch_in_index=True)
     starts = np.arange(len(x)) * np.prod(x.shape[1:])
     check(whole, index + starts.reshape(-1, *[1] * (x.ndim - 1)), np.int64)
 
     # The second-order gradient gathers where the first one scattered.
     ddx = numbers(x.shape, 2)
-    ddy = windows.max_pool_grad_grad(x, y, ddx, *arguments)
+    ddy = pooling_kernels.max_pool_grad_grad(x, y, ddx, *arguments)
     check(ddy, ddx.reshape(-1)[whole])
     np.testing.assert_allclose(np.vdot(ddy, dy), np.vdot(ddx, first))
 
@@ -455,7 +462,7 @@ def test_max_pool_is_the_naive_one(case: Case) -> None:
 def test_avg_pool_is_the_naive_one(case: Case) -> None:
     x = numbers(case.images)
     arguments = (case.window, case.strides, case.padding)
-    y = windows.avg_pool(x, *arguments)
+    y = pooling_kernels.avg_pool(x, *arguments)
     dy = numbers(y.shape, 1)
     outs, _ = naive_geometry(case)
     want, dx = np.zeros((len(x), *outs, x.shape[-1])), np.zeros_like(x)
@@ -464,14 +471,14 @@ def test_avg_pool_is_the_naive_one(case: Case) -> None:
             want[(slice(None), *position)] += x[(slice(None), *pixel)] / len(pixels)
             dx[(slice(None), *pixel)] += dy[(slice(None), *position)] / len(pixels)
     check(y, want)
-    check(windows.avg_pool_grad(x.shape, dy, *arguments), dx)
+    check(pooling_kernels.avg_pool_grad(x.shape, dy, *arguments), dx)
 
 
 def test_pooling_windows_without_a_pixel_are_errors() -> None:
     with pytest.raises(ValueError, match="contain padding only"):
-        windows.max_pool(np.ones((1, 0, 1)), [2], [1], [(1, 1)])
+        pooling_kernels.max_pool(np.ones((1, 0, 1)), [2], [1], [(1, 1)])
     with pytest.raises(ValueError, match=r"padding \(0, 2\) needs to be smaller than the window size 2"):
-        windows.avg_pool(np.ones((1, 5, 1)), [2], [1], [(0, 2)])
+        pooling_kernels.avg_pool(np.ones((1, 5, 1)), [2], [1], [(0, 2)])
 
 
 # -------------------------------------------------------------------------------------- layouts and ownership
@@ -492,18 +499,18 @@ def all_results(x, filters, depthwise, y, depthwise_y, pooled) -> list[np.ndarra
     """Every kernel once, with a 1x1 window: where a careless kernel would return its argument."""
     ones, pool = ([1, 1], "SAME", [1, 1]), ([1, 1], [1, 1], "SAME")
     return [
-        windows.conv(x, filters, *ones),
-        windows.conv_backprop_input(x.shape, filters, y, *ones),
-        windows.conv_backprop_filter(x, filters.shape, y, *ones),
-        windows.depthwise_conv(x, depthwise, *ones),
-        windows.depthwise_conv_backprop_input(x.shape, depthwise, depthwise_y, *ones),
-        windows.depthwise_conv_backprop_filter(x, depthwise.shape, depthwise_y, *ones),
-        windows.max_pool(x, *pool),
-        *windows.max_pool_with_argmax(x, *pool),
-        windows.max_pool_grad(x, x, pooled, *pool),
-        windows.max_pool_grad_grad(x, x, pooled, *pool),
-        windows.avg_pool(x, *pool),
-        windows.avg_pool_grad(x.shape, pooled, *pool),
+        convolution_kernels.conv(x, filters, *ones),
+        convolution_kernels.conv_backprop_input(x.shape, filters, y, *ones),
+        convolution_kernels.conv_backprop_filter(x, filters.shape, y, *ones),
+        convolution_kernels.depthwise_conv(x, depthwise, *ones),
+        convolution_kernels.depthwise_conv_backprop_input(x.shape, depthwise, depthwise_y, *ones),
+        convolution_kernels.depthwise_conv_backprop_filter(x, depthwise.shape, depthwise_y, *ones),
+        pooling_kernels.max_pool(x, *pool),
+        *pooling_kernels.max_pool_with_argmax(x, *pool),
+        pooling_kernels.max_pool_grad(x, x, pooled, *pool),
+        pooling_kernels.max_pool_grad_grad(x, x, pooled, *pool),
+        pooling_kernels.avg_pool(x, *pool),
+        pooling_kernels.avg_pool_grad(x.shape, pooled, *pool),
     ]
 
 
@@ -555,19 +562,21 @@ def test_pooling_gives_tensorflows_numbers(entry) -> None:
     x = np.array(entry["x"], np.float32)
     arguments = (entry["window"], entry["strides"], entry["padding"])
     three = x.ndim == 5
-    y = windows.max_pool(x, *arguments)
-    average = windows.avg_pool(x, *arguments)
+    y = pooling_kernels.max_pool(x, *arguments)
+    average = pooling_kernels.avg_pool(x, *arguments)
     dy, ddx = ramp(y.shape, 13), ramp(x.shape, 17)
     got = {
         "y": y,
-        "dx": windows.max_pool_grad(x, y, dy, *arguments, all_ties=three),
-        "ddy": windows.max_pool_grad_grad(x, y, ddx, *arguments),
+        "dx": pooling_kernels.max_pool_grad(x, y, dy, *arguments, all_ties=three),
+        "ddy": pooling_kernels.max_pool_grad_grad(x, y, ddx, *arguments),
         "average": average,
-        "average_dx": windows.avg_pool_grad(x.shape, dy, *arguments),
+        "average_dx": pooling_kernels.avg_pool_grad(x.shape, dy, *arguments),
     }
     if not three:
-        got["values"], got["argmax"] = windows.max_pool_with_argmax(x, *arguments)
-        _, got["argmax_in_batch"] = windows.max_pool_with_argmax(x, *arguments, include_batch_in_index=True)
+        got["values"], got["argmax"] = pooling_kernels.max_pool_with_argmax(x, *arguments)
+        _, got["argmax_in_batch"] = pooling_kernels.max_pool_with_argmax(
+            x, *arguments, include_batch_in_index=True
+        )
     assert set(got) == set(entry["results"])
     for name, want in entry["results"].items():
         np.testing.assert_allclose(

@@ -14,7 +14,7 @@ from tahr.backends.native.convolution import Spec
 from tahr.backends.native.epilogue import Epilogue, Operand
 from tahr.backends.native.target import AARCH64, BASELINE
 from tahr.core import dtypes, scalar
-from tahr.ops import windows
+from tahr.ops import convolution_kernels, windows
 from tests.backends.native.guarded import Array, combined, run
 
 pytest.importorskip("llvmlite")
@@ -122,9 +122,9 @@ def assert_close(actual: Array, expected: Array) -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_convolution_and_its_gradients(case: Case, dtype: dtypes.DType) -> None:
     c = Convolution(case, dtype)
-    assert_close(c.forward()[0], windows.conv(c.x, c.w, *c.settings))
-    assert_close(c.to_data()[0], windows.conv_backprop_input(c.x.shape, c.w, c.dy, *c.settings))
-    assert_close(c.to_filter(), windows.conv_backprop_filter(c.x, c.w.shape, c.dy, *c.settings))
+    assert_close(c.forward()[0], convolution_kernels.conv(c.x, c.w, *c.settings))
+    assert_close(c.to_data()[0], convolution_kernels.conv_backprop_input(c.x.shape, c.w, c.dy, *c.settings))
+    assert_close(c.to_filter(), convolution_kernels.conv_backprop_filter(c.x, c.w.shape, c.dy, *c.settings))
 
 
 @pytest.mark.parametrize("case", [CASES[1], CASES[2], CASES[11], CASES[14], CASES[21], CASES[22]], ids=str)
@@ -138,7 +138,7 @@ def test_bits_do_not_depend_on_how_tiles_are_shared(case: Case) -> None:
 @pytest.mark.parametrize("outputs", [1, 2, 3, 4, 7, 9, 16, 17, 48, 65])
 def test_numbers_of_channels(outputs: int) -> None:
     c = Convolution(((3, 3), (1, 1), (1, 1), "SAME", (1, 3, 5), 2, outputs), dtypes.float32)
-    assert_close(c.forward()[0], windows.conv(c.x, c.w, *c.settings))
+    assert_close(c.forward()[0], convolution_kernels.conv(c.x, c.w, *c.settings))
 
 
 @pytest.mark.parametrize("width", [1, 2, 7, 13, 14, 15, 16, 17, 28, 29, 61])
@@ -148,8 +148,8 @@ def test_one_kernel_serves_all_sizes(width: int) -> None:
     c = Convolution(((3, 3), (1, 1), (1, 1), "SAME", (2, 3, width), 5, 8), dtypes.float32)
     c.spec = hinted.spec
     c.sizes = (hinted.spec, *c.sizes[1:])
-    assert_close(c.forward()[0], windows.conv(c.x, c.w, *c.settings))
-    assert_close(c.to_filter(), windows.conv_backprop_filter(c.x, c.w.shape, c.dy, *c.settings))
+    assert_close(c.forward()[0], convolution_kernels.conv(c.x, c.w, *c.settings))
+    assert_close(c.to_filter(), convolution_kernels.conv_backprop_filter(c.x, c.w.shape, c.dy, *c.settings))
 
 
 def test_the_epilogue_gets_operands_by_channel_and_by_element() -> None:
@@ -170,9 +170,9 @@ def test_the_epilogue_gets_operands_by_channel_and_by_element() -> None:
         run_it = c.forward if forward else c.to_data
         first, second = run_it(end, operands)
         if forward:
-            expected = windows.conv(c.x, c.w, *c.settings)
+            expected = convolution_kernels.conv(c.x, c.w, *c.settings)
         else:
-            expected = windows.conv_backprop_input(c.x.shape, c.w, c.dy, *c.settings)
+            expected = convolution_kernels.conv_backprop_input(c.x.shape, c.w, c.dy, *c.settings)
         expected = np.maximum(expected + operands[0], 0)
         assert_close(first, expected)
         assert_close(second, expected * operands[1] + operands[2])
@@ -195,7 +195,7 @@ def test_the_epilogue_gives_other_dtypes_and_writes_in_place(outputs: int) -> No
         table,
         convolution.forward_tiles(c.spec, table),
     )
-    expected = windows.conv(c.x, c.w, *c.settings)
+    expected = convolution_kernels.conv(c.x, c.w, *c.settings)
     np.testing.assert_array_equal(is_negative, expected < 0)
     np.testing.assert_allclose(half, expected, rtol=2e-3, atol=1e-3)
     assert_close(updated, old - 0.5 * expected)

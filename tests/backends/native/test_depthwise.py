@@ -12,7 +12,7 @@ from tahr.backends.native import depthwise
 from tahr.backends.native.depthwise import Spec
 from tahr.backends.native.epilogue import COLUMN, FULL, Epilogue, Operand
 from tahr.core import dtypes, scalar
-from tahr.ops import windows
+from tahr.ops import convolution_kernels, windows
 from tests.backends.native.guarded import combined, run
 
 pytest.importorskip("llvmlite")
@@ -70,18 +70,18 @@ def test_depthwise_convolution_and_its_gradients(case: Case) -> None:
     table = depthwise.sizes(spec, out, sizes, low)
     tiles = depthwise.tiles(table, batch)
     (y,) = run(depthwise.forward(spec), [x, w], [(dy.shape, x.dtype)], table, tiles, per_call=1)
-    np.testing.assert_allclose(y, windows.depthwise_conv(x, w, *settings), **close)
+    np.testing.assert_allclose(y, convolution_kernels.depthwise_conv(x, w, *settings), **close)
 
     table = depthwise.sizes(spec, sizes, out, low)
     tiles = depthwise.tiles(table, batch)
     (dx,) = run(depthwise.to_data(spec), [dy, w], [(x.shape, x.dtype)], table, tiles, per_call=1)
-    expected = windows.depthwise_conv_backprop_input(x.shape, w, dy, *settings)
+    expected = convolution_kernels.depthwise_conv_backprop_input(x.shape, w, dy, *settings)
     np.testing.assert_allclose(dx, expected, **close)
 
     table, splits = depthwise.to_filter_sizes(batch, sizes, out, low), depthwise.splits(spec)
     outputs = [((splits, *w.shape), w.dtype)]
     (parts,) = run(depthwise.to_filter(spec), [x, dy], outputs, table, splits, per_call=1)
-    expected = windows.depthwise_conv_backprop_filter(x, w.shape, dy, *settings)
+    expected = convolution_kernels.depthwise_conv_backprop_filter(x, w.shape, dy, *settings)
     np.testing.assert_allclose(combined(parts), expected, **close)
 
 
@@ -102,7 +102,7 @@ def test_the_epilogue() -> None:
     tiles = depthwise.tiles(table, 2)
     # dx is dy under the mirrored filter.
     mirrored = w[::-1, ::-1]
-    expected = windows.depthwise_conv(x, w, (1, 1), "SAME", (1, 1))
+    expected = convolution_kernels.depthwise_conv(x, w, (1, 1), "SAME", (1, 1))
     for kernel, filters in ((depthwise.forward(spec, end), w), (depthwise.to_data(spec, end), mirrored)):
         inputs = [x, filters, bias, full]
         activated, updated = run(kernel, inputs, [(full.shape, np.float32), 3], table, tiles)

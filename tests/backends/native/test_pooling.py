@@ -11,7 +11,7 @@ import pytest
 from tahr.backends.native import pooling
 from tahr.backends.native.pooling import Spec
 from tahr.core import dtypes
-from tahr.ops import windows
+from tahr.ops import pooling_kernels, windows
 from tests.backends.native.guarded import Array, run
 
 pytest.importorskip("llvmlite")
@@ -96,7 +96,7 @@ def test_max_pool(case: Case, special: bool) -> None:
         if not pool.spec.dtype.is_floating:
             return
         spoil(pool)
-    expected = windows.max_pool(pool.x, *pool.settings)
+    expected = pooling_kernels.max_pool(pool.x, *pool.settings)
     (alone,) = run(
         pooling.max_pool(pool.spec), [pool.x], [pool.output], pool.forward, pool.forward_tiles, per_call=1
     )
@@ -107,7 +107,7 @@ def test_max_pool(case: Case, special: bool) -> None:
     np.testing.assert_array_equal(alone, expected)
     np.testing.assert_array_equal(y, expected)
     np.testing.assert_array_equal(afterwards, numbers)
-    dx = windows.max_pool_grad(pool.x, expected, pool.dy, *pool.settings)
+    dx = pooling_kernels.max_pool_grad(pool.x, expected, pool.dy, *pool.settings)
     np.testing.assert_array_equal(pool.max_gradient(numbers), dx)
     np.testing.assert_array_equal(pool.max_gradient(numbers, per_call=2), dx)
 
@@ -115,11 +115,11 @@ def test_max_pool(case: Case, special: bool) -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_gradient_of_ties(case: Case) -> None:
     pool = Pooling(case)
-    y = windows.max_pool(pool.x, *pool.settings)
+    y = pooling_kernels.max_pool(pool.x, *pool.settings)
     kernel = pooling.max_pool_grad_of_ties(pool.spec)
     outputs = [(pool.x.shape, pool.x.dtype)]
     (dx,) = run(kernel, [pool.x, y, pool.dy], outputs, pool.backward, pool.backward_tiles)
-    expected = windows.max_pool_grad(pool.x, y, pool.dy, *pool.settings, all_ties=True)
+    expected = pooling_kernels.max_pool_grad(pool.x, y, pool.dy, *pool.settings, all_ties=True)
     np.testing.assert_array_equal(dx, expected)
 
 
@@ -131,5 +131,5 @@ def test_avg_pool(case: Case) -> None:
     )
     outputs = [(pool.x.shape, pool.x.dtype)]
     (dx,) = run(pooling.avg_pool_grad(pool.spec), [pool.dy], outputs, pool.backward, pool.backward_tiles)
-    np.testing.assert_array_equal(y, windows.avg_pool(pool.x, *pool.settings))
-    np.testing.assert_array_equal(dx, windows.avg_pool_grad(pool.x.shape, pool.dy, *pool.settings))
+    np.testing.assert_array_equal(y, pooling_kernels.avg_pool(pool.x, *pool.settings))
+    np.testing.assert_array_equal(dx, pooling_kernels.avg_pool_grad(pool.x.shape, pool.dy, *pool.settings))
