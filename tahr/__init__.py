@@ -101,37 +101,37 @@ from tahr.core.convert import IndexedSlices as IndexedSlices
 from tahr.core.convert import register_tensor_conversion_function as register_tensor_conversion_function
 
 # shapes of tensors
-from tahr.ops.shaping import ensure_shape as ensure_shape
+from tahr.ops.identities import ensure_shape as ensure_shape
 from tahr.ops.shaping import expand_dims as expand_dims
-from tahr.ops.shaping import guarantee_const as guarantee_const
-from tahr.ops.shaping import identity as identity
-from tahr.ops.shaping import identity_n as identity_n
-from tahr.ops.shaping import invert_permutation as invert_permutation
-from tahr.ops.shaping import matrix_transpose as matrix_transpose
+from tahr.ops.identities import guarantee_const as guarantee_const
+from tahr.ops.identities import identity as identity
+from tahr.ops.identities import identity_n as identity_n
+from tahr.ops.transposing import invert_permutation as invert_permutation
+from tahr.ops.transposing import matrix_transpose as matrix_transpose
 from tahr.ops.shaping import rank as rank
 from tahr.ops.shaping import reshape as reshape
-from tahr.ops.shaping import reverse as reverse
+from tahr.ops.transposing import reverse as reverse
 from tahr.ops.shaping import shape as shape
 from tahr.ops.shaping import shape_n as shape_n
 from tahr.ops.shaping import size as size
 from tahr.ops.shaping import squeeze as squeeze
-from tahr.ops.shaping import stop_gradient as stop_gradient
-from tahr.ops.shaping import transpose as transpose
+from tahr.ops.identities import stop_gradient as stop_gradient
+from tahr.ops.transposing import transpose as transpose
 
 # making, broadcasting and summing
 from tahr.ops.structural import add_n as add_n
 from tahr.ops.structural import broadcast_dynamic_shape as broadcast_dynamic_shape
 from tahr.ops.structural import broadcast_static_shape as broadcast_static_shape
 from tahr.ops.structural import broadcast_to as broadcast_to
-from tahr.ops.structural import fill as fill
-from tahr.ops.structural import linspace as linspace
-from tahr.ops.structural import ones as ones
-from tahr.ops.structural import ones_like as ones_like
-from tahr.ops.structural import placeholder as placeholder
-from tahr.ops.structural import placeholder_with_default as placeholder_with_default
+from tahr.ops.fills import fill as fill
+from tahr.ops.fills import linspace as linspace
+from tahr.ops.fills import ones as ones
+from tahr.ops.fills import ones_like as ones_like
+from tahr.ops.placeholders import placeholder as placeholder
+from tahr.ops.placeholders import placeholder_with_default as placeholder_with_default
 from tahr.ops.structural import reduce_sum as reduce_sum
-from tahr.ops.structural import zeros as zeros
-from tahr.ops.structural import zeros_like as zeros_like
+from tahr.ops.fills import zeros as zeros
+from tahr.ops.fills import zeros_like as zeros_like
 
 # joining and splitting
 from tahr.ops.joining import concat as concat
@@ -506,8 +506,9 @@ from tahr.session.default import get_default_session as get_default_session
 
 # names that Python has taken, and second names
 from tahr.core import dtypes as _dtypes
-from tahr.ops import shaping as _shaping
-from tahr.ops import structural as _structural
+from tahr.ops import transposing as _transposing
+from tahr.ops import ranges as _ranges
+from tahr.ops import fills as _fills
 from tahr.ops import cropping as _cropping
 from tahr.ops import scattering as _scattering
 from tahr.ops import control_flow as _control_flow
@@ -516,9 +517,9 @@ from tahr.ops import printing as _printing
 from tahr.autodiff import registry as _registry
 
 bool = _dtypes.bool_
-range = _shaping.range_
-reverse_v2 = _shaping.reverse
-lin_space = _structural.linspace
+range = _ranges.range_
+reverse_v2 = _transposing.reverse
+lin_space = _fills.linspace
 slice = _cropping.slice_
 tensor_scatter_nd_add = _scattering.tensor_scatter_add
 tensor_scatter_nd_sub = _scattering.tensor_scatter_sub

@@ -15,7 +15,8 @@ from tahr.core.scopes import GraphKeys, get_collection, get_default_graph, name_
 from tahr.core.shapes import TensorShape
 from tahr.ops import initializers
 from tahr.ops.elementwise import multiply
-from tahr.ops.structural import ones, reduce_sum, zeros
+from tahr.ops.fills import ones, zeros
+from tahr.ops.structural import reduce_sum
 from tahr.session.session import Session
 from tahr.variable_scope import (
     AUTO_REUSE,

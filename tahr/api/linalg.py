@@ -3,13 +3,12 @@
 # ruff: noqa: I001  # one line a name
 
 from tahr.core import boundary as _boundary
-from tahr.ops import shaping as _shaping
 from tahr.ops import diagonals as _diagonals
 from tahr.ops import linalg as _linalg
 from tahr.ops import decompositions as _decompositions
 from tahr.ops import linear_systems as _linear_systems
 from tahr.ops import matrix_functions as _matrix_functions
-from tahr.ops.shaping import matrix_transpose as matrix_transpose
+from tahr.ops.transposing import matrix_transpose as matrix_transpose
 from tahr.ops.linalg import adjoint as adjoint
 from tahr.ops.linalg import cross as cross
 from tahr.ops.linalg import einsum as einsum
@@ -27,9 +26,10 @@ from tahr.ops.linear_systems import slogdet as slogdet
 from tahr.ops.decompositions import svd as svd
 from tahr.ops.normalization import l2_normalize as l2_normalize
 from tahr.ops.clip import global_norm as global_norm
+from tahr.ops import transposing as _transposing
 
 # names that differ from those of tahr's own
-transpose = _shaping.matrix_transpose
+transpose = _transposing.matrix_transpose
 band_part = _linalg.matrix_band_part
 diag = _diagonals.matrix_diag
 diag_part = _diagonals.matrix_diag_part

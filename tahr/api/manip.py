@@ -4,7 +4,7 @@
 
 from tahr.core import boundary as _boundary
 from tahr.ops.shaping import reshape as reshape
-from tahr.ops.shaping import reverse as reverse
+from tahr.ops.transposing import reverse as reverse
 from tahr.ops.cropping import tile as tile
 from tahr.ops.blocks import batch_to_space_nd as batch_to_space_nd
 from tahr.ops.blocks import space_to_batch_nd as space_to_batch_nd

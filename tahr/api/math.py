@@ -4,7 +4,7 @@
 
 from tahr.core import boundary as _boundary
 from tahr.ops import elementwise as _elementwise
-from tahr.ops.shaping import invert_permutation as invert_permutation
+from tahr.ops.transposing import invert_permutation as invert_permutation
 from tahr.ops.structural import add_n as add_n
 from tahr.ops.structural import reduce_sum as reduce_sum
 from tahr.ops.logic import equal as equal

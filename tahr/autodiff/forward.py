@@ -8,7 +8,7 @@ from typing import Any
 from tahr.autodiff.gradients import UnconnectedGradients, gradients, source_tensor
 from tahr.core import convert, scopes, shapes
 from tahr.core.graph import Tensor
-from tahr.ops import control_flow, joining, scattering, structural
+from tahr.ops import control_flow, fills, joining, scattering, structural
 from tahr.ops.tensor_array import TensorArray
 
 
@@ -42,7 +42,7 @@ def jvp(ys: Any, xs: Any, vs: Any, name: str = "jvp") -> list[Tensor | None]:
     with scopes.name_scope(name, "jvp", [*ys, *xs]):
         directions = [_direction(i, x, v) for i, (x, v) in enumerate(zip(xs, vs))]
         y_tensors = [convert.convert_to_tensor(y, name="y") for y in ys]
-        us = [structural.ones_like(y) for y in y_tensors]
+        us = [fills.ones_like(y) for y in y_tensors]
         connected = [(g, v) for g, v in zip(gradients(y_tensors, xs, us), directions) if g is not None]
         if not connected:
             return [None] * len(ys)
@@ -138,7 +138,7 @@ def _scattered(row: Callable[[Tensor], Any], count: Tensor, flat: Tensor) -> Ten
         place, update = structural.reshape(j, [1, 1]), structural.reshape(row(j), [1, -1])
         return j + 1, scattering.tensor_scatter_update(rows, place, update)
 
-    nothing = structural.zeros_like(structural.expand_dims(flat, 1) * flat)
+    nothing = fills.zeros_like(structural.expand_dims(flat, 1) * flat)
     return control_flow.while_loop(lambda j, _: j < count, body, (convert.constant(0), nothing))[1]
 
 

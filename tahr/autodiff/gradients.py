@@ -17,7 +17,7 @@ from tahr.core import convert, dtypes, scopes, shapes
 from tahr.core.convert import IndexedSlices
 from tahr.core.forms import Elementwise
 from tahr.core.graph import Operation, Tensor
-from tahr.ops import casts, control_flow, control_flow_gradients, indexing, joining, lists, structural
+from tahr.ops import casts, control_flow, control_flow_gradients, fills, indexing, joining, lists, structural
 
 Gradient = Tensor | IndexedSlices | None
 
@@ -90,7 +90,7 @@ def gradients(
         dys = [_default_grad(i, y, dy) for i, (y, dy) in enumerate(zip(y_tensors, grad_ys))]
         found = backpropagate(y_tensors, x_tensors, dys, stop_tensors)
         if unconnected == "zero":
-            found = [structural.zeros_like(x) if g is None else g for x, g in zip(xs, found)]
+            found = [fills.zeros_like(x) if g is None else g for x, g in zip(xs, found)]
         return [_typed(x, g) for x, g in zip(x_tensors, found)]
 
 
@@ -291,11 +291,7 @@ def _dense(gradient: Any) -> Any:
 def _zeros_if_none(output: Tensor, dy: Gradient) -> Gradient:
     if dy is not None or not _carries_gradient(output):
         return dy
-    return (
-        lists.zeros_like_list(output)
-        if output.spec.dtype is dtypes.variant
-        else structural.zeros_like(output)
-    )
+    return lists.zeros_like_list(output) if output.spec.dtype is dtypes.variant else fills.zeros_like(output)
 
 
 def _default_grad(index: int, y: Tensor, dy: Any) -> Gradient:
@@ -311,9 +307,9 @@ def _default_grad(index: int, y: Tensor, dy: Any) -> Gradient:
         if dtype is not None and dtype.is_complex:
             raise TypeError(f"Gradients of complex tensors must set grad_ys (y.dtype = {dtype!r})")
         if dtype is None:
-            return structural.ones_like(y)
+            return fills.ones_like(y)
         one = convert.constant(1, dtype=dtype, name=f"grad_ys_{index}")
-        return structural.fill(structural.shape(y), one)
+        return fills.fill(structural.shape(y), one)
     dy = convert.convert_to_tensor(dy, dtype=dtype, name=f"grad_ys_{index}")
     if not shapes.compatible(dy.spec.shape, y.spec.shape):
         raise ValueError(

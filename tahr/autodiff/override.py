@@ -17,7 +17,7 @@ from tahr.autodiff.registry import NoGradient, NotDifferentiable, RegisterGradie
 from tahr.core import convert, dtypes, nest, scopes
 from tahr.core.graph import Graph, Operation, Tensor
 from tahr.core.scopes import GraphKeys
-from tahr.ops import shaping
+from tahr.ops import identities
 
 _count = itertools.count()
 
@@ -81,7 +81,7 @@ def _call(f: Callable[..., Any], args: list[Tensor]) -> Any:
     name = f"CustomGradient-{next(_count)}"
     registry.RegisterGradient(name)(gradient)
     with graph.gradient_override_map({"IdentityN": name}):
-        passed = shaping.identity_n([*results, *args, *values])
+        passed = identities.identity_n([*results, *args, *values])
     return nest.pack_sequence_as(result, passed[: len(results)])
 
 

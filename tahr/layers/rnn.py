@@ -19,11 +19,13 @@ from tahr.ops import control_flow, logic, reductions
 from tahr.ops.assertions import assert_
 from tahr.ops.casts import to_int32
 from tahr.ops.elementwise import maximum, minimum
+from tahr.ops.fills import zeros
+from tahr.ops.identities import identity
 from tahr.ops.joining import concat, stack
 from tahr.ops.scattering import reverse_sequence
-from tahr.ops.shaping import identity, reverse, shape, transpose
-from tahr.ops.structural import zeros
+from tahr.ops.shaping import shape
 from tahr.ops.tensor_array import TensorArray
+from tahr.ops.transposing import reverse, transpose
 from tahr.variable_scope import get_variable_scope, variable_scope
 
 # ---------------------------------------------------------------- what all of them need

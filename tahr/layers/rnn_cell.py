@@ -20,12 +20,12 @@ from tahr.ops import activations, initializers
 from tahr.ops.channels import bias_add
 from tahr.ops.cropping import slice_
 from tahr.ops.elementwise import add, clip_by_value, multiply
+from tahr.ops.fills import zeros
 from tahr.ops.joining import concat, split
 from tahr.ops.linalg import matmul
 from tahr.ops.shaping import expand_dims, shape
 from tahr.ops.softmax import softmax
 from tahr.ops.special import exp, sigmoid, tanh
-from tahr.ops.structural import zeros
 from tahr.variable_scope import fixed_size_partitioner, get_variable_scope, variable_scope
 
 Activation = Callable[[Any], Any]

@@ -27,10 +27,11 @@ from tahr.ops.channels import (
     same_size,
 )
 from tahr.ops.elementwise import maximum, negative
+from tahr.ops.fills import zeros
 from tahr.ops.reductions import ElementsPerOutput, reduce_mean
 from tahr.ops.softmax import is_zero
 from tahr.ops.special import rsqrt, square
-from tahr.ops.structural import deprecated_argument, reduce_sum, zeros
+from tahr.ops.structural import deprecated_argument, reduce_sum
 
 # ---------------------------------------------------------------- FusedBatchNorm
 

@@ -15,7 +15,7 @@ from tahr.core.opdef import REQUIRED, Array, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.ops import scalars_arithmetic
-from tahr.ops.structural import zeros_like
+from tahr.ops.fills import zeros_like
 
 # ---------------------------------------------------------------- casts
 

@@ -8,7 +8,7 @@ from typing import Any
 from tahr.core import convert, scopes
 from tahr.core.convert import IndexedSlices
 from tahr.core.graph import Tensor
-from tahr.ops import casts, elementwise, joining, logic, nn, shaping, special, structural
+from tahr.ops import casts, elementwise, fills, identities, joining, logic, nn, shaping, special, structural
 
 
 def _values(t: Any, name: str) -> Tensor:
@@ -41,11 +41,11 @@ def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: str | None = No
         squares = structural.reduce_sum(values * values, axes, keepdims=True)
         # sqrt has no finite derivative at zero, so where the norm is zero it is not taken.
         positive = logic.greater(squares, 0)
-        safe = logic.select(positive, squares, structural.ones_like(squares))
+        safe = logic.select(positive, squares, fills.ones_like(squares))
         norm = logic.select(positive, special.sqrt(safe), squares)
         scaled = values * clip_norm
         values.shape.assert_is_compatible_with(scaled.shape)
-        return _like(t, shaping.identity(scaled / elementwise.maximum(norm, clip_norm), name=scope))
+        return _like(t, identities.identity(scaled / elementwise.maximum(norm, clip_norm), name=scope))
 
 
 def global_norm(t_list: Sequence[Any], name: str | None = None) -> Tensor | None:
@@ -108,7 +108,7 @@ def clip_by_global_norm(
         clipped = [
             None
             if t is None
-            else _like(t, shaping.identity(_values(t, f"t_{i}") * scale, name=f"{scope}_{i}"))
+            else _like(t, identities.identity(_values(t, f"t_{i}") * scale, name=f"{scope}_{i}"))
             for i, t in enumerate(given)
         ]
         return clipped, norm
@@ -132,4 +132,4 @@ def clip_by_average_norm(t: Any, clip_norm: Any, name: str | None = None) -> Ten
         inverse_norm = special.rsqrt(structural.reduce_sum(t * t))
         one = convert.constant(1.0, dtype=dtype)
         factor = elementwise.minimum(inverse_norm * count, one / clip_norm)
-        return shaping.identity(t * clip_norm * factor, name=scope)
+        return identities.identity(t * clip_norm * factor, name=scope)

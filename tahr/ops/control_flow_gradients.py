@@ -16,7 +16,7 @@ from tahr.core import convert, dtypes, shapes
 from tahr.core.convert import Const, IndexedSlices
 from tahr.core.graph import Operation, Region, Tensor
 from tahr.core.shapes import Shape, Spec
-from tahr.ops import elementwise, joining, lists, shaping, state, structural
+from tahr.ops import elementwise, fills, joining, lists, ranges, state, structural
 from tahr.ops.control_flow import (
     Arg,
     If,
@@ -140,7 +140,7 @@ def _exposed(branching: Operation, branch: Region, inner: Tensor) -> Tensor:
 # What brings together what is there.
 _DONE_AGAIN = (
     joining.ConcatV2,
-    shaping.Range,
+    ranges.Range,
     lists.TensorListReserve,
     lists.TensorListFromTensor,
     lists.TensorListScatter,
@@ -260,7 +260,7 @@ def _zeros(tensor: Tensor) -> Tensor:
         return lists.zeros_like_list(tensor)
     if shapes.is_static(spec.shape) and spec.dtype is not None:
         return convert.constant(np.zeros(spec.shape, spec.dtype.numpy))  # pyright: ignore[reportArgumentType, reportCallIssue]
-    return structural.zeros_like(tensor)
+    return fills.zeros_like(tensor)
 
 
 # ---------------------------------------------------------------- the gradient of cond
@@ -349,7 +349,7 @@ def _branch_outputs(tensor: Tensor, gradient: Any, kind: str) -> list[Tensor]:
         return [_zeros(tensor) if gradient is None else convert.convert_to_tensor(gradient)]
     if kind == "sparse" and gradient is None:
         value = _value(tensor)
-        rows = structural.zeros(joining.concat([[0], structural.shape(value)[1:]], 0), dtype=value.spec.dtype)
+        rows = fills.zeros(joining.concat([[0], structural.shape(value)[1:]], 0), dtype=value.spec.dtype)
         return [rows, convert.constant(np.zeros(0, np.int32))]
     if kind == "sparse":
         return [gradient.values, elementwise.cast(gradient.indices, dtypes.int32)]

@@ -32,7 +32,7 @@ from tahr.core.forms import (
 from tahr.core.graph import Tensor
 from tahr.core.opdef import Array, OpDef
 from tahr.core.shapes import Shape, Spec
-from tahr.ops import elementwise, structural
+from tahr.ops import elementwise, fills, structural
 from tahr.ops.candidate_sampling import ComputeAccidentalHits
 from tahr.ops.indexing import Where
 from tahr.ops.logic import SelectV2
@@ -240,4 +240,4 @@ def _elements(x: Tensor, y: Tensor, count: Tensor) -> Tensor:
 def _dense(
     indices: Tensor, shape: Tensor, values: Tensor, default: Tensor, count: Tensor, *, validate_indices: bool
 ) -> Tensor:
-    return counted(TensorScatterUpdate)(structural.fill(shape, default), indices, values, count)
+    return counted(TensorScatterUpdate)(fills.fill(shape, default), indices, values, count)

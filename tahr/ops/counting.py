@@ -15,7 +15,7 @@ from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN
 from tahr.errors import Complaint
-from tahr.ops import elementwise as e, indexing, joining, reductions, structural as s
+from tahr.ops import elementwise as e, fills, indexing, joining, reductions, structural as s
 
 HistogramFixedWidth = OpDef(
     "HistogramFixedWidth",
@@ -165,7 +165,7 @@ def confusion_matrix(
             size = e.add(e.maximum(reductions.reduce_max(predictions), reductions.reduce_max(labels)), 1)
         else:
             size = e.cast(num_classes, dtypes.int64)
-        counted = s.ones_like(predictions, dtype) if weights is None else e.cast(weights, dtype)
+        counted = fills.ones_like(predictions, dtype) if weights is None else e.cast(weights, dtype)
         pairs = joining.stack([labels, predictions], axis=1)
         return indexing.scatter_nd(pairs, counted, joining.stack([size, size]))
 

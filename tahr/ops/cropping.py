@@ -20,15 +20,7 @@ from tahr.core.views import Along, Assembly, Part, Run, Selection, View, parts_o
 from tahr.errors import Complaint
 from tahr.ops.elementwise import minimum
 from tahr.ops.joining import concat, split, stack, unstack
-from tahr.ops.structural import (
-    range_,
-    reduce_sum,
-    reshape,
-    reverse,
-    shape,
-    size,
-    static_shape,
-)
+from tahr.ops.structural import range_, reduce_sum, reshape, reverse, shape, size, static_shape
 
 
 def _block_shape(x: Spec, begin: Spec, size: Spec) -> Shape:

@@ -17,13 +17,7 @@ from tahr.core.opdef import Array, OpDef
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, minimum
 from tahr.errors import Complaint
-from tahr.ops import (
-    elementwise as e,
-    indexing,
-    joining,
-    results,
-    structural as s,
-)
+from tahr.ops import elementwise as e, fills, indexing, joining, results, structural as s
 from tahr.ops.diagonals import matrix_diag, matrix_diag_part, matrix_dims, matrix_set_diag
 from tahr.ops.linalg import adjoint, matmul, matrix_band_part
 from tahr.ops.linear_systems import matrix_triangular_solve
@@ -86,7 +80,7 @@ def _split_columns(x: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
 def _tall_qr_gradient(q: Tensor, r: Tensor, dq: Tensor, dr: Tensor) -> Tensor:
     m = e.subtract(matmul(r, dr, adjoint_b=True), matmul(dq, q, adjoint_a=True))
     lower = matrix_band_part(m, -1, 0)
-    strictly_lower = matrix_set_diag(lower, s.zeros_like(matrix_diag_part(lower)))
+    strictly_lower = matrix_set_diag(lower, fills.zeros_like(matrix_diag_part(lower)))
     # copyltu: the lower triangle, mirrored to the upper one.
     rhs = e.add(dq, matmul(q, e.add(lower, adjoint(strictly_lower))))
     return adjoint(matrix_triangular_solve(r, adjoint(rhs), lower=False))
@@ -111,7 +105,7 @@ def qr(input: Any, full_matrices: bool = False, name: str | None = None) -> resu
 
 def _safe_reciprocal(x: Tensor) -> Tensor:
     """1 / x, but 0 at 0: the vectors of equal eigenvalues have no derivative."""
-    return e.div_no_nan(s.ones_like(x), x)
+    return e.div_no_nan(fills.ones_like(x), x)
 
 
 def _reciprocal_gaps(values: Tensor) -> Tensor:

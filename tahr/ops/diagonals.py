@@ -20,7 +20,7 @@ from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim, maximum, minimum
 from tahr.core.views import Assembly, Part, View
 from tahr.errors import Complaint
-from tahr.ops import structural
+from tahr.ops import fills, structural
 
 # ---------------------------------------------------------------- main diagonals
 
@@ -94,7 +94,7 @@ def _matrix_diag_part_view(x: View, *specs: Spec, outs: Sequence[Spec]) -> View:
 
 @MatrixDiagPart.gradient
 def _matrix_diag_part_gradient(op: Operation, dy: Tensor) -> Tensor:
-    return matrix_set_diag(structural.zeros_like(op.inputs[0]), dy)
+    return matrix_set_diag(fills.zeros_like(op.inputs[0]), dy)
 
 
 MatrixSetDiag = OpDef("MatrixSetDiag", "input: T, diagonal: T -> output: T", form=WithDiagonal())
@@ -124,7 +124,7 @@ def _matrix_set_diag_kernel(x: Array, diagonal: Array) -> Array:
 @MatrixSetDiag.gradient
 def _matrix_set_diag_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, Tensor]:
     diagonal = matrix_diag_part(dy)
-    return matrix_set_diag(dy, structural.zeros_like(diagonal)), diagonal
+    return matrix_set_diag(dy, fills.zeros_like(diagonal)), diagonal
 
 
 # ---------------------------------------------------------------- bands of diagonals
@@ -243,8 +243,8 @@ def _matrix_diag_v2_kernel(
 @MatrixDiagV2.gradient
 def _matrix_diag_v2_gradient(op: Operation, dy: Tensor) -> tuple[Tensor | None, ...]:
     diagonal, k, *_ = op.inputs
-    padding = structural.reduce_sum(MatrixSetDiagV2(dy, structural.zeros_like(diagonal), k))
-    return MatrixDiagPartV2(dy, k, structural.zeros([], dy.dtype)), None, None, None, padding
+    padding = structural.reduce_sum(MatrixSetDiagV2(dy, fills.zeros_like(diagonal), k))
+    return MatrixDiagPartV2(dy, k, fills.zeros([], dy.dtype)), None, None, None, padding
 
 
 def matrix_diag(
@@ -323,7 +323,7 @@ def _matrix_diag_part_v2_kernel(x: Array, k: Array, padding_value: Array) -> Arr
 @MatrixDiagPartV2.gradient
 def _matrix_diag_part_v2_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None, Tensor]:
     x, k, _ = op.inputs
-    dx = MatrixSetDiagV2(structural.zeros_like(x), dy, k)
+    dx = MatrixSetDiagV2(fills.zeros_like(x), dy, k)
     # What did not come from the matrices is padding.
     return dx, None, structural.reduce_sum(dy) - structural.reduce_sum(dx)
 
@@ -383,8 +383,8 @@ def _matrix_set_diag_v2_kernel(x: Array, diagonal: Array, k: Array) -> Array:
 @MatrixSetDiagV2.gradient
 def _matrix_set_diag_v2_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, Tensor, None]:
     _, diagonal, k = op.inputs
-    dx = MatrixSetDiagV2(dy, structural.zeros_like(diagonal), k)
-    return dx, MatrixDiagPartV2(dy, k, structural.zeros([], dy.dtype)), None
+    dx = MatrixSetDiagV2(dy, fills.zeros_like(diagonal), k)
+    return dx, MatrixDiagPartV2(dy, k, fills.zeros([], dy.dtype)), None
 
 
 def matrix_set_diag(input: Any, diagonal: Any, name: str = "set_diag", k: Any = 0) -> Tensor:

@@ -38,6 +38,8 @@ from tahr.ops.casts import (
     to_int32 as to_int32,
     to_int64 as to_int64,
 )
+from tahr.ops.fills import ones_like, zeros_like
+from tahr.ops.identities import identity
 from tahr.ops.logic import (
     approximate_equal as approximate_equal,
     bitwise_and as bitwise_and,
@@ -63,8 +65,7 @@ from tahr.ops.logic import (
     select as select,
     select_v2 as select_v2,
 )
-from tahr.ops.shaping import identity
-from tahr.ops.structural import add_n, ones_like, zeros_like
+from tahr.ops.structural import add_n
 
 _BINARY = "x: T, y: T -> z: T"
 _UNARY = "x: T -> y: T"

@@ -21,7 +21,7 @@ from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN
 from tahr.errors import Complaint
-from tahr.ops import elementwise, joining, structural
+from tahr.ops import elementwise, fills, joining, structural
 from tahr.ops.slicing import (
     StridedSlice as StridedSlice,
     StridedSliceGrad as StridedSliceGrad,
@@ -350,11 +350,11 @@ def gather_or_zero(params: Tensor, indices: Tensor) -> Tensor:
         return gather(params, indices)
     rows = gather(params, elementwise.maximum(indices, 0))
     wide = joining.concat(
-        [structural.shape(indices), structural.ones_like(slice_by(structural.shape(params), slice(1, None)))],
+        [structural.shape(indices), fills.ones_like(slice_by(structural.shape(params), slice(1, None)))],
         0,
     )
     kept = structural.reshape(elementwise.greater_equal(indices, 0), wide)
-    return elementwise.select_v2(kept, rows, structural.zeros_like(rows))
+    return elementwise.select_v2(kept, rows, fills.zeros_like(rows))
 
 
 def unsorted_segment_sum(data: Any, segment_ids: Any, num_segments: Any, name: str | None = None) -> Tensor:

@@ -18,11 +18,12 @@ from tahr.core import convert, dtypes
 from tahr.core.dtypes import DType
 from tahr.core.graph import Tensor
 from tahr.core.shapes import TensorShape
-from tahr.ops import linalg, random, structural
+from tahr.ops import fills, linalg, random
 from tahr.ops.cropping import slice_
 from tahr.ops.decompositions import qr
 from tahr.ops.elementwise import multiply, sign
-from tahr.ops.shaping import matrix_transpose, reshape
+from tahr.ops.shaping import reshape
+from tahr.ops.transposing import matrix_transpose
 
 
 class Initializer:
@@ -83,7 +84,7 @@ class Zeros(Initializer):
 
     def __call__(self, shape: Any, dtype: Any = None, partition_info: Any = None) -> Tensor:
         """Zeros of the shape."""
-        return structural.zeros(shape, self.dtype if dtype is None else dtype)
+        return fills.zeros(shape, self.dtype if dtype is None else dtype)
 
     def get_config(self) -> dict[str, Any]:
         """The dtype."""
@@ -102,7 +103,7 @@ class Ones(Initializer):
 
     def __call__(self, shape: Any, dtype: Any = None, partition_info: Any = None) -> Tensor:
         """Ones of the shape."""
-        return structural.ones(shape, self.dtype if dtype is None else dtype)
+        return fills.ones(shape, self.dtype if dtype is None else dtype)
 
     def get_config(self) -> dict[str, Any]:
         """The dtype."""

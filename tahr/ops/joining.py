@@ -22,11 +22,7 @@ from tahr.core.sizes import UNKNOWN, Dim
 from tahr.core.views import Part, View
 from tahr.errors import Complaint
 from tahr.ops.casts import cast
-from tahr.ops.structural import (
-    common_shape,
-    identity,
-    static_shape,
-)
+from tahr.ops.structural import common_shape, identity, static_shape
 
 # ---------------------------------------------------------------- concat and split
 

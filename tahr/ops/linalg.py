@@ -23,7 +23,7 @@ from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import Dim, surely_equal
 from tahr.core.views import Assembly, Part, View
 from tahr.errors import Complaint
-from tahr.ops import elementwise as e, indexing, joining, reductions, structural as s
+from tahr.ops import elementwise as e, fills, indexing, joining, reductions, structural as s
 from tahr.ops.diagonals import matrix_diag, matrix_diag_part, matrix_dims, matrix_set_diag
 
 # ---------------------------------------------------------------- MatMul, BatchMatMul
@@ -187,7 +187,7 @@ def _batch_matmul_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, Tensor]:
 
 def _as_matrix(x: Tensor, is_column: bool) -> Tensor:
     """A tensor of unknown rank, with a vector made into a column or a row."""
-    missing = s.fill(s.expand_dims(e.maximum(e.subtract(2, s.rank(x)), 0), 0), 1)
+    missing = fills.fill(s.expand_dims(e.maximum(e.subtract(2, s.rank(x)), 0), 0), 1)
     parts = [s.shape(x), missing] if is_column else [missing, s.shape(x)]
     return s.reshape(x, joining.concat(parts, 0))
 
@@ -673,10 +673,10 @@ def eye(
         columns = num_rows if num_columns is None else num_columns
         is_known = not isinstance(num_rows, Tensor) and not isinstance(columns, Tensor)
         length = min(num_rows, columns) if is_known else e.minimum(num_rows, columns)
-        diagonal = s.ones(joining.concat([batch, _as_vector([length])], 0), dtype=dtype)
+        diagonal = fills.ones(joining.concat([batch, _as_vector([length])], 0), dtype=dtype)
         if num_columns is None:
             return matrix_diag(diagonal)
-        zeros = s.zeros(joining.concat([batch, _as_vector([num_rows, columns])], 0), dtype=dtype)
+        zeros = fills.zeros(joining.concat([batch, _as_vector([num_rows, columns])], 0), dtype=dtype)
         return matrix_set_diag(zeros, diagonal)
 
 

@@ -19,13 +19,7 @@ from tahr.core.opdef import Array, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint
-from tahr.ops import (
-    elementwise as e,
-    linalg,
-    results,
-    special,
-    structural as s,
-)
+from tahr.ops import elementwise as e, linalg, results, special, structural as s
 from tahr.ops.diagonals import matrix_diag_part, matrix_set_diag
 from tahr.ops.linalg import adjoint, matmul, matrix_band_part
 from tahr.ops.matrices import (

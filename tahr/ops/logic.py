@@ -14,8 +14,8 @@ from tahr.core.opdef import Array, OpDef
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint
 from tahr.ops import scalars_arithmetic
+from tahr.ops.fills import zeros_like
 from tahr.ops.shaping import reshape
-from tahr.ops.structural import zeros_like
 
 _COMPARE = "x: T, y: T -> z: bool"
 _TEST = "x: T -> y: bool"

@@ -16,13 +16,7 @@ from typing import Any
 from tahr.core.convert import constant, convert_to_tensor
 from tahr.core.dtypes import float32
 from tahr.core.graph import Tensor
-from tahr.core.scopes import (
-    GraphKeys,
-    add_to_collection,
-    control_dependencies,
-    get_collection,
-    name_scope,
-)
+from tahr.core.scopes import GraphKeys, add_to_collection, control_dependencies, get_collection, name_scope
 from tahr.ops.activations import relu
 from tahr.ops.assertions import assert_
 from tahr.ops.casts import cast
@@ -37,14 +31,17 @@ from tahr.ops.elementwise import (
     negative,
     subtract,
 )
+from tahr.ops.fills import ones_like, zeros_like
+from tahr.ops.identities import stop_gradient
 from tahr.ops.indexing import where
 from tahr.ops.logic import equal, greater, logical_or, not_equal
 from tahr.ops.nn import sigmoid_cross_entropy_with_logits
+from tahr.ops.ranges import range_
 from tahr.ops.reductions import reduce_all
-from tahr.ops.shaping import deprecated_argument, range_, rank, shape, size, squeeze, stop_gradient
+from tahr.ops.shaping import deprecated_argument, rank, shape, size, squeeze
 from tahr.ops.softmax import softmax_cross_entropy_with_logits_v2, sparse_softmax_cross_entropy_with_logits
 from tahr.ops.special import log, square, squared_difference
-from tahr.ops.structural import add_n, broadcast_to, ones_like, reduce_sum, zeros_like
+from tahr.ops.structural import add_n, broadcast_to, reduce_sum
 
 # ---------------------------------------------------------------- reduction
 

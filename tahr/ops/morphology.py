@@ -17,8 +17,8 @@ from tahr.ops import pooling_kernels
 from tahr.ops.elementwise import negative
 from tahr.ops.indexing import unsorted_segment_sum
 from tahr.ops.layouts import check_window, complaining, in_layout, output_sizes, per_dimension, same_dim
-from tahr.ops.shaping import reverse
 from tahr.ops.structural import deprecated_argument, reshape, shape, size
+from tahr.ops.transposing import reverse
 
 _ATTRS = {"strides": REQUIRED, "rates": REQUIRED, "padding": REQUIRED}
 _LAYOUT = "NHWC"

@@ -19,21 +19,14 @@ from tahr.ops.activations import relu
 from tahr.ops.casts import cast
 from tahr.ops.channels import bias_add
 from tahr.ops.elementwise import abs as absolute, add, divide, negative, subtract
+from tahr.ops.fills import ones_like, zeros_like
 from tahr.ops.linalg import matmul
 from tahr.ops.logic import greater_equal, less_equal, logical_and, select
 from tahr.ops.random import random_uniform
 from tahr.ops.reductions import count_nonzero
 from tahr.ops.softmax import check_named
 from tahr.ops.special import exp, log, log1p, square
-from tahr.ops.structural import (
-    deprecated_argument,
-    identity,
-    ones_like,
-    reduce_sum,
-    shape,
-    size,
-    zeros_like,
-)
+from tahr.ops.structural import deprecated_argument, identity, reduce_sum, shape, size
 
 # ---------------------------------------------------------------- layers in one call
 

@@ -16,6 +16,7 @@ from tahr.core.shapes import Shape, Spec
 from tahr.ops.casts import cast
 from tahr.ops.channels import channel_rows, images_like
 from tahr.ops.elementwise import abs as absolute, add, maximum, multiply, subtract
+from tahr.ops.fills import zeros_like
 from tahr.ops.indexing import gather
 from tahr.ops.joining import stack
 from tahr.ops.linalg import matmul
@@ -31,7 +32,6 @@ from tahr.ops.structural import (
     shape,
     squeeze,
     stop_gradient,
-    zeros_like,
 )
 
 # ---------------------------------------------------------------- moments

@@ -9,12 +9,7 @@ import numpy as np
 from tahr.core.convert import convert_to_tensor
 from tahr.core.graph import Tensor
 from tahr.core.scopes import name_scope
-from tahr.ops import (
-    elementwise as e,
-    reductions,
-    special,
-    structural as s,
-)
+from tahr.ops import elementwise as e, reductions, special, structural as s
 from tahr.ops.decompositions import svd
 from tahr.ops.matrices import as_factors
 

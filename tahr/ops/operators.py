@@ -26,6 +26,7 @@ from tahr.core.scopes import name_scope
 from tahr.ops import (
     cropping,
     elementwise,
+    fills,
     indexing,
     joining,
     linalg,
@@ -327,11 +328,11 @@ def _round(a: Any, decimals: int = 0) -> Tensor:
 
 
 def _zeros_like(a: Any) -> Tensor:
-    return structural.zeros_like(a)
+    return fills.zeros_like(a)
 
 
 def _ones_like(a: Any) -> Tensor:
-    return structural.ones_like(a)
+    return fills.ones_like(a)
 
 
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {

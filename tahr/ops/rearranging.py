@@ -18,7 +18,7 @@ from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN
 from tahr.core.views import Part, Run, View, parts_of_runs
 from tahr.errors import Complaint
-from tahr.ops import cropping, elementwise, indexing, joining, reductions, scattering, structural
+from tahr.ops import cropping, elementwise, fills, indexing, joining, reductions, scattering, structural
 from tahr.ops.slicing import slice_by
 
 # ---------------------------------------------------------------- Roll
@@ -149,9 +149,9 @@ def _repeat_all(x: Tensor, count: Tensor, axis: int) -> Tensor:
     shape = structural.shape(x)
     multiples = joining.concat(
         [
-            structural.fill([place], 1),
+            fills.fill([place], 1),
             [elementwise.maximum(elementwise.cast(count, dtypes.int32), 0)],
-            structural.fill(structural.expand_dims(structural.rank(x) - place, 0), 1),
+            fills.fill(structural.expand_dims(structural.rank(x) - place, 0), 1),
         ],
         0,
     )

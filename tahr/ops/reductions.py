@@ -19,7 +19,7 @@ from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
 from tahr.errors import Complaint
-from tahr.ops import elementwise as e, indexing, joining, special, structural as s
+from tahr.ops import elementwise as e, fills, indexing, joining, special, structural as s
 from tahr.ops.scans import cumprod, cumsum
 
 _REDUCTION_TYPES = {"T": NUMBERS, "Tidx": INDICES}
@@ -215,7 +215,7 @@ def axes_to_front(rank: Tensor, axes: Tensor) -> tuple[Tensor, Tensor]:
     """
     axes = e.floormod(s.reshape(e.cast(axes, dtypes.int32), [-1]), e.maximum(rank, 1))
     everyone = s.range_(rank)
-    chosen = indexing.unsorted_segment_sum(s.ones_like(axes), axes, rank)
+    chosen = indexing.unsorted_segment_sum(fills.ones_like(axes), axes, rank)
     among_chosen = cumsum(chosen, exclusive=True)
     among_others = e.add(s.size(axes), cumsum(e.subtract(1, chosen), exclusive=True))
     place = e.add(e.multiply(chosen, among_chosen), e.multiply(e.subtract(1, chosen), among_others))
@@ -258,7 +258,7 @@ def _extreme_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None]:
     """Elements that share the extreme value share the gradient equally."""
     x, axes = op.inputs
     y = _restore(op.outputs[0], x, axes)
-    chosen = e.select(e.equal(x, y), s.ones_like(x), s.zeros_like(x))
+    chosen = e.select(e.equal(x, y), fills.ones_like(x), fills.zeros_like(x))
     ties = _restore(s.reduce_sum(chosen, axes), x, axes)
     return e.multiply(e.realdiv(chosen, ties), _restore(dy, x, axes)), None
 
@@ -459,7 +459,7 @@ def reduce_logsumexp(
     with name_scope(name, "ReduceLogSumExp", [x]) as scope:
         highest = reduce_max(x, axis, keepdims=True)
         # An infinite shift would turn -inf - -inf into NaN.
-        shift = s.stop_gradient(e.select(e.is_finite(highest), highest, s.zeros_like(highest)))
+        shift = s.stop_gradient(e.select(e.is_finite(highest), highest, fills.zeros_like(highest)))
         total = special.log(s.reduce_sum(special.exp(e.subtract(x, shift)), axis, keepdims=keepdims))
         if not keepdims:
             shift = s.reshape(shift, s.shape(total))
@@ -483,7 +483,7 @@ def count_nonzero(
     keepdims = bool(s.deprecated_argument("keepdims", keepdims, "keep_dims", keep_dims))
     with name_scope(name, "count_nonzero", [input_tensor]):
         x = convert_to_tensor(input_tensor, name="input")
-        zero = s.zeros([], dtype=x.dtype)
+        zero = fills.zeros([], dtype=x.dtype)
         present = e.cast(e.not_equal(x, zero), dtypes.int64)
         return e.cast(s.reduce_sum(present, axis, keepdims=keepdims), dtype)
 

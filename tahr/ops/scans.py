@@ -14,7 +14,7 @@ from tahr.core.opdef import Array, OpDef, known_int
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint
-from tahr.ops import elementwise as e, structural as s
+from tahr.ops import elementwise as e, fills
 
 
 def _scan_shape(x: Spec, axis: Spec, *, exclusive: bool, reverse: bool) -> Shape:
@@ -114,8 +114,8 @@ def _cumprod_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None]:
     def total(y: Tensor) -> Tensor:
         return cumsum(e.multiply(e.conj(y), dy), axis, exclusive=exclusive, reverse=not reverse)
 
-    one = s.ones_like(x)
-    is_zero = e.equal(x, s.zeros_like(x))
+    one = fills.ones_like(x)
+    is_zero = e.equal(x, fills.zeros_like(x))
     zeros_so_far = cumsum(e.cast(is_zero, dtypes.int32), axis, reverse=reverse)
     is_first = e.logical_and(is_zero, e.equal(zeros_so_far, 1))
     without_first = cumprod(e.select(is_first, one, x), axis, exclusive=exclusive, reverse=reverse)

@@ -18,7 +18,7 @@ from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
 from tahr.errors import Complaint
-from tahr.ops import elementwise, joining, reductions, special, structural
+from tahr.ops import elementwise, fills, joining, reductions, special, structural
 from tahr.ops.indexing import (
     check_indices,
     check_scatter,
@@ -58,7 +58,7 @@ def _tensor_scatter_update_kernel(tensor: Array, indices: Array, updates: Array)
 @TensorScatterUpdate.gradient
 def _tensor_scatter_update_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None, Tensor]:
     _, indices, updates = op.inputs
-    kept = tensor_scatter_update(dy, indices, structural.zeros_like(updates))
+    kept = tensor_scatter_update(dy, indices, fills.zeros_like(updates))
     return kept, None, gather_nd(dy, indices)
 
 
@@ -290,7 +290,7 @@ def _one_hot_expansion(
     wide = indices if indices.dtype in INDICES else elementwise.cast(indices, dtypes.int32)
     places = structural.range_(0, elementwise.cast(depth, wide.dtype), dtype=wide.dtype)
     if axis >= 0:
-        behind = structural.fill(structural.expand_dims(structural.rank(indices) - axis, 0), 1)
+        behind = fills.fill(structural.expand_dims(structural.rank(indices) - axis, 0), 1)
         places = structural.reshape(places, joining.concat([[-1], behind], 0))
     is_on = elementwise.equal(structural.expand_dims(wide, axis), places)
     return elementwise.select_v2(is_on, on_value, off_value)
@@ -669,7 +669,7 @@ def _clipped(rows: Tensor, ids: Tensor, max_norm: float | None) -> Tensor:
     square = structural.reduce_sum(elementwise.multiply(rows, rows), axes, keepdims=True)
     # The root of 1 in place of 0 keeps the gradient of a zero row finite.
     is_positive = elementwise.greater(square, 0)
-    root = special.sqrt(elementwise.select(is_positive, square, structural.ones_like(square)))
+    root = special.sqrt(elementwise.select(is_positive, square, fills.ones_like(square)))
     norm = elementwise.select(is_positive, root, square)
     limit = elementwise.cast(max_norm, rows.dtype)
     return elementwise.realdiv(elementwise.multiply(rows, limit), elementwise.maximum(norm, limit))

@@ -16,7 +16,7 @@ from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
 from tahr.errors import Complaint
-from tahr.ops import elementwise as e, indexing, joining, special, structural as s
+from tahr.ops import elementwise as e, fills, indexing, joining, special, structural as s
 
 # ---------------------------------------------------------------- ids in order
 
@@ -59,7 +59,7 @@ def _segment_kernel(ufunc: np.ufunc, data: Array, ids: Array, empty: Any) -> Arr
 
 def _per_row(counts: Tensor, rows: Tensor) -> Tensor:
     """One number for each row, in the dtype of the rows and shaped to broadcast against them."""
-    trailing = s.fill(s.expand_dims(e.subtract(s.rank(rows), s.rank(counts)), 0), 1)
+    trailing = fills.fill(s.expand_dims(e.subtract(s.rank(rows), s.rank(counts)), 0), 1)
     return s.reshape(e.cast(counts, rows.dtype), joining.concat([s.shape(counts), trailing], 0))
 
 
@@ -103,7 +103,7 @@ SegmentMean.shape(_segment_shape)
 @SegmentMean.expansion
 def _segment_mean_expansion(data: Tensor, ids: Tensor) -> Tensor:
     total = segment_sum(data, ids)
-    counts = e.maximum(segment_sum(s.ones_like(ids), ids), 1)
+    counts = e.maximum(segment_sum(fills.ones_like(ids), ids), 1)
     return e.realdiv(total, _per_row(counts, total))
 
 
@@ -189,12 +189,12 @@ def _segment_prod_gradient(op: Operation, dy: Tensor) -> tuple[Tensor | None, ..
     x, ids = op.inputs[:2]
     y = op.outputs[0]
     count = op.inputs[2] if len(op.inputs) == 3 else indexing.getitem(s.shape(y), 0)
-    one, zero = s.ones_like(x), s.zeros_like(x)
+    one, zero = fills.ones_like(x), fills.zeros_like(x)
     is_zero = e.equal(x, zero)
     zeros = indexing.unsorted_segment_sum(e.cast(is_zero, dtypes.int32), ids, count)
     filled = e.select(is_zero, one, x)
     product = unsorted_segment_prod(filled, ids, count)
-    dy = e.select(e.greater(zeros, 1), s.zeros_like(dy), dy)
+    dy = e.select(e.greater(zeros, 1), fills.zeros_like(dy), dy)
     quotient = e.realdiv(indexing.gather_or_zero(y, ids), filled)
     others = e.select(is_zero, indexing.gather_or_zero(product, ids), quotient)
     return e.multiply(indexing.gather_or_zero(dy, ids), e.conj(others)), *(None for _ in op.inputs[1:])
@@ -273,10 +273,10 @@ def _segment_extreme_gradient(op: Operation, dy: Tensor) -> tuple[Tensor | None,
     x, ids = op.inputs[:2]
     y = op.outputs[0]
     count = op.inputs[2] if len(op.inputs) == 3 else indexing.getitem(s.shape(y), 0)
-    one, zero = s.ones_like(x), s.zeros_like(x)
+    one, zero = fills.ones_like(x), fills.zeros_like(x)
     chosen = e.select(e.equal(x, indexing.gather_or_zero(y, ids)), one, zero)
     ties = indexing.unsorted_segment_sum(chosen, ids, count)
-    share = e.realdiv(dy, e.maximum(ties, s.ones_like(ties)))
+    share = e.realdiv(dy, e.maximum(ties, fills.ones_like(ties)))
     return e.multiply(chosen, indexing.gather_or_zero(share, ids)), *(None for _ in op.inputs[1:])
 
 
@@ -286,8 +286,8 @@ for _op in (SegmentMax, SegmentMin, UnsortedSegmentMax, UnsortedSegmentMin):
 
 def _unsorted_counts(data: Tensor, ids: Tensor, num_segments: Any) -> Tensor:
     """How many rows each segment has, at least 1, shaped to broadcast against the segments' rows."""
-    counts = indexing.unsorted_segment_sum(s.ones_like(ids, dtypes.int32), ids, num_segments)
-    trailing = s.fill(s.expand_dims(e.subtract(s.rank(data), s.rank(ids)), 0), 1)
+    counts = indexing.unsorted_segment_sum(fills.ones_like(ids, dtypes.int32), ids, num_segments)
+    trailing = fills.fill(s.expand_dims(e.subtract(s.rank(data), s.rank(ids)), 0), 1)
     shape = joining.concat([s.shape(counts), trailing], 0)
     return s.reshape(e.cast(e.maximum(counts, 1), data.dtype), shape)
 
@@ -417,7 +417,7 @@ SparseSegmentSqrtN.shape(_chosen_shape)
 @SparseSegmentSqrtN.expansion
 def _sparse_segment_sqrt_n_expansion(data: Tensor, indices: Tensor, ids: Tensor) -> Tensor:
     total = segment_sum(indexing.gather(data, indices), ids)
-    counts = e.maximum(segment_sum(s.ones_like(ids), ids), 1)
+    counts = e.maximum(segment_sum(fills.ones_like(ids), ids), 1)
     return e.realdiv(total, special.sqrt(_per_row(counts, total)))
 
 

@@ -21,7 +21,7 @@ from tahr.core.shapes import Dimension, Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
 from tahr.core.views import Along, Assembly, Part, Selection, View
 from tahr.errors import Complaint
-from tahr.ops import elementwise, joining, structural
+from tahr.ops import elementwise, fills, joining, structural
 
 # ---------------------------------------------------------------- StridedSlice and its adjoint
 
@@ -323,7 +323,7 @@ def strided_slice(
     """
     if strides is None:
         begin = convert_to_tensor(begin, name="begin")
-        strides = structural.ones_like(begin)
+        strides = fills.ones_like(begin)
     result = StridedSlice(
         input_,
         begin,

@@ -22,6 +22,7 @@ from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint
 from tahr.ops.casts import cast
 from tahr.ops.elementwise import multiply, negative, subtract
+from tahr.ops.fills import zeros_like
 from tahr.ops.joining import concat
 from tahr.ops.logic import equal, select_v2
 from tahr.ops.reductions import reduce_max
@@ -38,7 +39,6 @@ from tahr.ops.structural import (
     stop_gradient,
     sum_to_shape,
     transpose,
-    zeros_like,
 )
 
 # ---------------------------------------------------------------- Softmax

@@ -19,7 +19,7 @@ from tahr.core.opdef import Array, OpDef
 from tahr.errors import Complaint
 from tahr.ops import scalar_math, scalars_arithmetic, special_functions as functions
 from tahr.ops.elementwise import cast, conj, equal, multiply_no_nan, not_equal, realdiv, select_v2
-from tahr.ops.structural import ones_like, zeros_like
+from tahr.ops.fills import ones_like, zeros_like
 
 _UNARY = "x: T -> y: T"
 _BINARY = "x: T, y: T -> z: T"

@@ -12,7 +12,7 @@ from tahr.core import convert, dtypes, scopes, shapes
 from tahr.core.dtypes import DType
 from tahr.core.graph import Operation, Tensor
 from tahr.core.shapes import Shape, TensorShape
-from tahr.ops import control_flow, lists, shaping, structural
+from tahr.ops import control_flow, lists, ranges, structural
 
 
 class _Elements:
@@ -224,7 +224,7 @@ class TensorArray:
             value = self._converted(value)
             if value.spec.shape == ():
                 raise ValueError("Shape must be at least rank 1 but is rank 0: a scalar cannot be unstacked")
-            return self.scatter(shaping.range_(0, structural.shape(value)[0]), value)
+            return self.scatter(ranges.range_(0, structural.shape(value)[0]), value)
 
     def scatter(self, indices: Any, value: Any, name: str | None = None) -> TensorArray:
         """The TensorArray with the rows of a tensor as its elements at some indices."""

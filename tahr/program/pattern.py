@@ -40,6 +40,7 @@ from tahr.core.opdef import OPS, Arg, OpDef, known_ints
 from tahr.ops import (  # rules name ops: importing these modules defines them
     activations as activations,
     elementwise as elementwise,
+    fills,
     indexing as indexing,
     joining as joining,
     linalg as linalg,
@@ -164,7 +165,7 @@ def known_integers(value: Value) -> int | tuple[int, ...] | None:
 
 def is_filled(value: Value, number: Any) -> bool:
     """Whether a value is a constant (or Fill) of nothing but `number`; 0.0 and -0.0 are told apart."""
-    if value.node.opdef is structural.Fill:
+    if value.node.opdef is fills.Fill:
         value = value.node.inputs[1]
     constant = value.constant
     if constant is None or constant.dtype.kind not in "iufcV" or not 0 < constant.size <= MAX_SEARCHED:

@@ -17,11 +17,13 @@ from tahr.core.forms import Accumulation, ArgExtreme, Elementwise, Lookup, Reduc
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import OpDef
 from tahr.ops import counted
+from tahr.ops.fills import Fill
+from tahr.ops.identities import Identity, StopGradient
 from tahr.ops.joining import AxisSizes, ConcatV2, Pack, Split, SplitV, Unpack
 from tahr.ops.logic import Select
 from tahr.ops.reductions import ElementsPerOutput, Mean
 from tahr.ops.scattering import OneHot, SparseToDense
-from tahr.ops.shaping import ExpandDims, Identity, Reshape, ShapeOp, SizeOp, Squeeze, StopGradient, Transpose
+from tahr.ops.shaping import ExpandDims, Reshape, ShapeOp, SizeOp, Squeeze
 from tahr.ops.slicing import StridedSlice, StridedSliceGrad
 from tahr.ops.softmax import (
     LogSoftmax,
@@ -29,7 +31,8 @@ from tahr.ops.softmax import (
     SoftmaxCrossEntropyWithLogits,
     SparseSoftmaxCrossEntropyWithLogits,
 )
-from tahr.ops.structural import BroadcastTo, Fill, ReducedShape, SumToShape
+from tahr.ops.structural import BroadcastTo, ReducedShape, SumToShape
+from tahr.ops.transposing import Transpose
 
 
 class Kind(enum.Enum):

@@ -13,7 +13,7 @@ from typing import Any
 
 from tahr.core import convert, scopes
 from tahr.core.graph import Tensor
-from tahr.ops import casts, elementwise, logic, random, shaping, special
+from tahr.ops import casts, elementwise, identities, logic, random, special
 
 
 def _start(function: str, learning_rate: Any, *parameters: Any) -> list[Tensor]:
@@ -159,7 +159,7 @@ def piecewise_constant(
         for boundary, value in reversed(list(zip(boundaries, tensors))):
             limit = casts.cast(boundary, step.dtype)
             result = logic.select(logic.less_equal(step, limit), value, result)
-        return shaping.identity(result)
+        return identities.identity(result)
 
 
 piecewise_constant_decay = piecewise_constant

@@ -11,7 +11,7 @@ from typing import Any
 from tahr.core import convert, scopes
 from tahr.core.convert import IndexedSlices
 from tahr.core.graph import Operation, Tensor
-from tahr.ops import casts, control_flow, shaping, special, training_ops
+from tahr.ops import casts, control_flow, identities, special, training_ops
 from tahr.ops.training_ops import Step
 from tahr.training import slot_creator
 from tahr.training.optimizer import Optimizer
@@ -253,7 +253,7 @@ class AdagradDAOptimizer(_StepOptimizer):
     def _prepare(self) -> None:
         self._learning_rate_tensor = self._tensor(self._learning_rate, "learning_rate")
         # The step under way, counted from 1; the update is given it as int64.
-        self._this_step = casts.cast(shaping.identity(self._global_step) + 1, "int64")
+        self._this_step = casts.cast(identities.identity(self._global_step) + 1, "int64")
 
     def _rates(self, var: Any) -> Mapping[str, Any]:
         dtype = var.dtype.base_dtype

@@ -9,7 +9,7 @@ import numpy as np
 from tahr.core import dtypes
 from tahr.core.graph import Tensor
 from tahr.core.shapes import TensorShape
-from tahr.ops import shaping, structural
+from tahr.ops import fills, shaping
 from tahr.ops.initializers import Constant, Ones, Zeros
 from tahr.variable_scope import get_variable, get_variable_scope, variable_scope
 from tahr.variables import Variable
@@ -84,7 +84,7 @@ def create_filled_slot(primary: Any, value: float, name: str, dtype: Any) -> Any
     if not shape.is_fully_defined():
         # The shape is known when the slot is initialized, together with what it belongs to.
         like = primary.initial_value if isinstance(primary, Variable) else primary
-        return create_slot(primary, structural.fill(shaping.shape(like), number), name)
+        return create_slot(primary, fills.fill(shaping.shape(like), number), name)
     initializer = Zeros() if value == 0 else Ones() if value == 1 else Constant(value)
     slot = create_slot_with_initializer(primary, initializer, shape, dtype, name)
     # In tutorial behaviour a variable made from an array needs no initializer to run; nor do its slots.

@@ -13,8 +13,8 @@ from tahr.core import convert, dtypes, scopes
 from tahr.core.dtypes import DType
 from tahr.core.graph import Tensor
 from tahr.core.shapes import TensorShape
+from tahr.ops.identities import identity
 from tahr.ops.joining import concat, split
-from tahr.ops.shaping import identity
 from tahr.variables import Variable
 
 

@@ -26,6 +26,7 @@ from tahr.ops import (  # noqa: F401  # operators: installs x[...]
     matrix_functions,
     norms,
     operators,  # pyright: ignore[reportUnusedImport]
+    placeholders,
     reductions,
     segments,
     structural as s,
@@ -181,7 +182,7 @@ def test_eye_and_trace() -> None:
     with Graph().as_default():
         np.testing.assert_array_equal(evaluate(linalg.eye(3)), np.eye(3, dtype=np.float32))
         np.testing.assert_array_equal(evaluate(linalg.eye(2, 3, [2])), np.stack([np.eye(2, 3)] * 2))
-        assert linalg.eye(s.placeholder("int32", []), 3).shape.as_list() == [None, 3]
+        assert linalg.eye(placeholders.placeholder("int32", []), 3).shape.as_list() == [None, 3]
         assert linalg.eye(2, 3, [4], dtypes.int32).shape.as_list() == [4, 2, 3]
     x = values(2, 3, 4)
     check(linalg.trace, np.trace(x, axis1=1, axis2=2), x)

@@ -21,8 +21,8 @@ from tahr.core.scopes import get_default_graph, set_random_seed
 from tahr.core.shapes import TensorShape
 from tahr.errors import Complaint, InvalidArgumentError
 from tahr.ops import random
+from tahr.ops.placeholders import placeholder
 from tahr.ops.streams import Stream
-from tahr.ops.structural import placeholder
 from tahr.session.session import Session
 
 FIXTURE = json.loads((Path(__file__).parents[1] / "fixtures" / "random_values.json").read_text())["cases"]

@@ -8,7 +8,7 @@ import pytest
 from tahr import errors
 from tahr.core import convert, dtypes
 from tahr.core.graph import Graph, Tensor
-from tahr.ops import blocks, cropping, joining, structural as s
+from tahr.ops import blocks, cropping, fills, joining, placeholders, structural as s
 from tests.evaluate import evaluate
 
 
@@ -34,14 +34,14 @@ def added(graph: Graph, build) -> list[tuple[str, str]]:
 
 
 def test_placeholder_without_dtype_or_shape():
-    x = s.placeholder()
+    x = placeholders.placeholder()
     assert x.spec.dtype is None
     assert known(x) is None
     assert x.op.type == "Placeholder"
 
 
 def test_placeholder_that_is_not_fed():
-    x = s.placeholder(dtypes.float32, [None, 2])
+    x = placeholders.placeholder(dtypes.float32, [None, 2])
     with pytest.raises(
         errors.InvalidArgumentError, match=r"You must feed a value .* dtype float and shape \[\?,2\]"
     ):
@@ -49,7 +49,7 @@ def test_placeholder_that_is_not_fed():
 
 
 def test_default_of_a_placeholder():
-    x = s.placeholder_with_default([1.0, 2.0], [None])
+    x = placeholders.placeholder_with_default([1.0, 2.0], [None])
     assert known(x) == [None]
     assert evaluate(x).tolist() == [1.0, 2.0]
     assert evaluate(x, {x: [3.0]}).tolist() == [3.0]
@@ -59,31 +59,31 @@ def test_default_of_a_placeholder():
 
 
 def test_shape_is_constant_where_it_is_known():
-    assert s.shape(s.placeholder("float32", [2, 3])).op.type == "Const"
-    assert s.shape(s.placeholder("float32", [2, 3]), optimize=False).op.type == "Shape"
-    assert s.shape(s.placeholder("float32", [None, 3])).op.type == "Shape"
-    assert s.size(s.placeholder("float32", [2, 3]), out_type=dtypes.int64).dtype == "int64"
-    assert s.rank(s.placeholder("float32", [None, 3])).op.type == "Const"
+    assert s.shape(placeholders.placeholder("float32", [2, 3])).op.type == "Const"
+    assert s.shape(placeholders.placeholder("float32", [2, 3]), optimize=False).op.type == "Shape"
+    assert s.shape(placeholders.placeholder("float32", [None, 3])).op.type == "Shape"
+    assert s.size(placeholders.placeholder("float32", [2, 3]), out_type=dtypes.int64).dtype == "int64"
+    assert s.rank(placeholders.placeholder("float32", [None, 3])).op.type == "Const"
 
 
 def test_partly_known_shapes_flow_through_lists_and_slices():
-    x = s.placeholder("float32", [None, 28, 28])
+    x = placeholders.placeholder("float32", [None, 28, 28])
     batch = cropping.slice_(s.shape(x), [0], [1])
     assert known(s.reshape(x, joining.concat([batch, [784]], 0))) == [None, 784]
     assert known(s.reshape(x, joining.stack([s.reshape(batch, []), 784]))) == [None, 784]
     assert known(s.reshape(x, [s.reshape(batch, []), 784])) == [None, 784]
     assert known(s.reshape(x, [-1, 28])) == [None, 28]
-    assert known(s.zeros([s.reshape(batch, []), 5])) == [None, 5]
+    assert known(fills.zeros([s.reshape(batch, []), 5])) == [None, 5]
 
 
 def test_one_unknown_size_follows_from_the_others():
-    x = s.placeholder("float32", [4, 6])
-    unknown = s.reshape(cropping.slice_(s.shape(s.placeholder("float32", [None])), [0], [1]), [])
+    x = placeholders.placeholder("float32", [4, 6])
+    unknown = s.reshape(cropping.slice_(s.shape(placeholders.placeholder("float32", [None])), [0], [1]), [])
     assert known(s.reshape(x, [unknown, 8])) == [3, 8]
 
 
 def test_reshape_at_run_time():
-    x, target = s.placeholder("float32"), s.placeholder("int32", [None])
+    x, target = placeholders.placeholder("float32"), placeholders.placeholder("int32", [None])
     y = s.reshape(x, target)
     assert evaluate(y, {x: np.ones([2, 3]), target: [3, -1]}).shape == (3, 2)
     with pytest.raises(
@@ -97,7 +97,7 @@ def test_reshape_at_run_time():
 
 
 def test_older_names_of_arguments():
-    x = s.placeholder("float32", [2, 1])
+    x = placeholders.placeholder("float32", [2, 1])
     assert known(s.expand_dims(x, dim=0)) == [1, 2, 1]
     assert known(s.squeeze(x, squeeze_dims=[1])) == [2]
     assert known(s.reduce_sum(x, reduction_indices=1, keep_dims=True)) == [2, 1]
@@ -110,14 +110,14 @@ def test_older_names_of_arguments():
 
 
 def test_transpose_of_unknown_rank():
-    x = s.placeholder("float32")
+    x = placeholders.placeholder("float32")
     y = s.transpose(x)
     assert known(y) is None
     assert evaluate(y, {x: np.ones([2, 3, 4])}).shape == (4, 3, 2)
 
 
 def test_transposed_matrices():
-    x = s.placeholder("complex64", [None, 2, 3])
+    x = placeholders.placeholder("complex64", [None, 2, 3])
     assert known(s.matrix_transpose(x)) == [None, 3, 2]
     assert s.matrix_transpose(x, conjugate=True).op.type == "ConjugateTranspose"
     with pytest.raises(ValueError, match="rank >= 2"):
@@ -128,7 +128,7 @@ def test_transposed_matrices():
 
 
 def test_sum_over_all_of_an_unknown_rank():
-    x = s.placeholder("float32")
+    x = placeholders.placeholder("float32")
     y = s.reduce_sum(x)
     assert known(y) == []
     assert evaluate(y, {x: np.ones([2, 3])}) == 6.0
@@ -148,7 +148,7 @@ SUMS = {
 
 @pytest.mark.parametrize(("wide", "narrow", "made"), SUMS.values(), ids=SUMS)
 def test_sum_to_shape_looks_at_what_is_known(wide, narrow, made):
-    grad, x = s.placeholder("float32", wide), s.placeholder("float32", narrow)
+    grad, x = placeholders.placeholder("float32", wide), placeholders.placeholder("float32", narrow)
     found = s.sum_to_shape(grad, x)
     if made is None:
         assert found is grad
@@ -178,8 +178,8 @@ def test_broadcast_shapes():
 
 
 def test_large_fills_are_no_constants(graph):
-    assert added(graph, lambda: s.zeros([10, 10])) == [("zeros", "Const")]
-    assert added(graph, lambda: s.ones([40, 50])) == [
+    assert added(graph, lambda: fills.zeros([10, 10])) == [("zeros", "Const")]
+    assert added(graph, lambda: fills.ones([40, 50])) == [
         ("ones/shape_as_tensor", "Const"),
         ("ones/Const", "Const"),
         ("ones", "Fill"),
@@ -187,12 +187,12 @@ def test_large_fills_are_no_constants(graph):
 
 
 def test_fills_of_other_dtypes():
-    assert evaluate(s.zeros([2], dtypes.string)).tolist() == [b"", b""]
-    assert evaluate(s.zeros([2], dtypes.bool_)).tolist() == [False, False]
-    assert evaluate(s.ones(3, "int64")).tolist() == [1, 1, 1]
-    x = s.placeholder("float32", [None])
-    assert evaluate(s.zeros_like(x, dtypes.int32), {x: [1.0, 2.0]}).dtype == np.int32
-    assert s.ones_like(s.placeholder()).spec.dtype is None
+    assert evaluate(fills.zeros([2], dtypes.string)).tolist() == [b"", b""]
+    assert evaluate(fills.zeros([2], dtypes.bool_)).tolist() == [False, False]
+    assert evaluate(fills.ones(3, "int64")).tolist() == [1, 1, 1]
+    x = placeholders.placeholder("float32", [None])
+    assert evaluate(fills.zeros_like(x, dtypes.int32), {x: [1.0, 2.0]}).dtype == np.int32
+    assert fills.ones_like(placeholders.placeholder()).spec.dtype is None
 
 
 def test_ranges():
@@ -200,14 +200,14 @@ def test_ranges():
     assert s.range_(0, 1.0, 0.25).dtype == "float32"
     assert known(s.range_(0.0, 1.0, 0.3)) == [4]
     assert s.range_(3, dtype=dtypes.float64).dtype == "float64"
-    n = s.placeholder("int64", [])
+    n = placeholders.placeholder("int64", [])
     assert s.range_(0, n).dtype == "int64"
     with pytest.raises(errors.InvalidArgumentError, match="Requires start <= limit"):
         evaluate(s.range_(0, n), {n: -1})
 
 
 def test_add_n_takes_at_least_one():
-    x = s.placeholder("float32", [2])
+    x = placeholders.placeholder("float32", [2])
     assert s.add_n([x]) is x
     with pytest.raises(ValueError, match="inputs must be a list of at least one Tensor"):
         s.add_n([])
@@ -217,7 +217,7 @@ def test_add_n_takes_at_least_one():
 
 
 def test_lists_that_hold_tensors_are_packed(graph):
-    a = s.placeholder("float64", [])
+    a = placeholders.placeholder("float64", [])
     packed = convert.convert_to_tensor([[a, 1], [2, 3.5]])
     assert packed.dtype == "float64"
     assert known(packed) == [2, 2]
@@ -227,22 +227,22 @@ def test_lists_that_hold_tensors_are_packed(graph):
 
 
 def test_numbers_beside_a_tensor_of_unknown_dtype_stay_weak():
-    packed = convert.convert_to_tensor([s.placeholder(shape=[]), 1.5])
+    packed = convert.convert_to_tensor([placeholders.placeholder(shape=[]), 1.5])
     assert [x.spec.dtype for x in packed.op.inputs] == [None, None]
 
 
 def test_stack(graph):
-    a = s.placeholder("float32", [], name="a")
+    a = placeholders.placeholder("float32", [], name="a")
     assert added(graph, lambda: joining.stack([a, 1.0])) == [("stack/1", "Const"), ("stack", "Pack")]
     assert known(joining.stack([[1, 2], [3, 4], [5, 6]], axis=1)) == [2, 3]
     with pytest.raises(ValueError, match=r"axis = 2 not in \[-2, 2\)"):
         joining.stack([[1, 2]], axis=2)
     with pytest.raises(ValueError, match="Dimension 0 in both shapes must be equal, but are 2 and 3"):
-        joining.stack([s.placeholder("float32", [2]), s.placeholder("float32", [3])])
+        joining.stack([placeholders.placeholder("float32", [2]), placeholders.placeholder("float32", [3])])
 
 
 def test_unstack_needs_a_known_size():
-    x = s.placeholder("float32", [None, 2])
+    x = placeholders.placeholder("float32", [None, 2])
     assert len(joining.unstack(x, axis=1)) == 2
     assert len(joining.unstack(x, num=3)) == 3
     with pytest.raises(ValueError, match="Cannot infer argument `num` from shape"):
@@ -252,20 +252,20 @@ def test_unstack_needs_a_known_size():
 
 
 def test_argument_orders_of_old():
-    a, b = s.placeholder("float32", [2, 3]), s.placeholder("float32", [2, 1])
+    a, b = placeholders.placeholder("float32", [2, 3]), placeholders.placeholder("float32", [2, 1])
     assert known(joining.concat(1, [a, b])) == [2, 4]
     assert [known(part) for part in joining.split(1, 3, a)] == [[2, 1]] * 3
 
 
 def test_split_by_sizes():
-    x = s.placeholder("float32", [None, 7])
+    x = placeholders.placeholder("float32", [None, 7])
     assert [known(part) for part in joining.split(x, [2, -1], 1)] == [[None, 2], [None, 5]]
-    sizes = s.placeholder("int32", [None])
+    sizes = placeholders.placeholder("int32", [None])
     with pytest.raises(ValueError, match="Cannot infer argument `num` from shape"):
         joining.split(x, sizes, 1)
     assert [known(part) for part in joining.split(x, sizes, 1, num=2)] == [[None, None]] * 2
     with pytest.raises(ValueError, match="Rank-0 tensors are not supported"):
-        joining.split(x, s.placeholder("int32", []), 1)
+        joining.split(x, placeholders.placeholder("int32", []), 1)
 
 
 def test_pad_modes():

@@ -21,7 +21,7 @@ from tahr.backends.native.looked_up import LookedUp
 from tahr.backends.native.roles import Role
 from tahr.core import dtypes
 from tahr.core.opdef import known_int
-from tahr.ops import cropping, elementwise, indexing, joining, linalg, lists, shaping
+from tahr.ops import cropping, elementwise, indexing, joining, linalg, lists, transposing
 from tahr.program.node import Builder, Input, Node, Program, Value
 from tahr.program.rewrite import is_rewritable, rewrite
 
@@ -145,7 +145,7 @@ class _Mover:
             return None
         matrix = self._around(b)
         order = self._builder.constant(np.array([1, 0], np.int32))
-        transposed = self._input(self._builder.value(shaping.Transpose, matrix, order, op=node.op))
+        transposed = self._input(self._builder.value(transposing.Transpose, matrix, order, op=node.op))
         attrs = {**node.attrs, "transpose_b": False}
         return self._body.builder.node(node.opdef, [a, transposed], attrs, node.op).outputs
 

@@ -15,7 +15,7 @@ import numpy as np
 from tahr.core import sizes
 from tahr.core.graph import Operation
 from tahr.core.opdef import known_int, known_ints
-from tahr.ops import indexing, shaping
+from tahr.ops import indexing, transposing
 from tahr.program.node import Builder, Node, Value
 
 
@@ -43,7 +43,7 @@ def looked_up(tensor: Value, builder: Builder) -> LookedUp | None:
     """
     node = tensor.node
     order: list[int] | None = None
-    if node.opdef is shaping.Transpose:
+    if node.opdef is transposing.Transpose:
         order = known_ints(node.inputs[1].spec)
         if not order or order[-1] != len(order) - 1:
             return None
@@ -58,7 +58,7 @@ def looked_up(tensor: Value, builder: Builder) -> LookedUp | None:
         return None
     if order is not None:
         turned = builder.constant(np.array(order[:-1], np.int32))
-        indices = builder.value(shaping.Transpose, indices, turned, op=node.op)
+        indices = builder.value(transposing.Transpose, indices, turned, op=node.op)
     return LookedUp(table, indices, node.op)
 
 

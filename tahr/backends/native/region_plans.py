@@ -48,7 +48,7 @@ from tahr.core.opdef import OpDef
 from tahr.core.shapes import Spec
 from tahr.core.sizes import Dim
 from tahr.core.views import View
-from tahr.ops import elementwise, lists, structural
+from tahr.ops import elementwise, fills, lists
 from tahr.program.effects import SlotKey, slot_of
 from tahr.program.node import Node, Program, Value
 
@@ -290,7 +290,7 @@ class RegionPlans:
             assert row is not None
             written = self._computed(elementwise.AddV2, [seated[0], row.inputs[2]], spec, node)
         elif opdef is lists.TensorListClearItem:
-            written = self._computed(structural.ZerosLike, [seated[0]], spec, node)
+            written = self._computed(fills.ZerosLike, [seated[0]], spec, node)
         elif opdef in list_versions.WRITES:
             item = self._item(node.inputs[1 if opdef is lists.TensorListPushBack else 2])
             written = item if item in self._rows_of_their_own else self._computed(Copy, [item], spec, node)

@@ -28,15 +28,7 @@ from tahr.backends.native.list_versions import (
     start,
 )
 from tahr.backends.native.looked_up import LookedUp, looked_up
-from tahr.backends.native.region_programs import (
-    REGIONS,
-    Found,
-    Loop,
-    Region,
-    Unfit,
-    has_regions,
-    without,
-)
+from tahr.backends.native.region_programs import REGIONS, Found, Loop, Region, Unfit, has_regions, without
 from tahr.backends.native.roles import Role
 from tahr.backends.native.single import is_plain
 from tahr.backends.native.sums import Shares, Sum, are_only_summed, find_shares, find_sums

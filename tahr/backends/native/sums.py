@@ -15,7 +15,7 @@ import numpy as np
 from tahr.backends.native import ahead
 from tahr.core import dtypes
 from tahr.core.opdef import known_int, known_ints
-from tahr.ops import counted, cropping, elementwise, indexing, joining, linalg, lists, shaping, structural
+from tahr.ops import counted, cropping, elementwise, indexing, joining, linalg, lists, structural, transposing
 from tahr.program.node import Node, Program, Value
 from tahr.program.rewrite import rewrite
 
@@ -212,7 +212,7 @@ def are_only_summed(items: Value, indices: Value, users: Users, outputs: Sequenc
     ):
         return False
     order = None
-    if indices.node.opdef is shaping.Transpose:
+    if indices.node.opdef is transposing.Transpose:
         order, indices = known_ints(indices.node.inputs[1].spec), indices.node.inputs[0]
     return all(_rows_are_only_summed(s.outputs[0], order, indices, users, outputs) for s in stacks)
 
@@ -237,7 +237,7 @@ def _rows_are_only_summed(
 
 def _puts_in_order(node: Node, order: Sequence[int]) -> bool:
     """Whether a node undoes a transposition of all dimensions but the last."""
-    turned = known_ints(node.inputs[1].spec) if node.opdef is shaping.Transpose else None
+    turned = known_ints(node.inputs[1].spec) if node.opdef is transposing.Transpose else None
     return turned is not None and [order[i] for i in turned[:-1] if i < len(order)] == list(range(len(order)))
 
 
