@@ -312,7 +312,7 @@ def test_blocks_do_not_change_results(case: Case, limit: int, monkeypatch: pytes
         ]
 
     whole = results()
-    monkeypatch.setattr(windows, "_BLOCK_ELEMENTS", limit)
+    monkeypatch.setattr(convolution_kernels, "_BLOCK_ELEMENTS", limit)
     for got, want in zip(results(), whole, strict=True):
         check(got, want)
 
@@ -332,8 +332,8 @@ def test_depthwise_conv_is_a_grouped_conv(
     check(y, naive_conv(grouped, x, one_row))
     dy = numbers(y.shape, 2)
     dx, df = naive_conv_gradients(grouped, x, one_row, dy)
-    for limit in (windows._BLOCK_ELEMENTS, 1):
-        monkeypatch.setattr(windows, "_BLOCK_ELEMENTS", limit)
+    for limit in (convolution_kernels._BLOCK_ELEMENTS, 1):
+        monkeypatch.setattr(convolution_kernels, "_BLOCK_ELEMENTS", limit)
         check(convolution_kernels.depthwise_conv(x, filters, *arguments), y)
         check(convolution_kernels.depthwise_conv_backprop_input(x.shape, filters, dy, *arguments), dx)
         check(
@@ -546,13 +546,13 @@ def test_conv_gives_tensorflows_numbers(entry) -> None:
     x, filters = ramp(entry["x"], 11), ramp(entry["filters"], 7)
     arguments = (entry["strides"], entry["padding"], entry["dilations"])
     depthwise = "depthwise_" if entry["depthwise"] else ""
-    y = getattr(windows, f"{depthwise}conv")(x, filters, *arguments)
+    y = getattr(convolution_kernels, f"{depthwise}conv")(x, filters, *arguments)
     assert y.tolist() == entry["y"]
     if "dx" not in entry:
         return
     dy = ramp(y.shape, 13)
-    dx = getattr(windows, f"{depthwise}conv_backprop_input")(x.shape, filters, dy, *arguments)
-    df = getattr(windows, f"{depthwise}conv_backprop_filter")(x, filters.shape, dy, *arguments)
+    dx = getattr(convolution_kernels, f"{depthwise}conv_backprop_input")(x.shape, filters, dy, *arguments)
+    df = getattr(convolution_kernels, f"{depthwise}conv_backprop_filter")(x, filters.shape, dy, *arguments)
     assert dx.tolist() == entry["dx"]
     assert df.tolist() == entry["df"]
 

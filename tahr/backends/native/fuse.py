@@ -16,69 +16,21 @@ group. Which groups each group needs is kept as a set of bits.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from tahr.backends.native import tracing, windows
 from tahr.backends.native.calls import Place
+from tahr.backends.native.groups import Axes, Group, identity_map, product
 from tahr.backends.native.roles import Role
 from tahr.core import scalar, sizes
 from tahr.core.sizes import Dim
-from tahr.core.views import View, dense_strides
+from tahr.core.views import View
 from tahr.program.node import Node, Value
-
-Axes = tuple[int, ...]
-"""The dimensions of a space that one dimension of a value lies along: none where its size is 1."""
-Map = tuple[Axes, ...]
 
 # More nodes than this are not put into one kernel: registers run out, and compiling takes longer than it saves.
 MOST_NODES = 64
 # The epilogue of a single column goes element by element: what takes more operations than this is a nest's, which is
 # vectorized. The logistic loss of a million points takes 1 ms instead of 20.
 MOST_IN_A_COLUMN = 4
-
-
-@dataclass(eq=False)
-class Group:
-    """Nodes that become one kernel.
-
-    Attributes:
-        number: its place in the order of creation.
-        anchor: the product or other node that it was made for; None for a nest.
-        nodes: its members, in topological order.
-        space: the sizes of the dimensions of a nest.
-        split: how many of them are rows; None while that is open.
-        maps: the dimensions that each member of a nest lies along: its values, and what its nodes go through.
-        leaving: results of reductions that can only be used outside.
-        has_rows: whether a reduction goes along the columns of each row.
-        reads: the variables that members read, beside those that they change themselves.
-        changes: the variables that members change.
-    """
-
-    number: int
-    anchor: Node | None = None
-    nodes: list[Node] = field(default_factory=list[Node])
-    space: list[Dim] = field(default_factory=list[Dim])
-    split: int | None = None
-    maps: dict[Value | Node, Map] = field(default_factory=dict[Value | Node, Map])
-    leaving: set[Value] = field(default_factory=set[Value])
-    has_rows: bool = False
-    reads: set[Value] = field(default_factory=set[Value])
-    changes: set[Value] = field(default_factory=set[Value])
-
-    def refine(self, axis: int, parts: Sequence[Dim]) -> None:
-        """Cuts one dimension of the space into several."""
-        more = len(parts) - 1
-
-        def renumbered(axes: Axes) -> Axes:
-            result: list[int] = []
-            for a in axes:
-                result += range(axis, axis + more + 1) if a == axis else [a + more * (a > axis)]
-            return tuple(result)
-
-        self.space[axis : axis + 1] = parts
-        self.maps = {v: tuple(map(renumbered, m)) for v, m in self.maps.items()}
-        if self.split is not None and self.split > axis:
-            self.split += more
 
 
 class Fusion:
@@ -206,7 +158,7 @@ class Fusion:
         for other in self._candidates(node):
             if other is group or other.anchor is not None or group.anchor is not None:
                 continue
-            if len(other.nodes) + len(group.nodes) > MOST_NODES or not _same_space(group, other):
+            if len(other.nodes) + len(group.nodes) > MOST_NODES or not group.shares_space(other):
                 continue
             if self._is_circular(group, self._depends[other.number]) or self._is_circular(
                 other, self._depends[group.number]
@@ -214,7 +166,7 @@ class Fusion:
                 continue
             if self._reads_leaving(group, other) or self._reads_leaving(other, group):
                 continue
-            if _meet_in_variables(group, other) or _is_torn(group, other):
+            if group.meets_in_variables(other) or group.would_be_torn(other):
                 continue
             if not (self._agree(group, other) and self._agree(other, group)):
                 continue
@@ -235,7 +187,7 @@ class Fusion:
                 if self.of.get(place.root.node) is not other:
                     continue
                 count = len(other.space)
-                found = mapped_view(other, place.root, place.view)
+                found = other.mapped_view(place.root, place.view)
                 if found is None or len(other.space) != count:
                     return False
                 mine = group.maps[node]
@@ -304,9 +256,9 @@ class Fusion:
         return (
             not needs_other
             and not (updates and (a.has_rows or b.has_rows))
-            and not _meet_in_variables(a, b)
+            and not a.meets_in_variables(b)
             and len(a.nodes) + len(b.nodes) <= MOST_NODES
-            and _same_space(a, b)
+            and a.shares_space(b)
         )
 
     # ------------------------------------------------------------ starting and joining
@@ -314,13 +266,13 @@ class Fusion:
     def _start(self, group: Group, node: Node, role: Role) -> None:
         if role is Role.IOTA:
             group.space = list(_shape(node.outputs[0]))
-            group.maps[node.outputs[0]] = group.maps[node] = _identity(group.space)
+            group.maps[node.outputs[0]] = group.maps[node] = identity_map(group.space)
         elif role is Role.REDUCE:
             self._start_reduce(group, node)
         elif role in (Role.ELEMENTWISE, Role.UPDATE):
             shape = iteration_shape(node, role)
             group.space = [d for d in shape if d != 1]
-            group.maps[node] = _identity(shape)
+            group.maps[node] = identity_map(shape)
             for value in _results(node, role):
                 group.maps[value] = group.maps[node]
         else:
@@ -363,11 +315,13 @@ class Fusion:
         mapping, more = found
         if role is Role.UPDATE and not self._reads_before(group, node, mapping):
             return False
-        if more and not _may_grow(group, more):
+        if more and not group.may_grow(more):
             return False
         group.space += more
         joins = (
-            self._join_reduce(group, node, mapping) if role is Role.REDUCE else _joins(group, role, mapping)
+            self._join_reduce(group, node, mapping)
+            if role is Role.REDUCE
+            else group.may_compute(role, mapping)
         )
         if not joins:
             del group.space[len(group.space) - len(more) :]
@@ -406,7 +360,7 @@ class Fusion:
                 continue
             if place.root in group.leaving or place.root not in group.maps:
                 return None
-            axes = mapped_view(group, place.root, place.view)
+            axes = group.mapped_view(place.root, place.view)
             if axes is None:
                 return None
             first = len(shape) - len(axes)
@@ -415,7 +369,7 @@ class Fusion:
                     mapping[i] = found
                 elif found and mapping[i] != found:
                     return None
-        return _completed(group, shape, mapping) or _around_reduction(group, shape, mapping)
+        return group.completed(shape, mapping) or group.around_reduction(shape, mapping)
 
     def _join_reduce(self, group: Group, node: Node, mapping: Sequence[Axes]) -> bool:
         count = len(group.space)
@@ -424,7 +378,7 @@ class Fusion:
         kept = [a for i, axes in enumerate(mapping) if i not in reduced for a in axes]
         result = node.outputs[0]
         if not over:
-            if not _covers_rows(group, mapping):
+            if not group.covers_rows(mapping):
                 return False
         elif sorted(over + kept) != list(range(count)):
             return False
@@ -450,7 +404,7 @@ class Fusion:
 
     @staticmethod
     def _split(group: Group, place: int) -> bool:
-        if not _can_split(group, place):
+        if not group.can_split(place):
             return False
         group.split = place
         return True
@@ -531,7 +485,7 @@ class Fusion:
         return _access(view, shape)
 
 
-# ---------------------------------------------------------------- shapes and maps
+# ---------------------------------------------------------------- shapes of nodes
 
 
 def _shape(value: Value) -> tuple[Dim, ...]:
@@ -579,202 +533,8 @@ def _results(node: Node, role: Role) -> Sequence[Value]:
     return () if role is Role.UPDATE else node.outputs
 
 
-def _identity(shape: Sequence[Dim]) -> Map:
-    result: list[Axes] = []
-    count = 0
-    for dim in shape:
-        result.append(() if dim == 1 else (count,))
-        count += dim != 1
-    return tuple(result)
-
-
-def _may_grow(group: Group, more: Sequence[Dim]) -> bool:
-    """Whether members may be computed again for each element along further dimensions.
-
-    Not where there may be none, since members are stored, nor where they change variables.
-    """
-    if group.leaving or group.has_rows or group.split is not None or group.changes:
-        return False
-    return all(sizes.surely_at_most(1, d) for d in more)
-
-
-def _joins(group: Group, role: Role, mapping: Sequence[Axes]) -> bool:
-    """Whether what an element-wise node computes is computed as often as it may be: an update only once."""
-    if role is Role.UPDATE:
-        return _covers(mapping, len(group.space)) or not group.space
-    return _covers_rows(group, mapping)
-
-
-def _covers_rows(group: Group, mapping: Sequence[Axes]) -> bool:
-    """Whether something is computed at most once for each row: it may not be repeated for every row."""
-    if group.split is not None:
-        return _covers(mapping, group.split)
-    axes = [a for part in mapping for a in part]
-    return not group.space or (bool(axes) and axes == list(range(len(axes))))
-
-
-def _covers(mapping: Sequence[Axes], rows: int) -> bool:
-    """Whether something lies along all of the first dimensions."""
-    axes = {a for part in mapping for a in part}
-    return axes >= set(range(rows)) and bool(axes)
-
-
-def _meet_in_variables(a: Group, b: Group) -> bool:
-    """Whether one of two groups changes a variable that the other reads or changes: they keep their order."""
-    return bool(a.changes & (b.reads | b.changes) or b.changes & a.reads)
-
-
-def _is_torn(a: Group, b: Group) -> bool:
-    """Whether, in one nest, one of two groups would go over rows several times and the other change what it reads."""
-    return (a.has_rows and bool(b.reads & b.changes)) or (b.has_rows and bool(a.reads & a.changes))
-
-
-def _same_space(a: Group, b: Group) -> bool:
-    return (
-        len(a.space) == len(b.space)
-        and all(map(sizes.surely_equal, a.space, b.space))
-        and (a.split is None or b.split is None or a.split == b.split)
-        and _can_split(a, b.split)
-        and _can_split(b, a.split)
-    )
-
-
-def _can_split(group: Group, place: int | None) -> bool:
-    """Whether the first dimensions can be the rows: whatever is used in the group lies along them."""
-    if place is None or group.split is not None:
-        return group.split == place or place is None
-    return all(_covers(m, place) for v, m in group.maps.items() if v not in group.leaving)
-
-
 def _same_rows(a: Sequence[Dim], b: Sequence[Dim]) -> bool:
     """Whether two dense shapes have equally many elements in equally long rows."""
     if not a or not b or not sizes.surely_equal(a[-1], b[-1]):
         return False
     return sizes.surely_equal(product(a), product(b))
-
-
-def product(dims: Iterable[Dim]) -> Dim:
-    """The number of elements of a shape."""
-    result: Dim = 1
-    for dim in dims:
-        result = result * dim
-    return result
-
-
-def mapped_view(group: Group, root: Value, view: View) -> list[Axes] | None:
-    """The dimensions of a space that those of a view of a member lie along.
-
-    A dimension of the view may lie along several of the space, and one of the space may have to be cut for several of
-    the view. A slice, a transposition or anything else that does not go through the member in its own order gives None.
-    """
-    if view.offset != 0:
-        return None
-    mapping = group.maps[root]
-    axes = [a for part in mapping for a in part]
-    strides = dense_strides([group.space[a] for a in axes])
-    result: list[Axes] = []
-    at = 0
-    i = 0
-    while i < len(view.shape):
-        size, stride = view.shape[i], view.strides[i]
-        if size == 1 or stride == 0:
-            result.append(())
-            i += 1
-            continue
-        if at == len(axes):
-            return None
-        taken = [axes[at]]
-        total = group.space[axes[at]]
-        last = at
-        while not sizes.surely_equal(total, size) and last + 1 < len(axes):
-            if sizes.surely_equal(stride, strides[last]):
-                break
-            last += 1
-            taken.append(axes[last])
-            total = total * group.space[axes[last]]
-        if sizes.surely_equal(total, size) and sizes.surely_equal(stride, strides[last]):
-            result.append(tuple(taken))
-            at = last + 1
-            i += 1
-            continue
-        parts = _cut(view, i, group.space[axes[at]], strides[at])
-        if parts is None:
-            return None
-        axis = axes[at]
-        group.refine(axis, parts)
-        return mapped_view(group, root, view)
-    return result if at == len(axes) else None
-
-
-def _cut(view: View, first: int, size: Dim, stride: Dim) -> list[Dim] | None:
-    """The dimensions of a view, from one on, that together are one dimension of the space."""
-    parts: list[Dim] = []
-    for end in range(first, len(view.shape)):
-        if view.shape[end] == 1:
-            continue
-        parts.append(view.shape[end])
-        if sizes.surely_equal(product(parts), size):
-            dims = [i for i in range(first, end + 1) if view.shape[i] != 1]
-            wanted = [s * stride for s in dense_strides(parts)]
-            fits = all(sizes.surely_equal(view.strides[i], w) for i, w in zip(dims, wanted))
-            return parts if fits and len(parts) > 1 else None
-    return None
-
-
-def _completed(
-    group: Group, shape: Sequence[Dim], mapping: Sequence[Axes | None]
-) -> tuple[list[Axes], list[Dim]] | None:
-    """A mapping with places found for dimensions that no member decides: between its neighbours, by size.
-
-    Behind all others the space may grow by them.
-    """
-    result = list(mapping)
-    more: list[Dim] = []
-    low = 0
-    for i, found in enumerate(result):
-        if found is not None:
-            if found:
-                if found[0] < low:
-                    return None
-                low = found[-1] + 1
-            continue
-        following = [a[0] for a in result[i + 1 :] if a]
-        high = following[0] if following else len(group.space)
-        for axis in range(low, high):
-            if sizes.surely_equal(group.space[axis], shape[i]):
-                result[i] = (axis,)
-                low = axis + 1
-                break
-        else:
-            if following:
-                return None
-            result[i] = (len(group.space) + len(more),)
-            more.append(shape[i])
-            low = len(group.space) + len(more)
-    return [axes or () for axes in result], more
-
-
-def _around_reduction(
-    group: Group, shape: Sequence[Dim], mapping: Sequence[Axes | None]
-) -> tuple[list[Axes], list[Dim]] | None:
-    """A mapping for what surrounds a reduction along a dimension in the middle, which is the last of the space.
-
-    A dimension that no member decides is one of those that are reduced, as in x less its largest elements.
-    """
-    used = [a for axes in mapping for a in axes or ()]
-    if not group.has_rows or group.split is None or len(set(used)) < len(used):
-        return None
-    orders = [[a for axes in m for a in axes] for m in group.maps.values()]
-    if all(order == sorted(order) for order in orders):
-        return None  # no member reduces a dimension in the middle
-    free = [a for a in range(group.split, len(group.space)) if a not in used]
-    result: list[Axes] = []
-    for axes, size in zip(mapping, shape):
-        if axes is None:
-            axis = next((a for a in free if sizes.surely_equal(group.space[a], size)), None)
-            if axis is None:
-                return None
-            free.remove(axis)
-            axes = (axis,)
-        result.append(axes)
-    return result, []

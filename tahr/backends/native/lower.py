@@ -10,7 +10,8 @@ from tahr.backends.native import fuse, gemm, nest_kernels, nests, roles, singles
 from tahr.backends.native.assembling import Seats
 from tahr.backends.native.calls import Bind, Call, Known, Partial, Place, Ref
 from tahr.backends.native.epilogue import COLUMN, FULL, SCALAR, Epilogue, Operand
-from tahr.backends.native.fuse import Fusion, Group
+from tahr.backends.native.fuse import Fusion
+from tahr.backends.native.groups import Group, Map
 from tahr.backends.native.loops import Loop
 from tahr.backends.native.multiplication import Multiplication
 from tahr.backends.native.nests import Access, Bound, Extent, Nest, Position, Reduce
@@ -320,7 +321,7 @@ class _NestBuilder:
         self._values[result] = scalar.leaf(_RESULTS + len(self._reduces), result.dtype)
         self._reduces.append(Reduce(form.combine, kind, what, result.dtype))
 
-    def _iota(self, node: Node, mapping: fuse.Map) -> Scalar:
+    def _iota(self, node: Node, mapping: Map) -> Scalar:
         dtype = node.outputs[0].dtype
         assert dtype is not None
         start = self._operand(node.inputs[0], None, mapping, _shape(node.outputs[0]))
@@ -337,7 +338,7 @@ class _NestBuilder:
             return scalar.constant(count, dtype)
         return self._leaf(("extent", count, dtype), dtype, Extent(dtype, count))
 
-    def _operand(self, value: Value, dtype: DType | None, mapping: fuse.Map, shape: Sequence[Dim]) -> Scalar:
+    def _operand(self, value: Value, dtype: DType | None, mapping: Map, shape: Sequence[Dim]) -> Scalar:
         """The expression for an element of a value that a node reads."""
         place = self._places[value]
         dtype = dtype or value.dtype
@@ -367,7 +368,7 @@ class _NestBuilder:
             self._inputs.append(source)
         return self._leaves[key]
 
-    def _strides(self, view: View, mapping: fuse.Map, shape: Sequence[Dim]) -> tuple[Dim, ...]:
+    def _strides(self, view: View, mapping: Map, shape: Sequence[Dim]) -> tuple[Dim, ...]:
         """The strides of a view along the dimensions of the space, for something of a shape that is mapped to it."""
         space = self._group.space
         strides: list[Dim] = [0] * len(space)

@@ -20,7 +20,8 @@ from tahr.backends.native import assembling, draws, lower, recompute, region_pro
 from tahr.backends.native.arenas import Arenas
 from tahr.backends.native.branch_plans import BranchPlans
 from tahr.backends.native.calls import Call, Place
-from tahr.backends.native.fuse import Fusion, Group
+from tahr.backends.native.fuse import Fusion
+from tahr.backends.native.groups import Group
 from tahr.backends.native.lower import Lowering
 from tahr.backends.native.own_lists import with_own_lists
 from tahr.backends.native.region_plans import Copy, RegionPlans, with_storage

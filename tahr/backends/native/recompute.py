@@ -19,7 +19,8 @@ from collections.abc import Mapping, Sequence
 
 from tahr.backends.native import roles, tracing
 from tahr.backends.native.calls import Place
-from tahr.backends.native.fuse import Fusion, Group, product
+from tahr.backends.native.fuse import Fusion
+from tahr.backends.native.groups import Group, product
 from tahr.backends.native.roles import Role
 from tahr.core import scalar, sizes
 from tahr.program.node import Node, Value
