@@ -11,9 +11,6 @@ def is_sequence(value: Any) -> bool:
     return isinstance(value, (list, tuple, Mapping, ValuesView, KeysView))
 
 
-is_nested = is_sequence
-
-
 def flatten(structure: Any) -> list[Any]:
     """The leaves from left to right; a dict's in the order of its sorted keys. A leaf alone gives a list of one."""
     return list(_leaves(structure))

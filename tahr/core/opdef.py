@@ -411,7 +411,7 @@ class OpDef:
         if len(types) == 1:
             shape: Shape = found[0] if isinstance(found, list) else found
             (items,) = self._infer_items(specs, attrs, types)
-            return (Spec(types[0], shape, self._infer_value(specs, attrs, types[0], shape), items),)
+            return (Spec(types[0], shape, self._infer_value(specs, attrs, types[0]), items),)
         values = self._infer_values(specs, attrs, types)
         return tuple(map(Spec, types, found, values, self._infer_items(specs, attrs, types)))
 
@@ -466,7 +466,7 @@ class OpDef:
         return [_worth_knowing(np.asarray(part, dtype=object)) for part in parts]
 
     def _infer_value(
-        self, specs: Sequence[Spec], attrs: Mapping[str, Any], dtype: DType | None, shape: Shape
+        self, specs: Sequence[Spec], attrs: Mapping[str, Any], dtype: DType | None
     ) -> Array | None:
         if dtype is not dtypes.int32 and dtype is not dtypes.int64:
             return None

@@ -270,6 +270,7 @@ class Operation(Operators):
     source: source.Source
     gradient_type: str | None
 
+    # Of a loop or cond, the outputs that gradients have asked for beside its user's, by the tensor that they hold.
     hidden: dict[Any, Tensor]
     # Only for a variable's operation: the array that tutorial behaviour initializes it with when it is first needed.
     lazy_value: np.ndarray[Any, Any] | None = None

@@ -125,12 +125,9 @@ def add_argument(region: Region, spec: Spec, name: str) -> Tensor:
     return op.outputs[0]
 
 
-def building_in(region: Region | None, graph: Graph) -> Any:
-    """A context manager that builds in a region that exists already, outside of every control block."""
-    return _Inside(region, graph)
+class building_in:
+    """Builds in a region that exists already, outside of every control block."""
 
-
-class _Inside:
     def __init__(self, region: Region | None, graph: Graph) -> None:
         self._region, self._graph = region, graph
 
@@ -275,7 +272,10 @@ def _build_branch(
 
 
 class no_control:
-    """Inside a region the controllers of the blocks around it do not count: they run before the whole operation."""
+    """Builds outside of every control block.
+
+    Inside a region the controllers of the blocks around it do not count: they run before the whole operation.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
@@ -473,7 +473,7 @@ def _build_while(
             result = [result]
         nest.assert_same_structure(list(structure), list(result), check_types=False)
         body_region.outputs = [_loop_output(new, arg) for new, arg in zip(nest.flatten(result), args)]
-    _check_invariants(initial, body_region, invariants is not None)
+    _check_invariants(initial, body_region)
 
     op = loop_operation(graph, initial, cond_region, body_region, back_prop, "While")
     exits = [structural.identity(t, name="Exit") for t in op.outputs]
@@ -551,7 +551,7 @@ def _covers(invariant: Shape, shape: Shape) -> bool:
     return all(not isinstance(i, int) or i == d for i, d in zip(invariant, shape))
 
 
-def _check_invariants(initial: Sequence[Tensor], body: Region, given: bool) -> None:
+def _check_invariants(initial: Sequence[Tensor], body: Region) -> None:
     for start, arg, new in zip(initial, body.inputs, body.outputs):
         if not _covers(arg.spec.shape, new.spec.shape):
             where = source.caller().describe()

@@ -51,20 +51,17 @@ def _add_hidden_variable(loop: Operation, initial: Tensor, build: Callable[[Tens
     return loop.add_output(spec)
 
 
-def _memo(op: Operation) -> dict[Any, Tensor]:
-    """What an operation's gradients have already asked of it: hidden outputs by the tensor they accumulate."""
-    return op.hidden
-
-
 def _trip_count(loop: Operation) -> Tensor:
     """The number of iterations that the loop ran."""
-    memo = _memo(loop)
-    if "trips" not in memo:
+    hidden = loop.hidden
+    if "trips" not in hidden:
         with building_in(loop.region, loop.graph):
             zero = convert.constant(0, dtype=dtypes.int32)
         one = np.int32(1)
-        memo["trips"] = _add_hidden_variable(loop, zero, lambda i: elementwise.add(i, convert.constant(one)))
-    return memo["trips"]
+        hidden["trips"] = _add_hidden_variable(
+            loop, zero, lambda i: elementwise.add(i, convert.constant(one))
+        )
+    return hidden["trips"]
 
 
 Path = Sequence["tuple[Operation, Region]"]
@@ -79,17 +76,17 @@ def _accumulated(path: Path, inner: Tensor) -> Tensor:
         inner: the tensor.
     """
     op, region = path[0]
-    memo = _memo(op)
-    if inner not in memo:
+    hidden = op.hidden
+    if inner not in hidden:
         if op.opdef is If:
-            memo[inner] = _add_hidden_result(
+            hidden[inner] = _add_hidden_result(
                 op, region, lambda: _accumulated(path[1:], inner), lists.EmptyTensorList
             )
         else:
             with building_in(op.region, op.graph):
                 empty = lists.EmptyTensorList()
-            memo[inner] = _pushed(path, empty, inner)
-    return memo[inner]
+            hidden[inner] = _pushed(path, empty, inner)
+    return hidden[inner]
 
 
 def _pushed(path: Path, items: Tensor, inner: Tensor) -> Tensor:
@@ -126,15 +123,15 @@ def _add_hidden_result(
 
 def _exposed(branching: Operation, branch: Region, inner: Tensor) -> Tensor:
     """A list that holds the value of a branch's tensor, empty where the other branch ran."""
-    memo = _memo(branching)
-    if inner not in memo:
-        memo[inner] = _add_hidden_result(
+    hidden = branching.hidden
+    if inner not in hidden:
+        hidden[inner] = _add_hidden_result(
             branching,
             branch,
             lambda: lists.TensorListPushBack(lists.EmptyTensorList(), inner),
             lists.EmptyTensorList,
         )
-    return memo[inner]
+    return hidden[inner]
 
 
 # What brings together what is there.
@@ -423,22 +420,23 @@ def while_gradient(op: Operation, dys: Sequence[Any], driver: Driver) -> list[An
         sums = [_accumulate(back, t, g) for t, g in zip(captured, found[len(inputs) :])]
         back.outputs = [_own(back, t) for t in back.next if t is not None]
 
-    test = Region(graph, "while loop")
-    with test, no_control(graph):
-        args = [add_argument(test, Spec(t.spec.dtype, t.spec.shape), "Merge") for t in back.inputs]
-        test.outputs = [elementwise.greater(args[0], convert.constant(0))]
-    outputs = loop_operation(graph, back.initial, test, back, True, "While").outputs
+    outputs = loop_operation(graph, back.initial, _backward_test(back), back, True, "While").outputs
     back.leave(dict(enumerate(outputs)))
-
-    of_captures: dict[Tensor, Any] = {}
-    for tensor, places in zip(captured, sums):
-        if len(places) == 1:
-            of_captures[tensor] = outputs[places[0]]
-        elif places:
-            of_captures[tensor] = _concatenated(tensor, *(outputs[p] for p in places))
+    of_captures = {
+        t: _accumulated_gradient(t, [outputs[p] for p in places]) for t, places in zip(captured, sums)
+    }
     of_variables = {i: outputs[place] for i, (place, _) in zip(active, slots)}
     variables = len(body.inputs)  # more than `dys` where the gradient needed hidden ones
     return [of_variables.get(i) if i < variables else of_captures.get(t) for i, t in enumerate(op.inputs)]
+
+
+def _backward_test(back: _BackwardLoop) -> Region:
+    """The condition of a backward loop: its first variable counts the iterations that are left."""
+    test = Region(back.graph, "while loop")
+    with test, no_control(back.graph):
+        args = [add_argument(test, Spec(t.spec.dtype, t.spec.shape), "Merge") for t in back.inputs]
+        test.outputs = [elementwise.greater(args[0], convert.constant(0))]
+    return test
 
 
 def _active(body: Region, dys: Sequence[Any]) -> list[int]:
@@ -526,8 +524,11 @@ def _accumulate(back: _BackwardLoop, tensor: Tensor, gradient: Any) -> list[int]
     return places
 
 
-def _concatenated(tensor: Tensor, values: Tensor, indices: Tensor) -> IndexedSlices:
-    """The slices of all iterations together."""
+def _accumulated_gradient(tensor: Tensor, results: Sequence[Tensor]) -> Any:
+    """A capture's gradient, given what the loop made of the variables of `_accumulate`: the sum, or all slices."""
+    if len(results) < 2:
+        return results[0] if results else None
+    values, indices = results
     value = _value(tensor)
     row: Shape = None if value.spec.shape is None else (0, *value.spec.shape[1:])
     all_values, _ = lists.TensorListConcat(values, element_dtype=value.spec.dtype, element_shape=row)

@@ -542,11 +542,6 @@ def abs(x: Any, name: str | None = None) -> Tensor:
         return Abs(x, name=scope)
 
 
-def complex_abs(x: Any, name: str | None = None) -> Tensor:
-    """The absolute value of complex numbers: the old name of `abs` for them."""
-    return abs(x, name)
-
-
 Sign = OpDef("Sign", _UNARY, types={"T": FLOATING | SIGNED}, form=Elementwise(scalar=scalars_arithmetic.sign))
 
 

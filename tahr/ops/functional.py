@@ -259,46 +259,6 @@ def _fold(
 # ---------------------------------------------------------------- one of several functions
 
 
-def smart_cond(
-    pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any], name: str | None = None
-) -> Any:
-    """As `cond`, but where the predicate's value is known now only that function is called.
-
-    Args:
-        pred: a Python bool, 0 or 1, or a bool scalar tensor.
-        true_fn: builds what to compute if `pred` is true.
-        false_fn: the same for false.
-        name: the name scope.
-
-    Raises:
-        TypeError: a function is not callable, or `pred` is nothing of that.
-    """
-    if not callable(true_fn):
-        raise TypeError("`true_fn` must be callable.")
-    if not callable(false_fn):
-        raise TypeError("`false_fn` must be callable.")
-    known = smart_constant_value(pred)
-    if known is not None:
-        return true_fn() if known else false_fn()
-    return control_flow.cond(pred, true_fn, false_fn, name=name)
-
-
-def smart_constant_value(pred: Any) -> bool | None:
-    """The value of a predicate where it is known now, else None.
-
-    Raises:
-        TypeError: it is no bool, 0, 1 or tensor.
-    """
-    if isinstance(pred, Tensor):
-        known = convert.constant_value(pred)
-        return None if known is None else bool(known)
-    if pred in (0, 1):
-        return bool(pred)
-    if convert.dtype_of(pred) is not None:
-        return None
-    raise TypeError(f"`pred` must be a Tensor, or a Python bool, or 1 or 0. Found instead: {pred!r}")
-
-
 def case(
     pred_fn_pairs: Any,
     default: Callable[[], Any] | None = None,

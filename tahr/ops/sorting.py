@@ -251,24 +251,6 @@ def _nth_element_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None]:
     return elementwise.multiply(share, structural.expand_dims(dy, -1)), None
 
 
-def nth_element(input: Any, n: Any, reverse: bool = False, name: str | None = None) -> Tensor:
-    """The n-th smallest (or largest) element along the last axis.
-
-    Args:
-        input: real numbers [..., size].
-        n: an int32 scalar, from 0.
-        reverse: whether to count from the largest.
-        name: the operation's name.
-
-    Returns:
-        [...].
-
-    Raises:
-        ValueError, InvalidArgumentError: `input` is a scalar, or `n` is not in [0, size).
-    """
-    return NthElement(input, n, reverse=reverse, name=name)
-
-
 # ---------------------------------------------------------------- sort
 
 

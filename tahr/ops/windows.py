@@ -134,41 +134,6 @@ def _dimension(
     return out, pad
 
 
-def transposed_sizes(
-    sizes: Sequence[Any],
-    window: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    padding: Padding,
-) -> tuple[Any, ...]:
-    """Return the spatial sizes that a transposed convolution gives when none are asked for.
-
-    Several image sizes lead to the same `sizes` in the forward direction. As in `tf.layers.conv2d_transpose`
-    this is the largest one for "SAME"; for "VALID" the one that wastes no pixel, but at least `size *
-    stride`.
-
-    Args:
-        sizes: spatial sizes of the transposed convolution's input, None where unknown.
-        window, strides, dilations, padding: as in `window_geometry`.
-
-    Returns:
-        Spatial sizes of its output, None where unknown.
-    """
-
-    def one(size: Any, k: int, stride: int, dilation: int, pair: tuple[int, int] | None) -> Any:
-        extent = (k - 1) * dilation + 1
-        if size is None:
-            return None
-        if padding == "SAME":
-            return size * stride
-        if pair is None:
-            return size * stride + max(extent - stride, 0)
-        return (size - 1) * stride + extent - pair[0] - pair[1]
-
-    pairs = [None] * len(sizes) if isinstance(padding, str) else padding
-    return tuple(one(*values) for values in zip(sizes, window, strides, dilations, pairs, strict=True))
-
-
 def frame_of(
     sizes: Sequence[int],
     window: Sequence[int],

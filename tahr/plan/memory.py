@@ -61,7 +61,7 @@ def last_uses(program: Program, nodes: Sequence[Node]) -> dict[Value, int]:
     return last
 
 
-def storage_ends(nodes: Sequence[Node], storage: Storage, last: dict[Value, int]) -> dict[Value, int]:
+def storage_ends(storage: Storage, last: dict[Value, int]) -> dict[Value, int]:
     """For each storage the index of the last node that takes any value lying in it."""
     ends: dict[Value, int] = {}
     for value, index in last.items():

@@ -116,7 +116,7 @@ def make_plan(program: Program) -> Plan:
     nodes = schedule.order(program)
     storage = memory.Storage(nodes)
     last = memory.last_uses(program, nodes)
-    ends = memory.storage_ends(nodes, storage, last)
+    ends = memory.storage_ends(storage, last)
     places: dict[Value, int] = {}
     template: list[Any] = []
     for node in nodes:

@@ -128,7 +128,6 @@ class BaseSession:
             raise TypeError(f"target must be a string, but got {type(target)}")
         self._graph = scopes.get_default_graph() if graph is None else graph
         self._target = target
-        self._config = config
         self._timeout_in_ms: int = getattr(config, "operation_timeout_in_ms", 0)
         self._store = shared_store(target) if target else Store()
         threads: int = getattr(config, "intra_op_parallelism_threads", 0)

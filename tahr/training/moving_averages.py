@@ -74,52 +74,6 @@ def _unused(name: str) -> str:
     return f"{name}_{count}"
 
 
-def weighted_moving_average(
-    value: Any,
-    decay: Any,
-    weight: Any,
-    truediv: bool = True,
-    collections: Sequence[str] | None = None,
-    name: str | None = None,
-) -> Tensor:
-    """The moving average of `value * weight` divided by that of `weight`.
-
-    Args:
-        value: a tensor of a floating type.
-        decay: how slowly the averages forget, a scalar below 1.
-        weight: a tensor of `value`'s shape, or one that broadcasts to it.
-        truediv: accepted; the division of floats is the same.
-        collections: the collections of the two variables that are made; GLOBAL_VARIABLES by default.
-        name: the name of the result.
-
-    Returns:
-        The new average.
-    """
-    collections = [GraphKeys.GLOBAL_VARIABLES] if collections is None else collections
-    value, weight = convert.convert_to_tensor(value), convert.convert_to_tensor(weight)
-    with variable_scope(name, "WeightedMovingAvg", [value, weight, decay]) as scope:
-        averages = [
-            assign_moving_average(
-                get_variable(
-                    variable,
-                    shape=shape,
-                    dtype=tensor.dtype,
-                    initializer=Zeros(),
-                    trainable=False,
-                    collections=collections,
-                ),
-                tensor,
-                decay,
-                zero_debias=False,
-            )
-            for variable, tensor, shape in (
-                ("value_x_weight", value * weight, value.shape),
-                ("weight", weight, weight.shape),
-            )
-        ]
-        return elementwise.realdiv(*averages, name=scope.name)
-
-
 class ExponentialMovingAverage:
     """Keeps moving averages of variables, to be used in place of the variables after training.
 

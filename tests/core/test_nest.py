@@ -57,7 +57,7 @@ def test_packing_keeps_types_and_the_order_of_keys():
 
 def test_what_is_nested():
     assert [nest.is_sequence(v) for v in ([1], (), {}, Pair(1, 2), {}.values())] == [True] * 5
-    assert [nest.is_nested(v) for v in ("a", b"a", {1}, np.zeros(2), 3, None)] == [False] * 6
+    assert [nest.is_sequence(v) for v in ("a", b"a", {1}, np.zeros(2), 3, None)] == [False] * 6
 
 
 def test_map_structure():

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.ops.functional import smart_cond
 
 ROWS = np.array([[1.0, 2.0], [-3.0, 0.5], [1.5, -2.5]])
 # Where a function belongs; of any type, because these tests pass it on purpose.
@@ -239,13 +238,3 @@ def test_gradients_through_case():
 def test_errors_of_branching(call, error, phrase):
     with pytest.raises(error, match=phrase):
         call()
-
-
-def test_smart_cond_builds_one_branch_where_it_can():
-    assert smart_cond(True, lambda: "yes", lambda: "no") == "yes"
-    assert smart_cond(0, lambda: "yes", lambda: "no") == "no"
-    assert smart_cond(tf.constant(False), lambda: "yes", lambda: "no") == "no"
-    p = tf.placeholder(tf.bool, [])
-    assert run(smart_cond(p, lambda: tf.constant(1), lambda: tf.constant(2)), {p: False}) == 2
-    with pytest.raises(TypeError, match="must be a Tensor"):
-        smart_cond("maybe", lambda: 1, lambda: 2)

@@ -234,20 +234,6 @@ def test_geometry_of_symbols() -> None:
     assert eval(out.text, {"n": 10}) == 9
 
 
-@every_case
-def test_transposed_sizes_lead_back(case: Case) -> None:
-    arguments = (case.window, case.strides, case.dilations, case.padding)
-    sizes = windows.window_geometry(case.images[1:-1], *arguments).out
-    if 0 not in sizes:
-        assert windows.window_geometry(windows.transposed_sizes(sizes, *arguments), *arguments).out == sizes
-
-
-def test_transposed_sizes() -> None:
-    assert windows.transposed_sizes([4, None], [3, 3], [2, 2], [1, 1], "SAME") == (8, None)
-    assert windows.transposed_sizes([4, 4], [3, 1], [2, 2], [1, 1], "VALID") == (9, 8)
-    assert windows.transposed_sizes([4], [3], [2], [2], [(1, 2)]) == (8,)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -62,19 +62,3 @@ def test_assign_moving_average_corrects_for_its_start() -> None:
         assert session.run(update, {value: 8.0}) == pytest.approx(8.0)
         # The weights of the two values are 0.25 * 0.75 and 0.25, divided by their sum.
         assert session.run(update, {value: 1.0}) == pytest.approx((0.1875 * 8.0 + 0.25 * 1.0) / 0.4375)
-
-
-def test_weighted_moving_average() -> None:
-    value, weight = (tf.placeholder(tf.float32, []) for _ in range(2))
-    average = moving_averages.weighted_moving_average(value, 0.5, weight)
-    assert average.name == "WeightedMovingAvg/WeightedMovingAvg:0"
-    assert [v.name for v in tf.global_variables()] == [
-        "WeightedMovingAvg/value_x_weight:0",
-        "WeightedMovingAvg/weight:0",
-    ]
-    with tf.Session() as session:
-        session.run(tf.global_variables_initializer())
-        assert session.run(average, {value: 8.0, weight: 3.0}) == pytest.approx(8.0)
-        # After two updates the first pair counts half as much as the second.
-        expected = (0.5 * 8.0 * 3.0 + 2.0 * 1.0) / (0.5 * 3.0 + 1.0)
-        assert session.run(average, {value: 2.0, weight: 1.0}) == pytest.approx(expected)

@@ -72,7 +72,6 @@ REGION_ROLES = frozenset({Role.LIST, Role.LOOP, Role.BRANCHING})
 COMPUTED = NEST_ROLES | {Role.PARTS, Role.PRODUCT, Role.WINDOW, Role.SINGLE}
 """What takes a kernel."""
 
-_NAMED: dict[str, Role] = {Const.name: Role.CONSTANT, Input.name: Role.INPUT}
 _VARIABLES = (state.VariableV2, state.VarHandleOp)
 
 
