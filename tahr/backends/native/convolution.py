@@ -19,17 +19,15 @@ from dataclasses import dataclass
 
 from tahr.backends.native import epilogue as epilogues, ir, kernel
 from tahr.backends.native.correlation import (
-    ATTRIBUTES,
     Correlation,
     Packing,
     Phase,
     block_of,
-    copy,
     is_packed,
-    kernel_of,
     table_of,
     tiles_of,
 )
+from tahr.backends.native.correlation_kernels import ATTRIBUTES, copy, kernel_of
 from tahr.backends.native.epilogue import Epilogue
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.sliding import volume

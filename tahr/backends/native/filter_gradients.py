@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 from tahr.backends.native import ir, kernel, target as targets
 from tahr.backends.native.convolution import Spec
-from tahr.backends.native.correlation import ATTRIBUTES, copy, multiply_add, segments, tiling
+from tahr.backends.native.correlation import tiling
+from tahr.backends.native.correlation_kernels import ATTRIBUTES, copy, multiply_add, segments
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.sliding import volume
 
