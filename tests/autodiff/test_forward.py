@@ -9,13 +9,7 @@ import numpy as np
 import pytest
 
 import tahr as tf
-
-
-def run(fetches: Any, feeds: Any = None) -> Any:
-    with tf.Session() as session:
-        session.run(tf.global_variables_initializer())
-        return session.run(fetches, feeds)
-
+from tests.running import run_initialized as run
 
 # ---------------------------------------------------------------- jvp
 

@@ -12,12 +12,7 @@ import tahr as tf
 from tahr.autodiff import registry
 from tahr.core.opdef import OpDef
 from tests.differences import check_derivatives
-
-
-def run(fetches: Any, feeds: Any = None) -> Any:
-    session = tf.Session()
-    session.run(tf.global_variables_initializer())
-    return session.run(fetches, feeds)
+from tests.running import run_initialized as run
 
 
 def scalar(name: str | None = None) -> tf.Tensor:

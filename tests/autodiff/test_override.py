@@ -10,13 +10,7 @@ import pytest
 
 import tahr as tf
 from tahr.autodiff import registry
-
-
-def run(fetches: Any, feeds: Any = None) -> Any:
-    with tf.Session() as session:
-        session.run(tf.global_variables_initializer())
-        return session.run(fetches, feeds)
-
+from tests.running import run_initialized as run
 
 # ---------------------------------------------------------------- custom_gradient
 

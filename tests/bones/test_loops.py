@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 
 import tahr as tf
-
-
-def _run(fetches, feeds=None):
-    session = tf.Session()
-    session.run(tf.global_variables_initializer())
-    return session.run(fetches, feeds)
+from tests.running import run_initialized as run
 
 
 def test_gradients_of_a_loop_to_third_order():
@@ -22,14 +17,14 @@ def test_gradients_of_a_loop_to_third_order():
     derivatives = [power]
     for _ in range(3):
         derivatives += tf.gradients(derivatives[-1], x)
-    assert _run(derivatives, {x: 2.0}) == [32.0, 80.0, 160.0, 240.0]
+    assert run(derivatives, {x: 2.0}) == [32.0, 80.0, 160.0, 240.0]
 
 
 def test_a_loop_that_does_not_run_passes_gradients_through():
     x = tf.placeholder(tf.float64, [])
     (y,) = tf.while_loop(lambda a: a < 0.0, lambda a: [a * 3.0], [x], return_same_structure=True)
     (gradient,) = tf.gradients(y * y, x)
-    assert _run(gradient, {x: 2.0}) == 4.0
+    assert run(gradient, {x: 2.0}) == 4.0
 
 
 def test_the_number_of_iterations_may_depend_on_data():
@@ -94,7 +89,7 @@ def test_gradients_inside_a_body():
 
     _, root = tf.while_loop(lambda i, a: i < 20, newton, [0, tf.constant(1.0, tf.float64)])
     (gradient,) = tf.gradients(root, x)
-    got, dx = _run([root, gradient], {x: 9.0})
+    got, dx = run([root, gradient], {x: 9.0})
     assert got == pytest.approx(3.0)
     assert dx == pytest.approx(1.0 / 6.0)
 
@@ -111,7 +106,7 @@ def test_nested_loops_and_their_gradients():
     (second,) = tf.gradients(first, x)
     # ((1*x + x) x^2 + x) x^3 + x = 2 x^6 + x^4 + x
     v = 1.5
-    assert _run([y, first, second], {x: v}) == pytest.approx(
+    assert run([y, first, second], {x: v}) == pytest.approx(
         [2 * v**6 + v**4 + v, 12 * v**5 + 4 * v**3 + 1, 60 * v**4 + 12 * v**2]
     )
 
@@ -126,7 +121,7 @@ def test_a_branch_inside_a_loop_and_its_gradients():
     (first,) = tf.gradients(y, x)
     (second,) = tf.gradients(first, x)
     v = 1.5  # (x + x^2) x + x^2 = 2 x^2 + x^3
-    assert _run([y, first, second], {x: v}) == pytest.approx([2 * v**2 + v**3, 4 * v + 3 * v**2, 4 + 6 * v])
+    assert run([y, first, second], {x: v}) == pytest.approx([2 * v**2 + v**3, 4 * v + 3 * v**2, 4 + 6 * v])
 
 
 def test_a_loop_inside_a_branch_and_its_gradients():
@@ -228,7 +223,7 @@ def test_variables_made_inside_a_loop_are_lifted_out():
     _, y = tf.while_loop(lambda i, a: i < 3, body, [0, tf.constant(1.0, tf.float64)])
     (w,) = tf.trainable_variables()
     (gradient,) = tf.gradients(y, w)
-    assert _run([y, gradient]) == [8.0, 12.0]
+    assert run([y, gradient]) == [8.0, 12.0]
 
 
 def test_a_hessian_through_scan_like_recurrence():
@@ -241,7 +236,7 @@ def test_a_hessian_through_scan_like_recurrence():
     )
     (hessian,) = tf.hessians(h, w)
     value = np.array([0.1, -0.2, 0.3])
-    got = _run(hessian, {w: value})
+    got = run(hessian, {w: value})
     (gradient,) = tf.gradients(h, w)
     session = tf.Session()
     step = 1e-5

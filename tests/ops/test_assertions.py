@@ -13,11 +13,7 @@ import pytest
 
 import tahr as tf
 from tahr.ops import assertions
-
-
-def run(fetches, feeds=None):
-    with tf.Session() as session:
-        return session.run(fetches, feeds)
+from tests.running import run
 
 
 def unknown(value, dtype=tf.float32):

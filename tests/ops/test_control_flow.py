@@ -10,15 +10,10 @@ import pytest
 import tahr as tf
 from tahr.ops import control_flow
 from tests.installed import BACKENDS
+from tests.running import run_initialized as run
 
 # Where a function belongs; of any type, because these tests pass it on purpose.
 NO_FUNCTION: Any = 1
-
-
-def run(fetches, feeds=None):
-    with tf.Session() as session:
-        session.run(tf.global_variables_initializer())
-        return session.run(fetches, feeds)
 
 
 # ---------------------------------------------------------------- order

@@ -11,15 +11,11 @@ import numpy as np
 import pytest
 
 import tahr as tf
+from tests.running import run
 
 ROWS = np.array([[1.0, 2.0], [-3.0, 0.5], [1.5, -2.5]])
 # Where a function belongs; of any type, because these tests pass it on purpose.
 NO_FUNCTION: Any = 1
-
-
-def run(fetches, feeds=None):
-    with tf.Session() as session:
-        return session.run(fetches, feeds)
 
 
 # ---------------------------------------------------------------- values

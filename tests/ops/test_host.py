@@ -9,12 +9,7 @@ import pytest
 
 import tahr as tf
 from tahr.autodiff import registry
-
-
-def run(fetches, feeds=None):
-    with tf.Session() as session:
-        return session.run(fetches, feeds)
-
+from tests.running import run
 
 # ---------------------------------------------------------------- py_func
 

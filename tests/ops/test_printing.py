@@ -12,12 +12,7 @@ import pytest
 
 import tahr as tf
 from tahr.ops import printing
-
-
-def run(fetches, feeds=None):
-    with tf.Session() as session:
-        return session.run(fetches, feeds)
-
+from tests.running import run
 
 # ---------------------------------------------------------------- values as text
 

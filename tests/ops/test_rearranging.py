@@ -6,13 +6,9 @@ import numpy as np
 import pytest
 
 import tahr as tf
+from tests.running import run
 
 TABLE = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], np.float32)
-
-
-def run(fetches, feeds=None):
-    with tf.Session() as session:
-        return session.run(fetches, feeds)
 
 
 # ---------------------------------------------------------------- repeat

@@ -10,11 +10,7 @@ import pytest
 import tahr as tf
 from tahr.autodiff.gradients import gradients
 from tests.gradient_check import random_cotangent
-
-
-def run(fetches, feeds=None):
-    with tf.Session() as session:
-        return session.run(fetches, feeds)
+from tests.running import run
 
 
 def array_of(*rows, **kwargs):

@@ -16,6 +16,17 @@ from tests.ops import checks
 from tests.ops.samples import Sample
 
 
+def random(*shape: int) -> Array:
+    """Normal numbers, the same ones for the same shape."""
+    return np.random.default_rng(sum(shape)).standard_normal(shape)
+
+
+def by_numpy(fetches: Any, feeds: Any) -> Any:
+    """What the reference backend computes."""
+    with tf.Session(backend="numpy") as session:
+        return session.run(fetches, feeds)
+
+
 def run(fetches: Any, feeds: Mapping[Any, Any], threads: int = 0, runs: int = 1) -> tuple[Any, list[str]]:
     """The results of the last of some runs, and the op types that NumPy computed."""
     execute._records.clear()

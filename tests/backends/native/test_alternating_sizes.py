@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,6 @@ import pytest
 import tahr as tf
 from tahr.backends.native import arenas, execute
 from tahr.session import shortcuts
-
-
-@pytest.fixture
-def session() -> Iterator[Any]:
-    with tf.Session(backend="native", tier="compiled") as session:
-        yield session
 
 
 @pytest.fixture

@@ -16,18 +16,12 @@ from tahr.backends.native import candidates
 from tahr.ops.streams import Stream
 from tests.backends.native import guarded, natively
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 SAMPLERS: dict[str, Callable[..., Any]] = {
     "uniform": tf.nn.uniform_candidate_sampler,
     "log_uniform": tf.nn.log_uniform_candidate_sampler,
 }
-
-
-@pytest.fixture(autouse=True)
-def graph() -> Any:
-    """A graph for each test."""
-    with tf.Graph().as_default():
-        tf.set_random_seed(7)
-        yield
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

@@ -13,13 +13,7 @@ from tahr.backends.native import choices
 from tahr.core import dtypes
 from tests.backends.native import guarded, natively
 
-
-@pytest.fixture(autouse=True)
-def graph() -> Any:
-    """A graph for each test."""
-    with tf.Graph().as_default():
-        tf.set_random_seed(7)
-        yield
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def check(fetch: Any, feeds: Any) -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -36,6 +38,9 @@ def test_what_is_free_is_given_back() -> None:
     assert given_back > 40_000 and kept == 100_000
 
 
-def test_elsewhere_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_elsewhere_the_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(ctypes, "CDLL", asked.append)
     monkeypatch.setattr(sys, "platform", "darwin")
     heap.trim()
+    assert not asked

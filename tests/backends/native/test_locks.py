@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,12 +26,6 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr(objects, "is_known", lambda: False)
     elif not objects.is_known():
         pytest.skip("objects look different here")
-
-
-@pytest.fixture
-def session() -> Iterator[Any]:
-    with tf.Session(backend="native", tier="compiled") as session:
-        yield session
 
 
 # Short runs keep other Python threads out; long ones let them go on.

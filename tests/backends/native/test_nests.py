@@ -15,11 +15,7 @@ from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.strips import StripLoop
 from tahr.core.opdef import Array
 from tests.backends.native.hostile import hostile
-from tests.backends.native.natively import run, same
-
-
-def random(*shape: int) -> Array:
-    return np.random.default_rng(sum(shape)).standard_normal(shape)
+from tests.backends.native.natively import by_numpy, random, run, same
 
 
 def loops_of(name: str) -> list[Any]:
@@ -30,17 +26,12 @@ def loops_of(name: str) -> list[Any]:
     return [c.loop for c in calls if any(n.opdef.name == name for n in c.nodes)]
 
 
-def expected(fetches: Any, feeds: dict[Any, Array]) -> Any:
-    with tf.Session(backend="numpy") as session:
-        return session.run(fetches, feeds)
-
-
 def test_what_does_not_join_leaves_no_dimensions_behind() -> None:
     """One scalar scales arrays of several shapes: the first is its nest's, and the others' sizes are not."""
     arrays = {tf.placeholder(tf.float64, a.shape): a for a in (random(6, 7), random(5, 3), random(11))}
     fetches, norm = tf.clip_by_global_norm(list(arrays), 1.0)
     found, _ = run([*fetches, norm], arrays)
-    for a, b in zip(found, expected([*fetches, norm], arrays), strict=True):
+    for a, b in zip(found, by_numpy([*fetches, norm], arrays), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
     (nest,) = [loop.nest for loop in loops_of("Minimum")]
     assert (nest.rows, nest.columns) == ((), (42,))
@@ -56,7 +47,7 @@ TOLERANCES = {"float16": 1e-2, "bfloat16": 1e-1, "float32": 1e-5}
 def check(fetches: list[Any], feeds: dict[Any, Array], dtype: str = "float64") -> list[Array]:
     """Compares with NumPy, in watched memory too; the bits don't depend on threads. Returns the results."""
     tolerance = TOLERANCES.get(dtype, 1e-9)
-    right = expected(fetches, feeds)
+    right = by_numpy(fetches, feeds)
     found, hosts = run(fetches, feeds)
     assert not hosts
     with hostile():

@@ -11,11 +11,7 @@ import pytest
 import tahr as tf
 from tahr.backends.native import execute
 from tahr.core.opdef import Array
-from tests.backends.native.natively import run
-
-
-def random(*shape: int) -> Array:
-    return np.random.default_rng(sum(shape)).standard_normal(shape)
+from tests.backends.native.natively import random, run
 
 
 def agree(fetches: Sequence[Any], feeds: dict[Any, Array]) -> list[Any]:

@@ -8,19 +8,13 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tahr as tf
-
-
-@pytest.fixture
-def session() -> Iterator[Any]:
-    with tf.Session(backend="native", tier="compiled") as session:
-        yield session
 
 
 def shortcuts(session: Any) -> list[Any]:

@@ -13,6 +13,7 @@ from tahr.backends.native import execute, searching
 from tahr.core import dtypes, scalar
 from tahr.ops import sorting
 from tests.backends.native import guarded, natively
+from tests.backends.native.natively import by_numpy
 from tests.ops.samples import Sample, collect
 
 # The ops, and the inputs that are fed.
@@ -56,18 +57,12 @@ LEFT_TO_NUMPY = {"GatherV2: of strings"}
 LEFT_WITHOUT_SIZES = {"GatherNd: one number"}
 
 
-def reference(fetches: Any, feeds: Any) -> Any:
-    """What NumPy computes."""
-    with tf.Session(backend="numpy") as session:
-        return session.run(fetches, feeds)
-
-
 @pytest.mark.parametrize("hides_sizes", [False, True], ids=["sizes known", "sizes hidden"])
 @pytest.mark.parametrize(("sample", "dtype"), CASES, ids=[f"{s}-{d or 'as written'}" for s, d in CASES])
 def test_sample(sample: Sample, dtype: str | None, hides_sizes: bool) -> None:
     outputs, feeds = natively.op_of_sample(sample, dtype, OPS[sample.op], hides_sizes)
     found, hosts = natively.run(outputs, feeds)
-    for a, b in zip(found, reference(outputs, feeds)):
+    for a, b in zip(found, by_numpy(outputs, feeds)):
         assert natively.same(a, b)
     left = LEFT_TO_NUMPY | LEFT_WITHOUT_SIZES if hides_sizes else LEFT_TO_NUMPY
     assert bool(hosts) == (str(sample) in left)
@@ -75,7 +70,7 @@ def test_sample(sample: Sample, dtype: str | None, hides_sizes: bool) -> None:
 
 def check(fetch: Any, feeds: Any) -> None:
     """Native results are NumPy's, with one thread and with several, and nothing is left to NumPy."""
-    expected = reference(fetch, feeds)
+    expected = by_numpy(fetch, feeds)
     for threads in (1, 2):
         found, hosts = natively.run(fetch, feeds, threads)
         assert not hosts

@@ -9,6 +9,7 @@ import pytest
 
 import tahr as tf
 from tests.backends.native import natively
+from tests.backends.native.loop_programs import with_gradients
 
 F = tf.float64
 RNG = np.random.RandomState(3)
@@ -26,10 +27,6 @@ def _table(first: list[Any], count: int, rule: Any) -> Any:
     return tf.while_loop(lambda i, _: i < count, body, [len(first), items])[1]
 
 
-def _gradients(y: Any, *xs: Any) -> list[Any]:
-    return [y, *tf.gradients(tf.reduce_sum(y * y), list(xs))]
-
-
 @pytest.mark.parametrize("rows", [2, 1, 0])
 @pytest.mark.parametrize("result", ["all", "last", "both"])
 def test_an_item_follows_from_those_before_it(rows: int, result: str) -> None:
@@ -38,7 +35,7 @@ def test_an_item_follows_from_those_before_it(rows: int, result: str) -> None:
         [x, x * 2.0], 9, lambda i, items: tf.tanh(tf.matmul(items.read(i - 1), w) + items.read(i - 2))
     )
     y = {"all": items.stack, "last": lambda: items.read(8), "both": lambda: items.stack() + items.read(8)}
-    natively.is_as_numpy(_gradients(y[result](), x, w), {x: RNG.randn(rows, 3), w: RNG.randn(3, 3)})
+    natively.is_as_numpy(with_gradients(y[result](), x, w), {x: RNG.randn(rows, 3), w: RNG.randn(3, 3)})
 
 
 def test_the_gradient_of_a_gradient_through_a_table() -> None:
@@ -71,14 +68,14 @@ def test_a_table_of_two_dimensions() -> None:
         return i + 1, tf.while_loop(lambda j, _: j < 6, place, [1, table])[1]
 
     table = tf.while_loop(lambda i, _: i < 5, row, [1, table])[1]
-    natively.is_as_numpy(_gradients(table.read(29), cost), *({cost: RNG.rand(4, 5)} for _ in range(2)))
+    natively.is_as_numpy(with_gradients(table.read(29), cost), *({cost: RNG.rand(4, 5)} for _ in range(2)))
 
 
 def test_an_item_that_is_not_there_yet() -> None:
     """A run after the error is as any other."""
     x, back = tf.placeholder(F, [None, 3]), tf.placeholder(tf.int32, [])
     y = _table([x], 5, lambda i, items: items.read(i - back) * 2.0).stack()
-    fetches = _gradients(y, x)
+    fetches = with_gradients(y, x)
     with tf.Session(backend="native", tier="compiled") as session:
         for _ in range(3):
             assert session.run(fetches, {x: np.ones((1, 3)), back: 1})[0][4].tolist() == [[16.0] * 3]

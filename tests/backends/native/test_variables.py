@@ -16,12 +16,6 @@ from tahr.ops import state
 ONES = np.ones(4, np.float32)
 
 
-@pytest.fixture
-def session():
-    with tf.Session(backend="native", tier="compiled") as session:
-        yield session
-
-
 def test_what_an_assignment_gives_is_the_new_value(session: tf.Session):
     v = tf.Variable(tf.zeros([4]))  # not initialized: the assignment may be the first
     assigned = tf.assign(v, ONES * 3)
