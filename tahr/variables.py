@@ -683,7 +683,18 @@ def _scatter_nd(
 def scatter_nd_update(
     ref: Any, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None
 ) -> Tensor:
-    """Sets elements or slices of a variable: `indices` [..., depth] holds index tuples."""
+    """Sets elements or slices of a variable; returns the new value.
+
+    Args:
+        ref: the variable.
+        indices: int32 or int64, [..., depth]: index tuples along its first `depth` dimensions.
+        updates: of shape `indices.shape[:-1] + ref.shape[depth:]`.
+        use_locking: accepted.
+        name: the operation's name.
+
+    Raises:
+        InvalidArgumentError: at run time, for an index out of range.
+    """
     return _scatter_nd("Update", ref, indices, updates, use_locking, name)
 
 

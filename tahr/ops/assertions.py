@@ -583,6 +583,10 @@ def verify_tensor_all_finite(
         name: the name scope.
         x: a floating tensor.
         message: how the error's text begins.
+
+    Raises:
+        ValueError: the tensor or the message is missing, or given twice.
+        InvalidArgumentError: when it runs, for NaN or Inf.
     """
     x = shaping.deprecated_argument("x", x, "t", t)
     message = shaping.deprecated_argument("message", message, "msg", msg)

@@ -122,5 +122,5 @@ def _exact_spec(value: Value, bound: Mapping[str, int]) -> Spec:
     known = None
     if spec.value is not None:
         exact = [d if isinstance(d, Unknown) else sizes.evaluate(d, bound) for d in spec.value.flat]
-        known = np.array([*exact, None], dtype=object)[:-1].reshape(spec.value.shape)
+        known = np.array(exact, dtype=object).reshape(spec.value.shape)
     return Spec(spec.dtype, shape, known)
