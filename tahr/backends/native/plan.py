@@ -193,14 +193,6 @@ class _Planner:
 
     # ------------------------------------------------------------ regions
 
-    def dense(self, value: Value) -> Value:
-        """A value that lies in row-major order: itself or a copy."""
-        return self._dense(value)
-
-    def copy(self, value: Value) -> Value:
-        """A copy of a value."""
-        return self._copy(value)
-
     def inner(self, program: Program, found: Found) -> _Planner:
         """The planner of a region."""
         return _Planner(program, found, self._cells, self._reshaped)
@@ -307,7 +299,7 @@ class _Planner:
         self.roles[other] = Role.READ
         self._stands_for[other] = read
         self.places[other.outputs[0]] = self.places[read.outputs[0]]
-        self.places[read.outputs[0]] = self.places[self._copy(other.outputs[0])]
+        self.places[read.outputs[0]] = self.places[self.copy(other.outputs[0])]
 
     def _place_dense(self, node: Node) -> None:
         for value in node.outputs:
@@ -320,7 +312,7 @@ class _Planner:
         place = self.places[viewed]
         views = node.opdef.views(specs, outs, node.attrs, place.view)
         if views is None:
-            place = self.places[self._copy(viewed)]
+            place = self.places[self.copy(viewed)]
             views = node.opdef.views(specs, outs, node.attrs, place.view)
             assert views is not None
         for value, view in zip(node.outputs, views):
@@ -335,9 +327,9 @@ class _Planner:
         elif role is Role.PARTS:
             numbers = roles.data_inputs(node, role)
             fits = [lower.part_fits(node, i, self.places[v].view) for i, v in zip(numbers, needs)]
-            needs = [v if fit else self._dense(v) for fit, v in zip(fits, needs)]
+            needs = [v if fit else self.dense(v) for fit, v in zip(fits, needs)]
         elif role in (Role.WINDOW, Role.SINGLE):
-            needs = [self._dense(v) for v in needs]
+            needs = [self.dense(v) for v in needs]
         self.needs[node] = needs
         self.nodes.append(node)
 
@@ -345,12 +337,11 @@ class _Planner:
         """A product's operands; one that cannot be read where it lies is copied."""
         a, b = needs
         if not lower.product_fits(node, self.places[a].view, self.places[b].view):
-            a, b = self._dense(a), self._dense(b)
+            a, b = self.dense(a), self.dense(b)
         return [a, b]
 
     def _place_host(self, node: Node, written: set[Value]) -> None:
-        needs = [node.inputs[i] for i in range(len(node.inputs))]
-        self.needs[node] = [self._fetchable(v, written) for v in needs]
+        self.needs[node] = [self._fetchable(v, written) for v in node.inputs]
         self.nodes.append(node)
 
     def _fetchable(self, value: Value, written: set[Value]) -> Value:
@@ -359,7 +350,7 @@ class _Planner:
             return self.regions.handed_over(value)
         place = self.places.get(value)
         if place is not None and place.root in written and value is not place.root:
-            return self._copy(value)
+            return self.copy(value)
         return value
 
     def _output(self, value: Value, written: set[Value]) -> Value:
@@ -373,15 +364,17 @@ class _Planner:
         if place is None or place.root is value:
             return value
         if self.roles[place.root.node] not in COMPUTED:
-            return value if place.view.is_contiguous else self._copy(value)
+            return value if place.view.is_contiguous else self.copy(value)
         counts = (shapes.num_elements(s) for s in (place.view.shape, _shape(place.root)))
         is_whole = place.view.is_dense and sizes.surely_equal(*counts)
-        return value if is_whole and place.root not in self.program.outputs else self._copy(value)
+        return value if is_whole and place.root not in self.program.outputs else self.copy(value)
 
-    def _dense(self, value: Value) -> Value:
-        return value if self.places[value].view.is_dense else self._copy(value)
+    def dense(self, value: Value) -> Value:
+        """A value that lies in row-major order: itself or a copy."""
+        return value if self.places[value].view.is_dense else self.copy(value)
 
-    def _copy(self, value: Value) -> Value:
+    def copy(self, value: Value) -> Value:
+        """A copy of a value, the same one each time."""
         found = self.copies.get(value)
         if found is None:
             node = self.program.builder.add(Copy, [value], {}, [value.spec], value.node.op)
@@ -480,6 +473,7 @@ class _Planner:
         before: Mapping[Node, Sequence[Node]],
         outputs: Sequence[Value],
     ) -> list[Segment | HostStep]:
+        """Segments and host steps in their order: of each stage, a segment of all its nodes or a step for each."""
         order = _topological(self.nodes, before)
         handed_out = {self.places[v].root for v in outputs if v in self.places}
         readers: dict[Value, set[int]] = {}
@@ -514,6 +508,16 @@ class _Planner:
         handed_out: set[Value],
         given: Set[Value],
     ) -> Segment:
+        """One native stage as a segment.
+
+        Args:
+            number: the stage's.
+            nodes: what it computes, in order.
+            before: for each node those that must run first.
+            readers: for each root the stages that read it.
+            handed_out: the roots of what is fetched.
+            given: what earlier segments gave.
+        """
         outputs = [
             v
             for n in nodes
@@ -611,6 +615,7 @@ def _overwritten(calls: Sequence[Call], cells: Sequence[Value]) -> frozenset[Val
 
 
 def _topological(nodes: Sequence[Node], before: Mapping[Node, Sequence[Node]]) -> list[Node]:
+    """Nodes, each behind those that must run before it, else in the order that they have."""
     order: dict[Node, None] = {}
     for start in nodes:
         stack = [start]
