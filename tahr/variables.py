@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -114,41 +114,16 @@ class Variable(Operators):
         """Adds the variable's operations: initial value, the variable, its initializer, a read."""
         given = callable(initial_value)
         with scopes.name_scope(name, "Variable", [] if given else [initial_value]) as scope:
-            if given or self._use_resource:
-                with scopes.name_scope("Initializer"):
-                    value = initial_value() if given else initial_value
-                    self._initial_value = convert.convert_to_tensor(value, dtype=dtype, name="initial_value")
-            else:
-                self._initial_value = convert.convert_to_tensor(
-                    initial_value, dtype=dtype, name="initial_value"
-                )
-            if self._initial_value.op.region is not None:
-                raise ValueError(
-                    f"Initializer for variable {scope} is from inside a control-flow construct, such as a loop or "
-                    "conditional. When creating a variable inside a loop or conditional, use a lambda as the "
-                    "initializer."
-                )
-            if validate_shape and not self._initial_value.shape.is_fully_defined():
-                raise ValueError("initial_value must have a shape specified: " + str(self._initial_value))
+            self._initial_value = self._converted(initial_value, dtype)
+            self._check_initial_value(scope, validate_shape)
             if shape is None:
                 shape = self._initial_value.shape if validate_shape else TensorShape(None)
             self._dtype: DType = self._initial_value.dtype.base_dtype
             attrs = {"dtype": self._dtype, "shape": shape.raw}
             if self._use_resource:
-                self._handle: Tensor = state.VarHandleOp(**attrs, shared_name=scope[:-1], name=scope)
-                with scopes.name_scope("IsInitialized"):
-                    self._is_initialized: Any = state.VarIsInitializedOp(self._handle)
-                self._initializer: Operation = state.AssignVariableOp(
-                    self._handle, self._initial_value, name="Assign"
-                )
-                with scopes.name_scope("Read"):
-                    self._snapshot: Tensor = self._read()
+                self._add_resource(attrs, scope)
             else:
-                self._handle = state.VariableV2(**attrs, name=scope)
-                value = _with_initialized_values(self._initial_value, scope)
-                assign = state.Assign(self._handle, value, validate_shape=validate_shape, name="Assign")
-                self._initializer = assign.op
-                self._snapshot = structural.identity(self._handle, name="read")
+                self._add_reference(attrs, scope, validate_shape)
             if (
                 not isinstance(initial_value, Tensor)
                 and not given
@@ -156,6 +131,45 @@ class Variable(Operators):
             ):
                 # Tutorial behaviour: a session takes this value when the variable is first needed.
                 self._handle.op.lazy_value = self._initial_value.op.attrs["value"]
+
+    def _converted(self, initial_value: Any, dtype: DType | None) -> Tensor:
+        """The initial value, which may be given as a function that makes it, as a tensor."""
+        given = callable(initial_value)
+        if not given and not self._use_resource:
+            return convert.convert_to_tensor(initial_value, dtype=dtype, name="initial_value")
+        with scopes.name_scope("Initializer"):
+            value = initial_value() if given else initial_value
+            return convert.convert_to_tensor(value, dtype=dtype, name="initial_value")
+
+    def _check_initial_value(self, scope: str, validate_shape: bool) -> None:
+        """Raises ValueError where the initial value is inside a loop or conditional, or lacks a shape."""
+        if self._initial_value.op.region is not None:
+            raise ValueError(
+                f"Initializer for variable {scope} is from inside a control-flow construct, such as a loop or "
+                "conditional. When creating a variable inside a loop or conditional, use a lambda as the "
+                "initializer."
+            )
+        if validate_shape and not self._initial_value.shape.is_fully_defined():
+            raise ValueError("initial_value must have a shape specified: " + str(self._initial_value))
+
+    def _add_resource(self, attrs: Mapping[str, Any], scope: str) -> None:
+        """Adds the operations of a resource variable."""
+        self._handle: Tensor = state.VarHandleOp(**attrs, shared_name=scope[:-1], name=scope)
+        with scopes.name_scope("IsInitialized"):
+            self._is_initialized: Any = state.VarIsInitializedOp(self._handle)
+        self._initializer: Operation = state.AssignVariableOp(
+            self._handle, self._initial_value, name="Assign"
+        )
+        with scopes.name_scope("Read"):
+            self._snapshot: Tensor = self._read()
+
+    def _add_reference(self, attrs: Mapping[str, Any], scope: str, validate_shape: bool) -> None:
+        """Adds the operations of a reference variable."""
+        self._handle = state.VariableV2(**attrs, name=scope)
+        value = _with_initialized_values(self._initial_value, scope)
+        assign = state.Assign(self._handle, value, validate_shape=validate_shape, name="Assign")
+        self._initializer = assign.op
+        self._snapshot = structural.identity(self._handle, name="read")
 
     # ------------------------------------------------------------ what it is
 

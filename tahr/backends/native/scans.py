@@ -97,34 +97,36 @@ def scan(running: Running) -> Kernel:
     def load(pointer: str, j: str) -> str:
         return f.value(f"load {memory}, ptr {f.at(memory, pointer, j)}, {align}")
 
+    def row(array: str, base: str, k: str) -> str:
+        """Where the columns of a block begin, k steps along the axis."""
+        k = f.sub(f.sub(length, 1), k) if running.reverse else k
+        return f.at(memory, array, f.add(base, f.mul(k, inner)))
+
+    def step(base: str, count: str, k: str) -> None:
+        """Computes the columns of a block, k steps along the axis."""
+        before = f.sub(k, 1)
+        taken = row(source, base, before if running.exclusive else k)
+        into, last = row(target, base, k), row(target, base, before)
+        # The first element is copied: adding nothing to it would change -0.
+        with f.either(f.value(f"icmp sgt i64 {k}, {int(running.exclusive)}")) as branches:
+            each(count, lambda j: _combined(f, running, load(last, j), load(taken, j)), into)
+            branches.otherwise()
+            if running.exclusive:
+                with f.either(f.value(f"icmp eq i64 {k}, 0")) as first:
+                    each(count, lambda j: nothing, into)
+                    first.otherwise()
+                    each(count, lambda j: load(taken, j), into)
+            else:
+                each(count, lambda j: load(taken, j), into)
+
     with f.loop("%begin", "%end", hint="tile") as number:
         start = f.mul(number, tile)
         with f.loop(start, f.minimum(f.add(start, tile), total), hint="block") as block:
             left = f.mul(f.rem(block, across), columns)
             count = f.minimum(columns, f.sub(inner, left))
             base = f.add(f.mul(f.mul(f.div(block, across), length), inner), left)
-
-            def row(array: str, k: str, base: str = base) -> str:
-                k = f.sub(f.sub(length, 1), k) if running.reverse else k
-                return f.at(memory, array, f.add(base, f.mul(k, inner)))
-
             with f.loop(0, length, hint="k") as k:
-                before = f.sub(k, 1)
-                taken = row(source, before if running.exclusive else k)
-                into, last = row(target, k), row(target, before)
-                # The first element is copied: adding nothing to it would change -0.
-                with f.either(f.value(f"icmp sgt i64 {k}, {int(running.exclusive)}")) as branches:
-                    each(
-                        count, lambda j, a=last, b=taken: _combined(f, running, load(a, j), load(b, j)), into
-                    )
-                    branches.otherwise()
-                    if running.exclusive:
-                        with f.either(f.value(f"icmp eq i64 {k}, 0")) as first:
-                            each(count, lambda j: nothing, into)
-                            first.otherwise()
-                            each(count, lambda j, b=taken: load(b, j), into)
-                    else:
-                        each(count, lambda j, b=taken: load(b, j), into)
+                step(base, count, k)
     return Kernel("\n".join([f.finish(), *f.metadata]) + "\n", 0, running.title)
 
 
