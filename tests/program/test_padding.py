@@ -10,18 +10,11 @@ import pytest
 
 import tahr as tf
 from tahr.core.graph import Operation
-from tahr.program import check, padding
+from tahr.program import padding
 from tahr.program.function import Function
 from tests.installed import BACKENDS
 
 pytestmark = pytest.mark.usefixtures("checked")
-
-
-@pytest.fixture
-def checked() -> Any:
-    """A graph for each test, and Programs that are checked."""
-    with tf.Graph().as_default(), check.on():
-        yield
 
 
 def padded(fetches: Any, feeds: Any = ()) -> set[str]:

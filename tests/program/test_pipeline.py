@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 
 import tahr as tf
 from tahr.core.opdef import OPS
-from tahr.program import check
 from tahr.program.node import Program
 from tahr.program.passes import expand, pipeline
 from tahr.program.show import show
@@ -20,17 +18,13 @@ from tests.ops import checks, test_registry
 from tests.ops.samples import Sample
 from tests.program.lowering import compute, lower, op
 
+pytestmark = pytest.mark.usefixtures("checked")
+
 EVERYTHING = pipeline.passes(keeps=lambda opdef: False)
 
 
 def kinds(program: Program) -> list[str]:
     return [node.opdef.name for node in program.nodes()]
-
-
-@pytest.fixture(autouse=True)
-def checked() -> Iterable[None]:
-    with check.on():
-        yield
 
 
 def optimized(outputs: list[Any], feeds: dict[Any, Any]) -> Program:

@@ -9,19 +9,12 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.program import check, padding
+from tahr.program import padding
 from tahr.program.function import Function
 from tests.backends.native import natively
 from tests.installed import BACKENDS
 
 pytestmark = pytest.mark.usefixtures("checked")
-
-
-@pytest.fixture
-def checked() -> Any:
-    """A graph for each test, and Programs that are checked."""
-    with tf.Graph().as_default(), check.on():
-        yield
 
 
 def places(mask: Any) -> Any:
