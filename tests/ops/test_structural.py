@@ -1,4 +1,4 @@
-"""The public functions of shaping, structural, joining and blocks: what the samples do not show."""
+"""The public functions of shaping, structural and modules near them: what the samples do not show."""
 
 from __future__ import annotations
 

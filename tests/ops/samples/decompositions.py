@@ -1,4 +1,4 @@
-"""Samples of `tahr.ops.decompositions`: small matrices whose factors are known in closed form."""
+"""Samples of `tahr.ops.linear_systems` and `decompositions`: small matrices whose factors are known in closed form."""
 
 from __future__ import annotations
 

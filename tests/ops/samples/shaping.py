@@ -1,4 +1,4 @@
-"""Samples of `tahr/ops/shaping.py`, and of Const."""
+"""Samples of `tahr/ops/shaping.py`, `identities.py`, `transposing.py` and `ranges.py`, and of Const."""
 
 from __future__ import annotations
 

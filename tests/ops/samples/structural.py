@@ -1,4 +1,4 @@
-"""Samples of `tahr/ops/structural.py`."""
+"""Samples of `tahr/ops/structural.py`, `fills.py` and `placeholders.py`."""
 
 from __future__ import annotations
 
