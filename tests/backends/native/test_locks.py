@@ -159,9 +159,9 @@ def test_a_run_that_failed_keeps_its_table_until_the_error_is_made(
     seen: list[bool] = []
     failure = BoundSegment.failure
 
-    def watched(self: BoundSegment, frame: Any) -> Exception:
+    def watched(self: BoundSegment, frame: Any, arena: Any) -> Exception:
         seen.append(any(other is frame for other, _ in self._frames))
-        return failure(self, frame)
+        return failure(self, frame, arena)
 
     monkeypatch.setattr(BoundSegment, "failure", watched)
     indices = tf.placeholder(tf.int32, [None])
