@@ -50,7 +50,7 @@ class Distribution:
     """What is compiled into a kernel.
 
     Attributes:
-        name: as in `opdef.Draw`; or "words" for random bits as they are.
+        name: as in `forms.Draw`; or "words" for random bits as they are.
         dtype: of the numbers.
     """
 

@@ -71,7 +71,7 @@ class Reduce:
     """One reduction.
 
     Attributes:
-        combine: as in `opdef.Reduction`.
+        combine: as in `forms.Reduction`.
         over: "row", "column" or "all".
         what: the expression of an element.
         dtype: the dtype of the result.
