@@ -15,8 +15,8 @@ from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
 from tahr.errors import Complaint
+from tahr.ops.layouts import from_channels_last, to_channels_last
 from tahr.ops.structural import broadcast_to, reduce_sum, reshape, shape
-from tahr.ops.windows import from_channels_last, to_channels_last
 
 # ---------------------------------------------------------------- channels
 

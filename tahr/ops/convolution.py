@@ -24,6 +24,7 @@ from tahr.ops.layouts import (
     channels_last,
     check_window,
     complaining,
+    from_channels_last,
     images_shape,
     in_layout,
     output_sizes,
@@ -32,9 +33,10 @@ from tahr.ops.layouts import (
     same_dim,
     shape_like,
     spatial_padding,
+    to_channels_last,
 )
 from tahr.ops.structural import deprecated_argument, shape
-from tahr.ops.windows import Padding, from_channels_last, to_channels_last
+from tahr.ops.windows import Padding
 
 # ---------------------------------------------------------------- three ops of a kind
 

@@ -26,6 +26,16 @@ def channel_axis(data_format: str) -> int:
     return data_format.index("C")
 
 
+def to_channels_last(images: Array, data_format: str) -> Array:
+    """Images of a layout as a view with channels last; "NHWC" passes through."""
+    return np.moveaxis(images, 1, -1) if data_format[1] == "C" else images
+
+
+def from_channels_last(images: Array, data_format: str) -> Array:
+    """Images with channels last as a view in a layout: `to_channels_last` undone."""
+    return np.moveaxis(images, -1, 1) if data_format[1] == "C" else images
+
+
 def spatial(values: Sequence[Any], data_format: str) -> tuple[Any, ...]:
     """The entries of spatial dimensions, of a list with one entry for each dimension of a layout."""
     return tuple(value for value, letter in zip(values, data_format) if letter not in "NC")

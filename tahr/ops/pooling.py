@@ -24,15 +24,17 @@ from tahr.ops.layouts import (
     channels_last,
     check_window,
     complaining,
+    from_channels_last,
     images_shape,
     in_layout,
     output_sizes,
     per_dimension,
     shape_like,
     spatial_padding,
+    to_channels_last,
 )
 from tahr.ops.structural import deprecated_argument, expand_dims, shape, squeeze
-from tahr.ops.windows import Padding, from_channels_last, to_channels_last
+from tahr.ops.windows import Padding
 
 # ---------------------------------------------------------------- what they share
 

@@ -2,8 +2,7 @@
 
 Images are `[batch, *spatial, channels]` with one, two or three spatial dimensions; every function is generic
 in that rank. `window`, `strides` and `dilations` hold one number for each spatial dimension. `padding` is
-"SAME", "VALID", or explicit: one pair (low, high) for each spatial dimension. `to_channels_last` and
-`from_channels_last` serve the other layouts.
+"SAME", "VALID", or explicit: one pair (low, high) for each spatial dimension. `layouts.py` has the other layouts.
 
 A *tap* is one position inside the window. For one tap, the pixels that all windows see are a strided slice of
 the image. What is computed of them is in `convolution_kernels.py` and `pooling_kernels.py`.
@@ -171,17 +170,7 @@ def _tap_slices(size: int, out: int, shift: int, stride: int) -> tuple[slice, sl
     return slice(first, stop), slice(first * stride + shift, (stop - 1) * stride + shift + 1, stride)
 
 
-# ---------------------------------------------------------------- layouts
-
-
-def to_channels_last(images: Array, data_format: str) -> Array:
-    """Return images of a layout such as "NCHW" as a view with channels last; "NHWC" passes through."""
-    return np.moveaxis(images, 1, -1) if data_format[1] == "C" else images
-
-
-def from_channels_last(images: Array, data_format: str) -> Array:
-    """Return images with channels last as a view in a layout such as "NCHW": `to_channels_last` undone."""
-    return np.moveaxis(images, -1, 1) if data_format[1] == "C" else images
+# ---------------------------------------------------------------- what kernels share
 
 
 def widened(array: Array) -> Array:

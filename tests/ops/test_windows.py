@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from tahr.ops import convolution_kernels, pooling_kernels, windows
+from tahr.ops import convolution_kernels, layouts, pooling_kernels, windows
 
 FIXTURE = json.loads((Path(__file__).parents[1] / "fixtures" / "windows.json").read_text())
 
@@ -474,11 +474,11 @@ def test_pooling_windows_without_a_pixel_are_errors() -> None:
 def test_layouts(first: str, last: str) -> None:
     shape = tuple(range(2, 2 + len(first)))
     x = numbers(shape)
-    moved = windows.to_channels_last(x, first)
+    moved = layouts.to_channels_last(x, first)
     assert np.shares_memory(moved, x)
     np.testing.assert_array_equal(moved, np.einsum(f"{first}->{last}", x))
-    np.testing.assert_array_equal(windows.from_channels_last(moved, first), x)
-    assert windows.to_channels_last(x, last) is x and windows.from_channels_last(x, last) is x
+    np.testing.assert_array_equal(layouts.from_channels_last(moved, first), x)
+    assert layouts.to_channels_last(x, last) is x and layouts.from_channels_last(x, last) is x
 
 
 def all_results(x, filters, depthwise, y, depthwise_y, pooled) -> list[np.ndarray[Any, Any]]:
