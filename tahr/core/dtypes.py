@@ -237,3 +237,13 @@ def of_numpy(dtype: np.dtype[Any]) -> DType:
     if dtype.kind in "iu" and dtype.itemsize == 8:  # long and long long are distinct NumPy types
         return int64 if dtype.kind == "i" else uint64
     raise TypeError(f"Cannot convert value {dtype!r} to a TensorFlow DType.")
+
+
+def is_half(dtype: np.dtype[Any]) -> bool:
+    """Whether an array's dtype is float16 or bfloat16, which kernels compute in float32."""
+    return dtype.itemsize == 2 and dtype.kind in "fV"
+
+
+def widened(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Halves as float32; other arrays as they are."""
+    return array.astype(np.float32) if is_half(array.dtype) else array

@@ -8,7 +8,7 @@ import numpy as np
 
 from tahr.core import shapes
 from tahr.core.convert import convert_to_tensor
-from tahr.core.dtypes import NUMBERS
+from tahr.core.dtypes import NUMBERS, widened
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import Array, OpDef
 from tahr.core.scopes import name_scope
@@ -55,7 +55,7 @@ def same_size(a: Dim, b: Dim) -> Dim:
 
 def channel_rows(x: Array, data_format: str) -> Array:
     """Images as a matrix with one column for each channel, 16-bit floats as float32."""
-    wide = x.astype(np.float32) if _is_short(x) else x
+    wide = widened(x)
     images = to_channels_last(wide, data_format) if data_format.startswith("NC") else wide
     return images.reshape(images.size // max(images.shape[-1], 1), images.shape[-1])
 
@@ -65,10 +65,6 @@ def images_like(rows: Array, like: Array, data_format: str) -> Array:
     if data_format.startswith("NC"):
         rows = from_channels_last(rows.reshape(like.shape[0], *like.shape[2:], like.shape[1]), data_format)
     return rows.reshape(like.shape).astype(like.dtype, copy=False)
-
-
-def _is_short(x: Array) -> bool:
-    return x.dtype.itemsize == 2 and x.dtype.kind in "fV"
 
 
 def column_sums(rows: Array) -> Array:

@@ -21,7 +21,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tahr.ops.windows import Array, Frame, Padding, check_gradient, frame_of, taps_of, widened
+from tahr.core.dtypes import widened
+from tahr.ops.windows import Array, Frame, Padding, check_gradient, frame_of, taps_of
 
 # Elements in a block of patches: 2 MiB of float32, about a core's L2 cache. On the shapes of LeNet and of
 # small residual nets blocks of 1 to 4 MiB are equally fast, and one block for a whole batch is up to twice

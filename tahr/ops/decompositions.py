@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tahr.core.dtypes import FLOATING
+from tahr.core.dtypes import FLOATING, widened
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import Array, OpDef
 from tahr.core.shapes import Shape, Spec
@@ -21,7 +21,7 @@ from tahr.ops import elementwise as e, fills, indexing, joining, results, struct
 from tahr.ops.diagonals import matrix_diag, matrix_diag_part, matrix_dims, matrix_set_diag
 from tahr.ops.linalg import adjoint, matmul, matrix_band_part
 from tahr.ops.linear_systems import matrix_triangular_solve
-from tahr.ops.matrices import check_square, conjugate_transposes, half, square_shape, static_sizes, widened
+from tahr.ops.matrices import check_square, conjugate_transposes, half, square_shape, static_sizes
 
 _TYPES = {"T": FLOATING}
 

@@ -51,7 +51,7 @@ def _check_inner(a: tuple[Dim, ...], b: tuple[Dim, ...], flip_a: bool, flip_b: b
 def _multiply(a: Array, b: Array) -> Array:
     """a @ b. Halves are accumulated in float32, as BLAS libraries do."""
     try:
-        if a.dtype.itemsize == 2 and a.dtype.kind in "fV":  # float16, bfloat16
+        if dtypes.is_half(a.dtype):
             return np.matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
         return np.matmul(a, b)
     except ValueError:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tahr.core import shapes
 from tahr.core.convert import convert_to_tensor
-from tahr.core.dtypes import FLOATING
+from tahr.core.dtypes import FLOATING, widened
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import Array, OpDef
 from tahr.core.scopes import name_scope
@@ -22,15 +22,7 @@ from tahr.errors import Complaint
 from tahr.ops import elementwise as e, linalg, results, special, structural as s
 from tahr.ops.diagonals import matrix_diag_part, matrix_set_diag
 from tahr.ops.linalg import adjoint, matmul, matrix_band_part
-from tahr.ops.matrices import (
-    as_factors,
-    check_square,
-    conjugate_transposes,
-    half,
-    square_shape,
-    static_sizes,
-    widened,
-)
+from tahr.ops.matrices import as_factors, check_square, conjugate_transposes, half, square_shape, static_sizes
 
 _TYPES = {"T": FLOATING}
 

@@ -31,11 +31,6 @@ def check_square(x: Array) -> None:
         raise Complaint(f"Input matrix must be square: {shapes.show(x.shape)}")
 
 
-def widened(x: Array) -> Array:
-    """An array of a type that LAPACK computes in."""
-    return x.astype(np.float32) if x.dtype.itemsize == 2 else x
-
-
 def as_factors(x: Tensor) -> Tensor:
     """Numbers [...] as [..., 1, 1], to scale matrices with."""
     return s.expand_dims(s.expand_dims(x, -1), -1)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tahr.ops.windows import Array, Frame, Padding, check_gradient, frame_of, taps_of, widened
+from tahr.core.dtypes import widened
+from tahr.ops.windows import Array, Frame, Padding, check_gradient, frame_of, taps_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

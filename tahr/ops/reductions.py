@@ -101,8 +101,7 @@ Mean.shape(_reduced_shape)
 @Mean.kernel
 def _mean_kernel(x: Array, axes: Array, *, keep_dims: bool) -> Array:
     # Halves are summed in float32: above 2048 a float16 sum no longer grows by 1.
-    is_half = x.dtype.itemsize == 2 and x.dtype.kind in "fV"
-    wide = np.dtype(np.float32) if is_half else x.dtype
+    wide = np.dtype(np.float32) if dtypes.is_half(x.dtype) else x.dtype
     total = np.add.reduce(x, axis=_axes(axes, x.ndim), keepdims=keep_dims, dtype=wide)
     count = x.size // max(np.size(total), 1)
     if x.dtype.kind in "iu":

@@ -13,7 +13,7 @@ import numpy as np
 from tahr import errors
 from tahr.core import shapes
 from tahr.core.convert import constant_value, convert_to_tensor
-from tahr.core.dtypes import FLOATS, INDICES, bfloat16, float16, float32
+from tahr.core.dtypes import FLOATS, INDICES, bfloat16, float16, float32, widened
 from tahr.core.forms import InRange
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import Array, OpDef
@@ -50,11 +50,6 @@ def _rows_shape(logits: Spec) -> Shape:
     return logits.shape
 
 
-def _widened(x: Array) -> Array:
-    """16-bit floats as float32, in which they are computed; other arrays as they are."""
-    return x.astype(np.float32) if x.dtype.itemsize == 2 else x
-
-
 def _shifted_array(x: Array) -> Array:
     """A new array: x less the largest element of each row."""
     return x - np.maximum.reduce(x, axis=-1, keepdims=True, initial=-np.inf)
@@ -70,7 +65,7 @@ Softmax.shape(_rows_shape)
 
 @Softmax.kernel
 def _softmax_kernel(x: Array) -> Array:
-    y = _shifted_array(_widened(x))
+    y = _shifted_array(widened(x))
     np.exp(y, out=y)
     y /= np.sum(y, axis=-1, keepdims=True)
     return y.astype(x.dtype, copy=False)
@@ -148,7 +143,7 @@ LogSoftmax.shape(_rows_shape)
 
 @LogSoftmax.kernel
 def _log_softmax_kernel(x: Array) -> Array:
-    y = _shifted_array(_widened(x))
+    y = _shifted_array(widened(x))
     y -= np.log(np.sum(np.exp(y), axis=-1, keepdims=True))
     return y.astype(x.dtype, copy=False)
 
@@ -196,7 +191,7 @@ def _cross_entropy_shape(features: Spec, labels: Spec) -> list[Shape]:
 
 @SoftmaxCrossEntropyWithLogits.kernel
 def _cross_entropy_kernel(features: Array, labels: Array) -> tuple[Array, Array]:
-    x, p = _widened(features), _widened(labels)
+    x, p = widened(features), widened(labels)
     if x.shape != p.shape:
         x, p = np.broadcast_arrays(x, p)
     z = _shifted_array(x)
@@ -380,7 +375,7 @@ def _sparse_cross_entropy_kernel(features: Array, labels: Array) -> tuple[Array,
         )
     _check_labels(labels, features)
     own = np.arange(rows), labels  # the places of the labels' own logits
-    z = _shifted_array(_widened(features))
+    z = _shifted_array(widened(features))
     softmax = np.exp(z)
     sums = np.add.reduce(softmax, axis=-1, keepdims=True)
     loss = np.log(sums[:, 0]) - z[own]

@@ -136,7 +136,7 @@ def _sum_kernel(x: Array, axes: Array, *, keep_dims: bool) -> Array:
     over = unique_axes(axes.ravel().tolist(), x.ndim)
     # NumPy widens small integers when it sums; TensorFlow keeps the input's dtype. It adds 16-bit floats in
     # 32 bits.
-    accumulator = np.float32 if x.dtype.itemsize == 2 and x.dtype.kind in "fV" else x.dtype
+    accumulator = np.float32 if dtypes.is_half(x.dtype) else x.dtype
     total = np.add.reduce(x, axis=over, keepdims=keep_dims, dtype=accumulator)
     return np.asarray(total, dtype=x.dtype)
 

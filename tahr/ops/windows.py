@@ -173,11 +173,6 @@ def _tap_slices(size: int, out: int, shift: int, stride: int) -> tuple[slice, sl
 # ---------------------------------------------------------------- what kernels share
 
 
-def widened(array: Array) -> Array:
-    """Return float16 and bfloat16 as float32, in which they are accumulated; other arrays as they are."""
-    return array.astype(np.float32) if array.dtype.name in ("float16", "bfloat16") else array
-
-
 def check_gradient(name: str, gradient: Array, expected: tuple[int, ...]) -> None:
     """Raise ValueError unless a gradient has the shape of what it is the gradient of."""
     if gradient.shape != expected:
