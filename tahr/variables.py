@@ -550,7 +550,8 @@ def _operations_behind(value: Tensor) -> list[Operation]:
 # ---------------------------------------------------------------- writing, as functions
 
 
-def _is_resource(ref: Any) -> bool:
+def is_resource(ref: Any) -> bool:
+    """Whether something is a variable made with `use_resource=True`."""
     return isinstance(ref, Variable) and ref.handle_or_ref.spec.dtype is dtypes.resource
 
 
@@ -586,21 +587,21 @@ def assign(
     Returns:
         The variable's value after the write.
     """
-    if _is_resource(ref):
+    if is_resource(ref):
         return _after(ref, state.AssignVariableOp(ref.handle, _resource_value(ref, value), name=name))
     return state.Assign(ref, value, validate_shape=validate_shape is not False, name=name)
 
 
 def assign_add(ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None) -> Tensor:
     """Adds a value to a variable and returns the sum; as `assign`."""
-    if _is_resource(ref):
+    if is_resource(ref):
         return _after(ref, state.AssignAddVariableOp(ref.handle, _resource_value(ref, value), name=name))
     return state.AssignAdd(ref, value, use_locking=bool(use_locking), name=name)
 
 
 def assign_sub(ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None) -> Tensor:
     """Subtracts a value from a variable and returns the difference; as `assign`."""
-    if _is_resource(ref):
+    if is_resource(ref):
         return _after(ref, state.AssignSubVariableOp(ref.handle, _resource_value(ref, value), name=name))
     return state.AssignSub(ref, value, use_locking=bool(use_locking), name=name)
 
@@ -609,7 +610,7 @@ def _assign_slice(ref: Variable, part: Operation, value: Any, name: str | None =
     """Gives the part of a variable that a StridedSlice takes a new value, and returns the variable's."""
     name = f"{part.name}/_assign" if name is None else name
     _, *bounds = part.inputs
-    if _is_resource(ref):
+    if is_resource(ref):
         value = convert.convert_to_tensor(value, dtype=ref.dtype.base_dtype)
         write = state.ResourceStridedSliceAssign(ref.handle, *bounds, value, **part.attrs, name=name)
         return _after(ref, write)
@@ -618,7 +619,7 @@ def _assign_slice(ref: Variable, part: Operation, value: Any, name: str | None =
 
 def _scatter(kind: str, ref: Any, indices: Any, updates: Any, use_locking: bool, name: str | None) -> Tensor:
     by_ref, by_handle = state.SCATTER[kind]
-    if _is_resource(ref):
+    if is_resource(ref):
         updates = convert.convert_to_tensor(updates, dtype=ref.dtype.base_dtype)
         return _after(ref, by_handle(ref.handle, indices, updates, name=name))
     return by_ref(ref, indices, updates, use_locking=use_locking, name=name)
@@ -688,7 +689,7 @@ def _scatter_nd(
     kind: str, ref: Any, indices: Any, updates: Any, use_locking: bool, name: str | None
 ) -> Tensor:
     by_ref, by_handle = state.SCATTER_ND[kind]
-    if _is_resource(ref):
+    if is_resource(ref):
         updates = convert.convert_to_tensor(updates, dtype=ref.dtype.base_dtype)
         return _after(ref, by_handle(ref.handle, indices, updates, name=name))
     return by_ref(ref, indices, updates, use_locking=use_locking, name=name)
@@ -790,7 +791,7 @@ initialize_variables = variables_initializer
 
 def is_variable_initialized(ref: Any, name: str | None = None) -> Tensor:
     """Whether a variable has been initialized in the session, as a bool scalar."""
-    if _is_resource(ref):
+    if is_resource(ref):
         return state.VarIsInitializedOp(ref.handle, name=name)
     return state.IsVariableInitialized(ref, name=name)
 

@@ -18,6 +18,7 @@ from tahr.core.convert import IndexedSlices
 from tahr.core.forms import Elementwise
 from tahr.core.graph import Operation, Tensor
 from tahr.ops import casts, control_flow, control_flow_gradients, fills, indexing, joining, lists, structural
+from tahr.ops.control_flow_gradients import carries_gradient
 
 Gradient = Tensor | IndexedSlices | None
 
@@ -166,14 +167,9 @@ def _between(ys: Sequence[Tensor], xs: Sequence[Tensor], stops: Sequence[Tensor]
             continue
         ahead.add(op)
         for tensor in op.outputs:
-            if tensor.spec.dtype is None or _carries_gradient(tensor):
+            if carries_gradient(tensor):
                 stack.extend(c for c in tensor.consumers() if c in behind and c not in ahead)
     return dict.fromkeys(sorted(ahead, key=lambda op: op.id, reverse=True))
-
-
-def _carries_gradient(tensor: Tensor) -> bool:
-    dtype = tensor.spec.dtype
-    return dtype is None or dtype.is_differentiable or dtype is dtypes.resource
 
 
 def _pending_counts(between: dict[Operation, None]) -> dict[Operation, int]:
@@ -289,7 +285,7 @@ def _dense(gradient: Any) -> Any:
 
 
 def _zeros_if_none(output: Tensor, dy: Gradient) -> Gradient:
-    if dy is not None or not _carries_gradient(output):
+    if dy is not None or not carries_gradient(output):
         return dy
     return lists.zeros_like_list(output) if output.spec.dtype is dtypes.variant else fills.zeros_like(output)
 

@@ -182,16 +182,22 @@ class OverrideScope:
         self._graph.state.gradient_overrides = self._previous
 
 
-class TopLevelScope:
-    """Leaves every region and control block."""
+class RegionScope:
+    """Builds in a region that exists already, outside of every control block.
 
-    def __init__(self, graph: Graph) -> None:
+    Args:
+        graph: the graph.
+        region: the region; None outside of all regions.
+    """
+
+    def __init__(self, graph: Graph, region: Region | None) -> None:
         self._graph = graph
+        self._region = region
 
     def __enter__(self) -> None:
         state = self._graph.state
         self._previous = state.region, state.control_groups
-        state.region, state.control_groups = None, []
+        state.region, state.control_groups = self._region, []
 
     def __exit__(self, *exc: object) -> None:
         state = self._graph.state

@@ -21,8 +21,8 @@ from tahr.core.building import (
     NameScope,
     OverrideScope,
     Region,
+    RegionScope,
     State,
-    TopLevelScope,
     merge_devices,
 )
 from tahr.core.forks import new_lock
@@ -316,9 +316,9 @@ class Graph:
         """
         return OverrideScope(self, op_type_map)
 
-    def top_level(self) -> TopLevelScope:
+    def top_level(self) -> RegionScope:
         """A context manager that leaves every region and control block: variables are made in it."""
-        return TopLevelScope(self)
+        return RegionScope(self, None)
 
     # ------------------------------------------------------------ looking up
 

@@ -24,10 +24,10 @@ from tahr.ops.channels import (
     images_like,
     other_axes,
     rank_of,
-    same_size,
 )
 from tahr.ops.elementwise import maximum, negative
 from tahr.ops.fills import zeros
+from tahr.ops.layouts import same_dim
 from tahr.ops.reductions import ElementsPerOutput, reduce_mean
 from tahr.ops.softmax import is_zero
 from tahr.ops.special import rsqrt, square
@@ -74,7 +74,7 @@ def _norm_shape(
     axis = channel_axis(data_format, 4)
     channels = sizes[axis]
     for vector in (scale, offset) if is_training else (scale, offset, mean, variance):
-        channels = same_size(channels, shapes.dims(vector.shape, 1)[0])
+        channels = same_dim(channels, shapes.dims(vector.shape, 1)[0])
     vectors: list[Shape] = [(channels,)] * 4
     return [(*sizes[:axis], channels, *sizes[axis + 1 :]), *vectors]
 
@@ -202,7 +202,7 @@ def _norm_grad_shape(
     axis = channel_axis(data_format, 4)
     channels = sizes[axis]
     for vector in (scale, mean, variance):
-        channels = same_size(channels, shapes.dims(vector.shape, 1)[0])
+        channels = same_dim(channels, shapes.dims(vector.shape, 1)[0])
     return [(*sizes[:axis], channels, *sizes[axis + 1 :]), (channels,), (channels,), (0,), (0,)]
 
 

@@ -13,9 +13,9 @@ from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import Array, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
-from tahr.core.sizes import UNKNOWN, Dim
+from tahr.core.sizes import UNKNOWN
 from tahr.errors import Complaint
-from tahr.ops.layouts import from_channels_last, to_channels_last
+from tahr.ops.layouts import from_channels_last, same_dim, to_channels_last
 from tahr.ops.structural import broadcast_to, reduce_sum, reshape, shape
 
 # ---------------------------------------------------------------- channels
@@ -43,14 +43,6 @@ def rank_of(x: Tensor) -> int:
     """The rank of a tensor of which it is known."""
     assert x.spec.rank is not None
     return x.spec.rank
-
-
-def same_size(a: Dim, b: Dim) -> Dim:
-    """What two statements about the number of channels say together."""
-    try:
-        return shapes.merge_dims(a, b)
-    except ValueError:
-        raise Complaint(f"Dimensions must be equal, but are {a} and {b}") from None
 
 
 def channel_rows(x: Array, data_format: str) -> Array:
@@ -98,7 +90,7 @@ def _bias_add_shape(value: Spec, bias: Spec, *, data_format: str) -> Shape:
         return None
     axis = channel_axis(data_format, len(x))
     try:
-        channels = same_size(x[axis], channels)
+        channels = same_dim(x[axis], channels)
     except Complaint as complaint:
         raise Complaint(
             f"{complaint.problem}: value is {shapes.show(x)}, bias {shapes.show(bias.shape)}"

@@ -14,6 +14,7 @@ import numpy as np
 
 from tahr import errors
 from tahr.core import convert, dtypes, nest, scopes, shapes, source
+from tahr.core.building import ControlScope
 from tahr.core.convert import IndexedSlices
 from tahr.core.dtypes import DType
 from tahr.core.forms import MOVEMENT
@@ -123,21 +124,6 @@ def add_argument(region: Region, spec: Spec, name: str) -> Tensor:
     op = region.graph.add_operation(Arg, (), {"dtype": spec.dtype, "shape": spec.shape}, name)
     region.inputs.append(op.outputs[0])
     return op.outputs[0]
-
-
-class building_in:
-    """Builds in a region that exists already, outside of every control block."""
-
-    def __init__(self, region: Region | None, graph: Graph) -> None:
-        self._region, self._graph = region, graph
-
-    def __enter__(self) -> None:
-        state = self._graph.state
-        self._previous = state.region, state.control_groups
-        state.region, state.control_groups = self._region, []
-
-    def __exit__(self, *exc: object) -> None:
-        self._graph.state.region, self._graph.state.control_groups = self._previous
 
 
 def _static_pred(pred: Any) -> Any:
@@ -271,21 +257,9 @@ def _build_branch(
     return region, result
 
 
-class no_control:
-    """Builds outside of every control block.
-
-    Inside a region the controllers of the blocks around it do not count: they run before the whole operation.
-    """
-
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-
-    def __enter__(self) -> None:
-        self._previous = self._graph.state.control_groups
-        self._graph.state.control_groups = []
-
-    def __exit__(self, *exc: object) -> None:
-        self._graph.state.control_groups = self._previous
+def no_control(graph: Graph) -> ControlScope:
+    """Inside a region the controllers of the blocks around it do not count: they run before the whole operation."""
+    return graph.control_dependencies(None)
 
 
 def _as_outputs(item: Any, is_taken_for: bool) -> list[Tensor]:

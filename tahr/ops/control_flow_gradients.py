@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tahr.core import convert, dtypes, shapes
+from tahr.core.building import RegionScope
 from tahr.core.convert import Const, IndexedSlices
 from tahr.core.graph import Operation, Region, Tensor
 from tahr.core.shapes import Shape, Spec
@@ -22,7 +23,6 @@ from tahr.ops.control_flow import (
     If,
     While,
     add_argument,
-    building_in,
     conditional,
     loop_operation,
     no_control,
@@ -41,9 +41,9 @@ def _add_hidden_variable(loop: Operation, initial: Tensor, build: Callable[[Tens
     """
     graph, body, test = loop.graph, loop.attrs["body"], loop.attrs["cond"]
     spec = Spec(initial.spec.dtype, initial.spec.shape)
-    with building_in(body, graph):
+    with RegionScope(graph, body):
         body.outputs.append(build(add_argument(body, spec, "Hidden")))
-    with building_in(test, graph):
+    with RegionScope(graph, test):
         add_argument(test, spec, "Hidden")
     loop.insert_input(len(body.inputs) - 1, initial)
     loop.attrs["Tout"].append(spec.dtype)
@@ -55,7 +55,7 @@ def _trip_count(loop: Operation) -> Tensor:
     """The number of iterations that the loop ran."""
     hidden = loop.hidden
     if "trips" not in hidden:
-        with building_in(loop.region, loop.graph):
+        with RegionScope(loop.graph, loop.region):
             zero = convert.constant(0, dtype=dtypes.int32)
         one = np.int32(1)
         hidden["trips"] = _add_hidden_variable(
@@ -83,7 +83,7 @@ def _accumulated(path: Path, inner: Tensor) -> Tensor:
                 op, region, lambda: _accumulated(path[1:], inner), lists.EmptyTensorList
             )
         else:
-            with building_in(op.region, op.graph):
+            with RegionScope(op.graph, op.region):
                 empty = lists.EmptyTensorList()
             hidden[inner] = _pushed(path, empty, inner)
     return hidden[inner]
@@ -114,7 +114,7 @@ def _add_hidden_result(
     """
     graph = branching.graph
     for region in (branching.attrs["then_branch"], branching.attrs["else_branch"]):
-        with building_in(region, graph):
+        with RegionScope(graph, region):
             region.outputs.append(build() if region is branch else otherwise())
     branching.attrs["Tout"].append(dtypes.variant)
     graph.touch()
@@ -165,7 +165,7 @@ class _GradientRegion(Region):
         if tensor.op.region is not self.forward:
             return super().adopt(tensor)
         if tensor not in self._adopted:
-            with building_in(self, self.graph):
+            with RegionScope(self.graph, self):
                 self._adopted[tensor] = self._taken(tensor)
         return self._adopted[tensor]
 
@@ -234,7 +234,8 @@ class _GradientRegion(Region):
         return [self]
 
 
-def _differentiable(tensor: Tensor) -> bool:
+def carries_gradient(tensor: Tensor) -> bool:
+    """Whether a gradient can flow through a tensor: for all that is known, its elements are differentiable."""
     dtype = tensor.spec.dtype
     return dtype is None or dtype.is_differentiable or dtype is dtypes.resource
 
@@ -292,18 +293,18 @@ class _BackwardBranch(_GradientRegion):
 def if_gradient(op: Operation, dys: Sequence[Any], driver: Driver) -> list[Any]:
     """The gradient of cond is a cond: in each branch, the gradients of that branch with respect to its captures."""
     graph, pred = op.graph, op.inputs[0]
-    captured = [t for t in op.inputs[1:] if _differentiable(t)]
+    captured = [t for t in op.inputs[1:] if carries_gradient(t)]
     branches: list[_BackwardBranch] = []
     found: list[list[Any]] = []
     for branch in (op.attrs["then_branch"], op.attrs["else_branch"]):
         region = _BackwardBranch(op, branch)
         with region, no_control(graph):
-            pairs = [(y, dy) for y, dy in zip(branch.outputs, dys) if dy is not None and _differentiable(y)]
+            pairs = [(y, dy) for y, dy in zip(branch.outputs, dys) if dy is not None and carries_gradient(y)]
             found.append(driver([y for y, _ in pairs], captured, [dy for _, dy in pairs], captured))
         branches.append(region)
     kinds = [_kind(t, e) for t, e in zip(*found)]
     for region, gradients in zip(branches, found):
-        with building_in(region, graph):
+        with RegionScope(graph, region):
             for tensor, gradient, kind in zip(captured, gradients, kinds):
                 region.outputs += (_own(region, t) for t in _branch_outputs(tensor, gradient, kind))
     result: dict[Tensor, Any] = {}
@@ -374,7 +375,7 @@ class _BackwardLoop(_GradientRegion):
 
     def add_variable(self, initial: Tensor, shape: Shape = None) -> tuple[int, Tensor]:
         """A further loop variable: its place, and its value at the start of an iteration."""
-        with building_in(self, self.graph):
+        with RegionScope(self.graph, self):
             arg = add_argument(self, Spec(initial.spec.dtype, shape), "Identity")
         self.initial.append(initial)
         self.next.append(None)
@@ -402,7 +403,7 @@ def while_gradient(op: Operation, dys: Sequence[Any], driver: Driver) -> list[An
     graph, body = op.graph, op.attrs["body"]
     trips = _trip_count(op)
     active = _active(body, dys)
-    captured = [t for t in op.inputs[len(body.inputs) :] if _differentiable(t)]
+    captured = [t for t in op.inputs[len(body.inputs) :] if carries_gradient(t)]
     starts = [_nothing(op, i) if dys[i] is None else convert.convert_to_tensor(dys[i]) for i in active]
 
     back = _BackwardLoop(op)
@@ -444,7 +445,7 @@ def _active(body: Region, dys: Sequence[Any]) -> list[int]:
 
     Of lists these are the ones that have a gradient from outside, or from another variable that does.
     """
-    places = [i for i in range(len(dys)) if _differentiable(body.inputs[i])]
+    places = [i for i in range(len(dys)) if carries_gradient(body.inputs[i])]
     is_list = [t.spec.dtype is dtypes.variant for t in body.inputs]
     found = {i for i in places if dys[i] is not None or not is_list[i]}
     return sorted(found | (_variables_behind(body, found) & set(places)))
@@ -508,7 +509,7 @@ def _accumulate(back: _BackwardLoop, tensor: Tensor, gradient: Any) -> list[int]
     if gradient is None:
         return []
     if not isinstance(gradient, IndexedSlices):
-        with building_in(back.parent, back.graph):
+        with RegionScope(back.graph, back.parent):
             start = _zeros(tensor)
         place, total = back.add_variable(start, start.spec.shape)
         is_list = tensor.spec.dtype is dtypes.variant
@@ -516,7 +517,7 @@ def _accumulate(back: _BackwardLoop, tensor: Tensor, gradient: Any) -> list[int]
         return [place]
     places: list[int] = []
     for part in (gradient.values, elementwise.cast(gradient.indices, dtypes.int32)):
-        with building_in(back.parent, back.graph):
+        with RegionScope(back.graph, back.parent):
             start = lists.EmptyTensorList()
         place, items = back.add_variable(start, ())
         back.next[place] = lists.TensorListPushBack(items, part)

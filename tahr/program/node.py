@@ -12,6 +12,7 @@ from tahr.core.dtypes import DType, of_numpy
 from tahr.core.graph import Operation
 from tahr.core.opdef import OpDef
 from tahr.core.shapes import Shape, Spec
+from tahr.core.sizes import Dim
 
 # Constants up to this size are merged when their bytes are equal, larger ones only when they are the same array.
 MERGED_CONSTANT_BYTES = 4096
@@ -77,6 +78,12 @@ class Value:
     @property
     def shape(self) -> Shape:
         """Its shape: integers and symbolic sizes."""
+        return self.spec.shape
+
+    @property
+    def dims(self) -> tuple[Dim, ...]:
+        """Its shape, which is known; as that of all that is compiled."""
+        assert self.spec.shape is not None
         return self.spec.shape
 
     @property

@@ -19,8 +19,7 @@ from tahr.core.graph import Graph, Operation, Tensor
 from tahr.core.scopes import GraphKeys
 from tahr.ops import control_flow, indexing, shaping, sorting
 from tahr.training import slot_creator
-from tahr.training.slot_creator import is_resource
-from tahr.variables import Variable, trainable_variables
+from tahr.variables import Variable, is_resource, trainable_variables
 
 GradientAndVariable = tuple[Any, Any]
 

@@ -15,8 +15,7 @@ from tahr.ops import casts, control_flow, identities, special, training_ops
 from tahr.ops.training_ops import Step
 from tahr.training import slot_creator
 from tahr.training.optimizer import Optimizer
-from tahr.training.slot_creator import is_resource
-from tahr.variables import scatter_add, scatter_sub
+from tahr.variables import is_resource, scatter_add, scatter_sub
 
 
 class _StepOptimizer(Optimizer):

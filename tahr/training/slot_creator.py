@@ -12,12 +12,7 @@ from tahr.core.shapes import TensorShape
 from tahr.ops import fills, shaping
 from tahr.ops.initializers import Constant, Ones, Zeros
 from tahr.variable_scope import get_variable, get_variable_scope, variable_scope
-from tahr.variables import Variable
-
-
-def is_resource(var: Any) -> bool:
-    """Whether something is a variable made with `use_resource=True`."""
-    return isinstance(var, Variable) and var.handle_or_ref.spec.dtype is dtypes.resource
+from tahr.variables import Variable, is_resource
 
 
 def create_slot(primary: Any, val: Any, name: str, colocate_with_primary: bool = True) -> Any:

@@ -96,7 +96,7 @@ class Lowering:
         assert anchor is not None and anchor.outputs[0].dtype is not None
         a, b = (self._places[v] for v in self._needs[anchor])
         epilogue, operands, outputs = self._epilogue(group)
-        shape = _shape(anchor.outputs[0])
+        shape = anchor.outputs[0].dims
         left, right = matrix(a.view, *flips(anchor)[0:1]), matrix(b.view, *flips(anchor)[1:2])
         assert left is not None and right is not None
         spec = gemm.Product(anchor.outputs[0].dtype, left.is_transposed, right.is_transposed, epilogue)
@@ -175,7 +175,7 @@ class Lowering:
             if value in self._seats:
                 continue  # it is there already
             place = places[value]
-            source = compose(part.source, place.view, _shape(value))
+            source = compose(part.source, place.view, value.dims)
             assert source is not None
             nest = Nest(
                 (),
@@ -195,7 +195,7 @@ class Lowering:
     def _fill(self, node: Node, assembly: roles.Assembly) -> Call:
         output = node.outputs[0]
         assert output.dtype is not None
-        shape = _shape(output)
+        shape = output.dims
         store = Access(output.dtype, dense_strides(shape))
         if assembly.fill_input is None:
             nest = Nest((), shape, (), (), ((scalar.constant(assembly.fill, output.dtype), store),))
@@ -209,7 +209,7 @@ class Lowering:
 def copy_call(place: Place, value: Value, target: Value) -> Call:
     """The call that copies a value, which lies in some place, to the start of a storage."""
     assert target.dtype is not None
-    shape = _shape(value)
+    shape = value.dims
     source = Access(target.dtype, place.view.strides, place.view.offset)
     store = Access(target.dtype, dense_strides(shape))
     nest = Nest((), shape, (source,), (), ((scalar.leaf(0, target.dtype), store),))
@@ -219,7 +219,7 @@ def copy_call(place: Place, value: Value, target: Value) -> Call:
 def zeros_call(target: Value) -> Call:
     """The call that fills a storage with zeros."""
     assert target.dtype is not None
-    shape = _shape(target)
+    shape = target.dims
     store = Access(target.dtype, dense_strides(shape))
     nest = Nest((), shape, (), (), ((scalar.constant(0, target.dtype), store),))
     return _nest_call(nest, [], [target], [], (), "zeros")
@@ -264,7 +264,7 @@ class _NestBuilder:
         for value, e in self._values.items():
             if value not in group.leaving and self._wanted(value, group):
                 assert value.dtype is not None
-                target, view = self._seats.get(value, (value, View.dense(_shape(value))))
+                target, view = self._seats.get(value, (value, View.dense(value.dims)))
                 strides = self._strides(view, group.maps[value], view.shape)
                 stores.append((e, Access(value.dtype, strides, view.offset)))
                 targets.append(target)
@@ -324,8 +324,8 @@ class _NestBuilder:
     def _iota(self, node: Node, mapping: Map) -> Scalar:
         dtype = node.outputs[0].dtype
         assert dtype is not None
-        start = self._operand(node.inputs[0], None, mapping, _shape(node.outputs[0]))
-        delta = self._operand(node.inputs[-1], None, mapping, _shape(node.outputs[0]))
+        start = self._operand(node.inputs[0], None, mapping, node.outputs[0].dims)
+        delta = self._operand(node.inputs[-1], None, mapping, node.outputs[0].dims)
         index: Scalar = scalar.constant(0, dtype)
         for axis in mapping[0]:  # several, where a reader goes through it in another shape
             position = self._leaf(("position", axis, dtype), dtype, Position(dtype, axis))
@@ -456,14 +456,9 @@ def _count(value: Value, role: Role | None) -> Dim | None:
     return known[0] if known is not None and len(known) == 1 else None
 
 
-def _shape(value: Value) -> tuple[Dim, ...]:
-    assert value.shape is not None
-    return value.shape
-
-
 def part_fits(node: Node, number: int, view: View) -> bool:
     """Whether the parts that come from an input can be read where it lies."""
-    shape = _shape(node.inputs[number])
+    shape = node.inputs[number].dims
     assembly = roles.assembly(node)
     assert assembly is not None
     return all(compose(p.source, view, shape) is not None for p in assembly.parts if p.input == number)
@@ -546,6 +541,6 @@ def product_fits(node: Node, a: View, b: View) -> bool:
     left, right = matrix(a, flips(node)[0]), matrix(b, flips(node)[1])
     if left is None or right is None:
         return False
-    shape = _shape(node.outputs[0])
+    shape = node.outputs[0].dims
     out = dense_strides(shape)[:-2]
     return len(_merged_batches(shape[:-2], left.batches(shape[:-2]), right.batches(shape[:-2]), out)) <= 2

@@ -29,7 +29,6 @@ from tahr.backends.native.region_programs import Found
 from tahr.backends.native.roles import COMPUTED, REGION_ROLES, Role
 from tahr.core import shapes, sizes
 from tahr.core.opdef import known_value
-from tahr.core.sizes import Dim
 from tahr.core.views import View
 from tahr.ops import state, structural
 from tahr.plan import schedule
@@ -276,7 +275,7 @@ class _Planner:
         if role is Role.READ and node.inputs[0] in self.touched:
             role = self.roles[node] = Role.HOST
         if role is Role.READ:
-            self.places[node.outputs[0]] = Place(node.inputs[0], View.dense(_shape(node.outputs[0])))
+            self.places[node.outputs[0]] = Place(node.inputs[0], View.dense(node.outputs[0].dims))
             if node in self.late:
                 self._place_late(node)
         elif role is Role.VIEW:
@@ -365,7 +364,7 @@ class _Planner:
             return value
         if self.roles[place.root.node] not in COMPUTED:
             return value if place.view.is_contiguous else self.copy(value)
-        counts = (shapes.num_elements(s) for s in (place.view.shape, _shape(place.root)))
+        counts = (shapes.num_elements(s) for s in (place.view.shape, place.root.dims))
         is_whole = place.view.is_dense and sizes.surely_equal(*counts)
         return value if is_whole and place.root not in self.program.outputs else self.copy(value)
 
@@ -635,14 +634,9 @@ def _slot(cell: Value) -> SlotKey:
     return slot_of(cell.node.op)
 
 
-def _shape(value: Value) -> tuple[Dim, ...]:
-    assert value.shape is not None
-    return value.shape
-
-
 def _keeps_all(node: Node) -> bool:
     """Whether a node's output surely has as many elements as its first input."""
-    before, after = (shapes.num_elements(_shape(v)) for v in (node.inputs[0], node.outputs[0]))
+    before, after = (shapes.num_elements(v.dims) for v in (node.inputs[0], node.outputs[0]))
     return sizes.surely_equal(before, after)
 
 
@@ -678,4 +672,4 @@ def constant_array(value: Value, known: Mapping[str, int]) -> np.ndarray[Any, An
     found = known_value(value.spec)
     assert found is not None
     exact = [sizes.evaluate(d, known) for d in found]
-    return np.array(exact, dtype=value.dtype.numpy).reshape([sizes.evaluate(d, known) for d in _shape(value)])  # pyright: ignore[reportArgumentType]
+    return np.array(exact, dtype=value.dtype.numpy).reshape([sizes.evaluate(d, known) for d in value.dims])  # pyright: ignore[reportArgumentType]

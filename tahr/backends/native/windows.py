@@ -186,7 +186,7 @@ def _window_of_filter(node: Node, inputs: Dim, outputs: Dim) -> tuple[int, ...] 
     """A convolution's window; None where its filter does not fit to the channels, or to several groups of them."""
     form = node.opdef.form
     assert isinstance(form, Window)
-    *window, ins, last = _shape(node.outputs[0] if form.adjoint == "filter" else node.inputs[1])
+    *window, ins, last = (node.outputs[0] if form.adjoint == "filter" else node.inputs[1]).dims
     if ins != inputs or outputs != (last if form.kind == "convolution" else ins * last):
         return None
     return tuple(window)  # pyright: ignore[reportReturnType]
@@ -210,14 +210,9 @@ def _is_consistent(windows: _Windows, node: Node) -> bool:
     return same_batch and all(map(sizes.surely_equal, windows.out[1:], expected[1:]))
 
 
-def _shape(value: Value) -> tuple[Dim, ...]:
-    assert value.shape is not None
-    return value.shape
-
-
 def _images_shape(node: Node, value: Value) -> tuple[Dim, ...]:
     """The shape of images with the channels last."""
-    batch, *rest = _shape(value)
+    batch, *rest = value.dims
     return (batch, *rest[1:], rest[0]) if _is_channels_first(node) else (batch, *rest)
 
 
@@ -452,7 +447,7 @@ def _added_up(job: _Job, kernel: Kernel, bound: Callable[[_Exact], Bound], split
         return [_Step(kernel, (*job.data, *job.results), bound)]
     gradient, dtype = job.node.outputs[0], job.windows.dtype
     partial = Partial(gradient, dtype)
-    elements = math.prod(d for d in _shape(gradient) if isinstance(d, int))
+    elements = math.prod(d for d in gradient.dims if isinstance(d, int))
     total = Bound((splits, elements), nest_kernels.combiner_tiles(elements))
     return [
         _Step(kernel, (*job.data, Ref(partial)), bound, {partial: lambda e: splits * elements}),
