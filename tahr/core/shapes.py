@@ -36,6 +36,17 @@ class Items(NamedTuple):
     shape: Shape = None
     items: Items | None = None
 
+    @property
+    def innermost(self) -> Items:
+        """What holds of what is no list, in lists of lists."""
+        return self if self.items is None else self.items.innermost
+
+    def of_shape(self, shape: Shape) -> Items:
+        """The same, where what is no list has another shape."""
+        if self.items is None:
+            return self._replace(shape=shape)
+        return self._replace(items=self.items.of_shape(shape))
+
 
 class Spec(NamedTuple):
     """What is known of a tensor before it is computed.

@@ -101,6 +101,43 @@ class TensorList:
             return self._succeed(("pop", 0, None)), item
 
 
+class StoredList(TensorList):
+    """A list whose items lie side by side in one array, as native code leaves them.
+
+    Attributes:
+        rows: the items; there may be more rows than items.
+        lengths: int64: how many items there are, and for each row 1 where it has been set.
+        known: what holds of every item that it may have; of the sizes the integers count. Where items are lists
+            themselves, a row is what lies in such a list, or there is none and nobody asks for it.
+    """
+
+    __slots__ = ("known", "lengths", "rows")
+
+    def __init__(self, rows: Array, lengths: Array, known: Items) -> None:
+        super().__init__([])
+        self._items = None  # made when Python asks for them
+        self.rows, self.lengths, self.known = rows, lengths, known
+
+    def _own(self) -> list[Any]:
+        if self._items is None and self._newer is None:
+            length, *is_set = self.lengths.tolist()
+            self._items = [_wrapped(self.rows[i], self.known) if is_set[i] else None for i in range(length)]
+        return super()._own()
+
+    def __len__(self) -> int:
+        return int(self.lengths[0])
+
+    @property
+    def item_shape(self) -> tuple[int, ...]:
+        """The shape of the items, or of what lies in them."""
+        return self.rows.shape[1:]
+
+
+def _wrapped(row: Any, known: Items) -> Any:
+    """An item of which a row is known."""
+    return np.asarray(row) if known.items is None else TensorList([_wrapped(row, known.items)])
+
+
 class _FewItems(TensorList):
     """A list of which few items are set: what reading a list gives for its gradient.
 

@@ -16,8 +16,9 @@ import numpy as np
 from tahr.core import dtypes, sizes
 from tahr.core.convert import Const
 from tahr.core.graph import Operation, Tensor
-from tahr.core.shapes import Spec
+from tahr.core.shapes import Items, Spec
 from tahr.core.sizes import Dim, Size
+from tahr.ops.lists import StoredList
 from tahr.plan.plan import Plan, make_plan
 from tahr.program.effects import Key, StateRead, value_spec
 from tahr.program.extract import Stage, extract, result_key
@@ -117,7 +118,7 @@ def next_stage(
         begun: operations that have been started and still block.
         optimize: the passes.
     """
-    specs, key = classify(available, function.demanded)
+    specs, key = classify(available, function.demanded, with_items=True)
     key = (done - previous.stage.done, begun, key)
     with function.lock:
         planned = previous.following.get(key)
@@ -142,13 +143,21 @@ def _plan(
     return PlannedStage(stage, make_plan(stage.program), results)
 
 
-def classify(values: Mapping[Key, Any], demanded: Collection[int] = ()) -> tuple[dict[Key, Spec], ClassKey]:
+def classify(
+    values: Mapping[Key, Any], demanded: Collection[int] = (), with_items: bool = False
+) -> tuple[dict[Key, Spec], ClassKey]:
     """What is known of values whose class alone counts, and that class as a key.
 
     Args:
         values: the values.
         demanded: sizes that are classes of their own.
+        with_items: whether the items of lists that native code made count, too.
     """
+
+    def classes(exact: Sequence[int], known: Any) -> tuple[Dim, ...]:
+        sizes_ = zip(exact, _padded(known, exact))
+        return tuple(size if size in demanded else _class(size, k, symbols) for size, k in sizes_)
+
     symbols: dict[int, Size] = {}
     specs: dict[Key, Spec] = {}
     parts: list[Any] = []
@@ -156,12 +165,12 @@ def classify(values: Mapping[Key, Any], demanded: Collection[int] = ()) -> tuple
         dtype, static = _static(key)
         if dtype is None:
             dtype = dtypes.of_numpy(value.dtype)
-        shape = tuple(
-            size if size in demanded else _class(size, known, symbols)
-            for size, known in zip(value.shape, _padded(static, value.shape))
-        )
-        specs[key] = Spec(dtype, shape, _constant_value(key, value))
-        parts.append((key, dtype, shape, specs[key].value is not None))
+        shape = classes(value.shape, static)
+        items: Items | None = None
+        if with_items and isinstance(value, StoredList):
+            items = value.known.of_shape(classes(value.item_shape, value.known.innermost.shape))
+        specs[key] = Spec(dtype, shape, _constant_value(key, value), items)
+        parts.append((key, dtype, shape, items, specs[key].value is not None))
     return specs, tuple(parts)
 
 
@@ -172,7 +181,7 @@ def _static(key: Key) -> tuple[dtypes.DType | None, Any]:
     return spec.dtype, spec.shape
 
 
-def _padded(static: Any, shape: tuple[int, ...]) -> Sequence[Any]:
+def _padded(static: Any, shape: Sequence[int]) -> Sequence[Any]:
     return static if static is not None and len(static) == len(shape) else (None,) * len(shape)
 
 

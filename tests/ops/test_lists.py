@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import tahr as tf
+from tahr.core import dtypes
 from tahr.core.opdef import OpDef
+from tahr.core.shapes import Items
 from tahr.core.sizes import UNKNOWN
 from tahr.errors import Complaint
 from tahr.ops import lists
@@ -259,3 +261,37 @@ def test_TensorListConcat_and_TensorListSplit():
         split([2, 2])
     with pytest.raises(Complaint, match=r"size of lengths \(3 vs. 2\)"):
         split([2, 1], 3)
+
+
+# ---------------------------------------------------------------- lists that native code left
+
+
+def _stored() -> lists.StoredList:
+    """Three items, of which one was not set, in an array with room for four."""
+    return lists.StoredList(
+        np.arange(8.0).reshape(4, 2), np.array([3, 1, 0, 1, 9]), Items(dtypes.float64, (2,))
+    )
+
+
+def test_a_stored_list_is_one_of_those_rows() -> None:
+    items = _stored()
+    assert len(items) == 3 and items.item_shape == (2,)
+    assert items.get(1) is None and items.get(2).tolist() == [4.0, 5.0]
+    assert [None if item is None else item.tolist() for item in items.items()] == [[0, 1], None, [4, 5]]
+
+
+def test_versions_of_a_stored_list_are_values() -> None:
+    first = _stored()
+    changed = first.set(1, A)
+    rest, last = changed.pop()
+    pushed = first.push(B)
+    assert len(first) == 3 and first.get(1) is None and len(rest) == 2 and last.tolist() == [4.0, 5.0]
+    assert changed.get(1) is A and len(pushed) == 4 and pushed.get(3) is B and pushed.get(1) is None
+
+
+def test_rows_of_a_stored_list_may_be_what_lies_in_lists() -> None:
+    known = Items(dtypes.variant, (), Items(dtypes.variant, (), Items(dtypes.float64, ())))
+    items = lists.StoredList(np.arange(2.0), np.array([2, 1, 1]), known)
+    assert items.get(1).get(0).get(0) == 1.0 and items.item_shape == ()
+    assert known.innermost == Items(dtypes.float64, ())
+    assert known.of_shape((3,)).innermost.shape == (3,)

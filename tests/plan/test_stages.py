@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.core.sizes import Size
+from tahr.core import dtypes
+from tahr.core.shapes import Items
+from tahr.core.sizes import Size, symbol
+from tahr.ops.lists import StoredList, TensorList
 from tahr.plan import stages
 from tahr.plan.stages import PlannedStage, classify, first_stage
 from tahr.program.effects import Key
@@ -69,6 +72,20 @@ def test_a_value_without_dtype_is_classed_by_its_own():
 
 
 # ---------------------------------------------------------------- caches
+
+
+def test_items_of_a_list_that_native_code_left_are_classed_between_stages():
+    x, items = tf.placeholder(tf.float32, [None]), tf.TensorArray(tf.float32, 2).flow
+    size = symbol("n")
+    for rows, row in ((5, (3, 3)), (7, (4, 3)), (5, (1, 3))):
+        known = Items(dtypes.float32, (row[0] if row[0] < 2 else size, 3))
+        stored = StoredList(np.zeros((rows, *row)), np.zeros(rows + 1, np.int64), known)
+        specs, key = classify({x: np.zeros(row[0]), items: stored}, with_items=True)
+        shape = specs[x].shape
+        assert shape is not None and specs[items].items == Items(dtypes.float32, (*shape, 3))
+        assert key == classify({x: np.zeros(row[0]), items: stored}, with_items=True)[1]
+        assert classify({x: np.zeros(row[0]), items: stored})[0][items].items is None
+        assert classify({x: np.zeros(2), items: TensorList([row])}, with_items=True)[0][items].items is None
 
 
 def test_one_plan_for_all_sizes_of_a_class():

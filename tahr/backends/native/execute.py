@@ -26,6 +26,7 @@ from tahr.backends.report import Report
 from tahr.core import sizes
 from tahr.core.forks import new_lock
 from tahr.core.opdef import Array
+from tahr.ops.lists import StoredList
 from tahr.plan.plan import Notes, Plan
 from tahr.program.node import Node, Value
 from tahr.program.passes import pipeline
@@ -110,6 +111,9 @@ class Binding:
             raise Unexpected  # the reference backend reads only what the branches that are taken use
         arrays = dict(self.fixed)
         arrays.update(zip(self.plan.program.inputs, values))
+        for value, storage in self.plan.lists.items():
+            found = arrays[value]
+            arrays[storage.items], arrays[storage.meta] = found.rows, found.lengths
         for item, frees in zip(self.items, self.plan.frees):
             if isinstance(item, BoundSegment):
                 item.run(arrays, cells, threads, run, times)
@@ -165,6 +169,11 @@ class Binding:
         flat = array.reshape(-1)[sizes.evaluate(view.offset, self.bound) :]  # pyright: ignore[reportArgumentType]
         strides = [sizes.evaluate(s, self.bound) * array.itemsize for s in view.strides]  # pyright: ignore[reportArgumentType]
         return np.lib.stride_tricks.as_strided(flat, shape, strides, writeable=False)
+
+
+def _sizes_of(value: Any) -> tuple[int, ...]:
+    """The sizes of an array, or of a list's items."""
+    return value.item_shape if isinstance(value, StoredList) else value.shape
 
 
 def _has_value(cell: Any) -> bool:
@@ -324,7 +333,7 @@ class Backend:
             native = record.native
             if native is None or record.fitting is None or record.reason:
                 return None
-            exact = tuple(values[i].shape[axis] for _, i, axis in native.symbols)
+            exact = tuple(_sizes_of(values[i])[axis] for _, i, axis in native.symbols)
             if exact not in record.bindings:
                 if len(record.bindings) >= MAX_BINDINGS:
                     record.bindings.clear()

@@ -21,7 +21,8 @@ from tahr.backends.native.calls import Ref
 from tahr.backends.native.list_buffers import Lengths, is_unbounded
 from tahr.core import sizes
 from tahr.core.opdef import Array
-from tahr.ops.lists import TensorList
+from tahr.core.shapes import Items
+from tahr.ops.lists import StoredList
 from tahr.program.node import Value
 
 # For how many items there is room at first.
@@ -129,9 +130,9 @@ class Growing:
         count = capacity * math.prod(row) * dtype.itemsize
         return room.rows[:count].view(dtype).reshape(capacity, *row)
 
-    def list_in(self, items: Value, room: Room) -> TensorList:
+    def list_in(self, items: Value, room: Room) -> StoredList:
         """A list as Python has it."""
-        return list_buffers.list_of(self.rows(items, room), room.lengths[1:])
+        return StoredList(self.rows(items, room), room.lengths[1:], Items())
 
     # ------------------------------------------------------------ in a run
 

@@ -13,17 +13,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from tahr import errors
 from tahr.backends.native import ir, kernel, records, single
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.walk import FULL, STATUS
 from tahr.core import sizes
 from tahr.core.dtypes import DType
-from tahr.core.opdef import Array, OpDef
+from tahr.core.opdef import OpDef
 from tahr.core.sizes import UNKNOWN, Dim
-from tahr.ops import lists
 from tahr.program.node import Value
 
 Rows = OpDef("_Rows", "-> y: T", register=False)
@@ -90,12 +87,6 @@ class Access:
     expects: bool | None = None
     grows: bool = False
     is_bounded: bool = True
-
-
-def list_of(items: Array, lengths: Array) -> lists.TensorList:
-    """The list that lies in a storage, as Python has it."""
-    length, *is_set = lengths.tolist()
-    return lists.TensorList([np.asarray(items[i]) if is_set[i] else None for i in range(length)])
 
 
 def is_unbounded(storage: Value) -> bool:

@@ -22,6 +22,7 @@ from tahr.backends.native.branch_plans import BranchPlans
 from tahr.backends.native.calls import Call, Place
 from tahr.backends.native.fuse import Fusion
 from tahr.backends.native.groups import Group
+from tahr.backends.native.list_buffers import Storage
 from tahr.backends.native.lower import Lowering
 from tahr.backends.native.own_lists import with_own_lists
 from tahr.backends.native.region_plans import Copy, RegionPlans, with_storage
@@ -89,11 +90,13 @@ class NativePlan:
         items: segments and host steps in order.
         places: where each value lies.
         node_roles: what each node is.
-        symbols: for each symbolic size where it is found: the index of an input, and the dimension.
+        symbols: for each symbolic size where it is found: the index of an input, and the dimension of that or, of a
+            list, of its items.
         variables: the values that stand for variables, with their keys and operations.
         uncertain: those that may have no value, as perhaps nobody reads them: only in a branch are they used.
         program: what it was made from.
         reshaped: those reshapes, in regions too, of which only exact sizes tell whether they keep all elements.
+        lists: where the lists lie that come from Python.
         frees: for each item the values that nobody needs behind it.
         arenas: what its runs have for temporary storages.
     """
@@ -106,6 +109,7 @@ class NativePlan:
     uncertain: list[Value]
     program: Program
     reshaped: list[Node]
+    lists: dict[Value, Storage]
     frees: list[list[Value]] = field(default_factory=list[list[Value]])
     arenas: Arenas = field(default_factory=Arenas)
 
@@ -156,6 +160,7 @@ class _Planner:
 
     def plan(self) -> NativePlan:
         """The plan."""
+        given = self.regions.given_by_python()
         written = self.prepare()
         outputs = [self._output(v, written) for v in self.program.outputs]
         before = self._before()
@@ -170,6 +175,7 @@ class _Planner:
             self._uncertain(),
             self.program,
             self._reshaped,
+            given,
         )
         plan.frees = _frees(plan, outputs)
         plan.program = Program(self.program.builder, self.program.inputs, outputs, self.program.roots)
@@ -345,7 +351,7 @@ class _Planner:
 
     def _fetchable(self, value: Value, written: set[Value]) -> Value:
         """A value as it is handed to Python; what lies in a variable that is changed in place is copied."""
-        if value in self.regions.storage:
+        if self.roles[value.node] in REGION_ROLES and value in self.regions.found.lists:
             return self.regions.handed_over(value)
         place = self.places.get(value)
         if place is not None and place.root in written and value is not place.root:
@@ -578,7 +584,8 @@ class _Planner:
     def _symbols(self) -> list[tuple[str, int, int]]:
         found: dict[str, tuple[str, int, int]] = {}
         for i, value in enumerate(self.program.inputs):
-            for axis, dim in enumerate(value.shape or ()):
+            shape = value.shape if value.spec.items is None else value.spec.items.innermost.shape
+            for axis, dim in enumerate(shape or ()):
                 name = sizes.name_of(dim)
                 if name is not None and name not in found:
                     found[name] = (name, i, axis)

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+import numpy as np
+
 from tahr.backends.native import (
     flow,
     gemm,
@@ -45,7 +47,7 @@ from tahr.backends.native.sums import Shares, Sum
 from tahr.core import dtypes, shapes, sizes
 from tahr.core.forms import Elementwise
 from tahr.core.opdef import OpDef
-from tahr.core.shapes import Spec
+from tahr.core.shapes import Items, Spec
 from tahr.core.sizes import Dim
 from tahr.core.views import View
 from tahr.ops import elementwise, fills, lists
@@ -54,7 +56,15 @@ from tahr.program.node import Node, Program, Value
 
 ListOf = OpDef("_ListOf", "items: T, lengths: int64 -> y: variant", register=False)
 """The list that lies in a storage, as Python has it."""
-ListOf.kernel(list_buffers.list_of)
+ListOf.kernel(lists.StoredList)
+NoItems = OpDef("_NoItems", "-> y: variant", register=False)
+"""An empty list, as Python has it where native code goes on with it later."""
+
+
+@NoItems.kernel
+def _no_items_kernel() -> lists.StoredList:
+    return lists.StoredList(np.zeros(0), np.zeros(1, np.int64), Items())
+
 
 Copy = OpDef("_Copy", "x: T -> y: T", form=Elementwise(scalar=lambda x: x), register=False)
 """The same elements, row-major and without gaps."""
@@ -155,6 +165,13 @@ class RegionPlans:
         elif opdef in list_versions.WRITES or opdef in list_versions.POPS or opdef in list_versions.GETS:
             self._place_access(node)
 
+    def given_by_python(self) -> dict[Value, Storage]:
+        """Gives storage to the lists that come from Python."""
+        known = {v: self.found.lists[v] for v in self._planner.program.inputs if v in self.found.lists}
+        found = {v: self._new_storage(v) for v, shape in known.items() if shape.dtype is not None}
+        self.storage.update(found)
+        return found
+
     def read(self, node: Node, value: Value) -> list[Value]:
         """Notes that a node reads a list; gives the storage that it needs."""
         self._order(node, self._made.get(value, ()))
@@ -169,23 +186,32 @@ class RegionPlans:
 
     def begin(self, node: Node, output: Value) -> list[Value]:
         """Gives a list that a node makes a storage of its own."""
-        found = self.found.lists[output]
-        spec = Spec(found.dtype, (found.capacity, *found.row))
-        items = self._made_of(Rows, (), spec, node, Role.LIST)
-        meta = self._new_meta(node, items)
-        self.storage[output] = Storage(items, meta)
+        storage = self.storage[output] = self._new_storage(output)
         self._made[output] = [node]
-        return [items, meta]
+        return [storage.items, storage.meta]
+
+    def _new_storage(self, value: Value) -> Storage:
+        """Another storage for what a list is known to be."""
+        found = self.found.lists[value]
+        spec = Spec(found.dtype, (found.capacity, *found.row))
+        items = self._made_of(Rows, (), spec, value.node, Role.LIST)
+        return Storage(items, self._new_meta(value.node, items))
 
     def handed_over(self, value: Value) -> Value:
         """A list as Python has it."""
         if value not in self._handed_over:
-            storage = self.storage[value]
-            inputs = [storage.items, storage.meta]
-            made = self._planner.program.builder.add(ListOf, inputs, {}, [value.spec], value.node.op)
+            builder, found = self._planner.program.builder, self.found.lists[value]
+            if value in self.storage:
+                inputs = [self.storage[value].items, self.storage[value].meta]
+                known = Items(found.dtype, found.row)
+                if found.is_optional and value.spec.items is not None:
+                    known = value.spec.items.of_shape(found.row)
+                made = builder.add(ListOf, inputs, {"known": known}, [value.spec], value.node.op)
+            else:
+                made = builder.add(NoItems, (), {}, [value.spec], value.node.op)
             self._planner.roles[made] = Role.HOST
             self.found.reasons[made] = "a list is handed to NumPy"
-            self._add(made, self.read(made, value))
+            self._add(made, self.read(made, value) if value in self.storage else ())
             self._handed_over[value] = made.outputs[0]
         return self._handed_over[value]
 

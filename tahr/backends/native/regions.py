@@ -75,7 +75,7 @@ class _Search:
         self._program = program
         self._bounds = bounds
         self._is_region = given is not None
-        given = given or {}
+        given = _lists_from_python(program) if given is None else given
         self._nodes = program.nodes()
         self._result = Found(lists=dict(given), optional=dict(optional))
         self._fixed = given.keys() - own
@@ -156,12 +156,16 @@ class _Search:
 
     def _may_leave(self, value: Value) -> bool:
         """Whether a list may be handed to Python, or to the region around this one."""
+        if value in self._fixed and not self._is_region:
+            return True  # Python has it
         if self._is_region:
             return value in self._program.outputs and all(
                 u in self._result.nodes for u in self._users.get(value, ())
             )
         found = self._result.lists.get(value)
-        if found is None or found.is_optional or any(n in self._result.nodes for n in self._changes(value)):
+        if value.node.opdef is lists.EmptyTensorList:
+            return True  # Python makes it, too
+        if found is None or any(n in self._result.nodes for n in self._changes(value)):
             return False
         return self._has_storage(value)
 
@@ -250,9 +254,12 @@ class _Search:
         """What is known of a list without items, which has storage at once where no loop is the first to change it."""
         value = node.outputs[0]
         changes = self._changes(value)
-        if len(changes) != 1 or changes[0].opdef is control_flow.While:
+        if value in self._program.outputs and not self._is_region:
+            items = value.spec.items
+        elif len(changes) == 1 and changes[0].opdef is not control_flow.While:
+            items = next(v for v in changes[0].outputs if previous(v) is value).spec.items
+        else:
             return found
-        items = next(v for v in changes[0].outputs if previous(v) is value).spec.items
         if items is None or items.shape is None or not is_plain(Spec(items.dtype, items.shape)):
             return found
         self._result.filled_first.add(value)
@@ -563,7 +570,7 @@ class _Search:
         # A list from around this region has room for all that is pushed in it, or set behind its end.
         has_room = self._is_region and start(before).node.opdef is Input and self._is_left_to(node, before)
         if changes.grows != 0 and not (has_room and first.grows):
-            if changes.pushes != 0 or changes.pops or before.node.opdef not in FRESH:
+            if changes.pushes != 0 or changes.pops or not (before.node.opdef in FRESH or first.length == 0):
                 raise Unfit("a list grows in several ways")
             capacity = capacity + changes.grows * times
         if changes.pushes != 0 and not has_room:
@@ -578,6 +585,22 @@ class _Search:
             changes.grows != 0,
             holds_lists,
         )
+
+
+def _lists_from_python(program: Program) -> dict[Value, list_buffers.Shape]:
+    """What is known of the lists that an earlier stage left to Python."""
+    found: dict[Value, list_buffers.Shape] = {}
+    for value in program.inputs:
+        items = value.spec.items
+        if items is None:
+            continue
+        dtype, shape, _ = items.innermost
+        if dtype is None:
+            found[value] = list_buffers.Shape(None, (), 0, 0)
+        elif shape is not None and is_plain(Spec(dtype, shape)):
+            is_optional = items.items is not None
+            found[value] = list_buffers.Shape(dtype, shape, UNKNOWN, None, is_optional=is_optional)
+    return found
 
 
 def _optional_result(branches: Sequence[Region], results: Sequence[Value]) -> Spec:

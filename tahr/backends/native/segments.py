@@ -22,14 +22,16 @@ from tahr.backends.native.calls import Bind, Call, Jump, Partial, Ref, Reserved,
 from tahr.backends.native.entry import Buffer, Shift, Variable
 from tahr.backends.native.flow import buffers, flow
 from tahr.backends.native.growing import Growing
-from tahr.backends.native.list_buffers import is_unbounded, list_of
+from tahr.backends.native.list_buffers import is_unbounded
 from tahr.backends.native.plan import Segment
 from tahr.backends.native.walk import FULL, PAUSED
 from tahr.core import dtypes, sizes
 from tahr.core.convert import Const
 from tahr.core.dtypes import DType
 from tahr.core.opdef import Array, known_value
+from tahr.core.shapes import Items
 from tahr.core.sizes import Dim
+from tahr.ops.lists import StoredList
 from tahr.ops.streams import Stream
 from tahr.program.node import Value
 
@@ -311,7 +313,7 @@ class BoundSegment:
             if meta in arena.rooms:
                 return self.growing.list_in(items, arena.rooms[meta])
             rows, lengths = (self._seen(frame, v, Ref(v)) for v in (items, meta))
-            return list_of(rows, lengths)
+            return StoredList(rows, lengths, Items())
         if index in call.operands:
             return self._seen(frame, value, call.operands[index])
         if value.node.opdef is Const or known_value(value.spec) is not None:
