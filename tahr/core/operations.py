@@ -148,6 +148,10 @@ class Tensor(Operators):
         """Notes that `op` takes this tensor as an input."""
         self._consumers.append(op)
 
+    def remove_consumer(self, op: Operation) -> None:
+        """Notes that `op` takes this tensor once less."""
+        self._consumers.remove(op)
+
     @boundary
     def eval(self, feed_dict: Mapping[Any, Any] | None = None, session: Any = None) -> Any:
         """Its value, computed by `session` or the default session.
@@ -379,6 +383,12 @@ class Operation(Operators):
     def insert_input(self, index: int, tensor: Tensor) -> None:
         """Gives the operation one more input: how a loop gains hidden variables for its gradient."""
         self._inputs.insert(index, tensor)
+        tensor.add_consumer(self)
+
+    def replace_input(self, index: int, tensor: Tensor) -> None:
+        """Gives the operation another tensor in place of one of its inputs, while its gradient is made."""
+        self._inputs[index].remove_consumer(self)
+        self._inputs[index] = tensor
         tensor.add_consumer(self)
 
     def add_output(self, spec: Spec) -> Tensor:

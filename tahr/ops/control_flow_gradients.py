@@ -366,12 +366,14 @@ class _BackwardLoop(_GradientRegion):
     Attributes:
         initial: its variables' first values.
         next: what an iteration makes of them; None as long as that is not known.
+        slices: the places of the lists that gather slices, by the values and indices of an iteration.
     """
 
     def __init__(self, operation: Operation) -> None:
         super().__init__(operation, operation.attrs["body"])
         self.initial: list[Tensor] = []
         self.next: list[Tensor | None] = []
+        self.slices: dict[tuple[Tensor, Tensor], list[int]] = {}
 
     def add_variable(self, initial: Tensor, shape: Shape = None) -> tuple[int, Tensor]:
         """A further loop variable: its place, and its value at the start of an iteration."""
@@ -515,14 +517,43 @@ def _accumulate(back: _BackwardLoop, tensor: Tensor, gradient: Any) -> list[int]
         is_list = tensor.spec.dtype is dtypes.variant
         back.next[place] = lists.add_lists([total, gradient]) if is_list else elementwise.add(total, gradient)
         return [place]
+    parts = gradient.values, gradient.indices
+    if parts not in back.slices:
+        back.slices[parts] = _gathered(back, parts)
+    return back.slices[parts]
+
+
+def _gathered(back: _BackwardLoop, parts: tuple[Tensor, Tensor]) -> list[int]:
+    """The places of lists that gather the slices of all iterations, given the values and indices of one.
+
+    What a loop in this one has gathered already, is not put together only to be gathered again: it goes on with this
+    one's lists. How many slices it has in an iteration then need not be known there.
+    """
     places: list[int] = []
-    for part in (gradient.values, elementwise.cast(gradient.indices, dtypes.int32)):
+    gathered = [_gathered_inside(back, part) for part in parts]
+    for part, inner in zip((parts[0], elementwise.cast(parts[1], dtypes.int32)), gathered):
         with RegionScope(back.graph, back.parent):
             start = lists.EmptyTensorList()
         place, items = back.add_variable(start, ())
-        back.next[place] = lists.TensorListPushBack(items, part)
+        if inner is None or None in gathered:
+            back.next[place] = lists.TensorListPushBack(items, part)
+        else:
+            inner.op.replace_input(inner.value_index, items)
+            back.next[place] = inner
         places.append(place)
     return places
+
+
+def _gathered_inside(back: _BackwardLoop, part: Tensor) -> Tensor | None:
+    """The list of which a part of slices is made, if a loop in `back` has filled it and nobody else takes it."""
+    if part.op.opdef is not lists.TensorListConcat or part.consumers():
+        return None
+    (items,) = part.op.inputs
+    loop = items.op
+    if loop.opdef is not While or loop.region is not back or items.consumers() != [part.op]:
+        return None
+    begins = loop.inputs[items.value_index]
+    return items if begins.op.opdef is lists.EmptyTensorList and begins.consumers() == [loop] else None
 
 
 def _accumulated_gradient(tensor: Tensor, results: Sequence[Tensor]) -> Any:
