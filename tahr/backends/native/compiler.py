@@ -11,7 +11,7 @@ from typing import Any
 from weakref import WeakSet
 
 from tahr.backends.native import llvm, target as targets
-from tahr.backends.native.kernel import AS_WRITTEN, SELDOM
+from tahr.backends.native.kernel import AS_WRITTEN, QUICKLY
 from tahr.backends.native.once import LOCK
 from tahr.backends.native.target import Target
 
@@ -19,8 +19,8 @@ from tahr.backends.native.target import Target
 # are chosen, which is what is left out of making code on the first level.
 SPEED_LEVEL, CODE_LEVEL = 2, 1
 OPTIONS = f"O{SPEED_LEVEL} O{CODE_LEVEL} loop-vectorize no-slp no-unroll"
-# For code that is as it shall be but for stack slots and needless blocks; and for what runs seldom.
-_CLEAN_UP = ("AlwaysInliner", "SROA", "SimplifyCFG", "InstCombine", "SimplifyCFG")
+# For code that is as it shall be but for stack slots and needless blocks; and for what is compiled quickly.
+_CLEAN_UP = ("AlwaysInliner", "SROA", "SimplifyCFG")
 _LITTLE = ("AlwaysInliner", "SROA")
 
 
@@ -32,7 +32,7 @@ class Job:
     """A module that is to be compiled.
 
     Args:
-        text: LLVM IR; what begins with `AS_WRITTEN` or `SELDOM` is compiled with less effort.
+        text: LLVM IR; what begins with `AS_WRITTEN` or `QUICKLY` is compiled with less effort.
         title: what to call it where it is wrong.
         keep: is given the object code, by the thread that made it.
     """
@@ -202,7 +202,7 @@ class Compiler:
 
 
 def _level(text: str) -> int:
-    return 0 if text.startswith(SELDOM) else CODE_LEVEL
+    return 0 if text.startswith(QUICKLY) else CODE_LEVEL
 
 
 @contextmanager
@@ -216,7 +216,7 @@ def _optimized(machine: llvm.Machine, text: str, title: str) -> Generator[int]:
         with llvm.parsed(text, machine) as module:
             if text.startswith(AS_WRITTEN):
                 llvm.run_passes(module, machine, _CLEAN_UP)
-            elif text.startswith(SELDOM):
+            elif text.startswith(QUICKLY):
                 llvm.run_passes(module, machine, _LITTLE)
             else:
                 llvm.optimize(module, machine, SPEED_LEVEL)

@@ -112,20 +112,9 @@ class Engine:
         self, text: str, title: str, symbols: Sequence[str], imports: Mapping[str, int] | None = None
     ) -> dict[str, int]:
         """The addresses of what a module defines; it is loaded as often as it is asked for."""
-        return self.load_modules({text: title}, symbols, imports)
-
-    def load_modules(
-        self, modules: Mapping[str, str], symbols: Sequence[str], imports: Mapping[str, int] | None = None
-    ) -> dict[str, int]:
-        """The addresses of what modules define that call each other; see `load_module`.
-
-        Args:
-            modules: the titles by the texts.
-        """
         with LOCK:
-            for text, title in modules.items():
-                self._begin(text, title)
-            return self.link(self._finish(list(modules)), symbols, imports)
+            self._begin(text, title)
+            return self.link(self._finish([text]), symbols, imports)
 
     def link(
         self, objects: Sequence[bytes], symbols: Sequence[str], imports: Mapping[str, int] | None = None

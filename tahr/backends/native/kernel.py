@@ -37,8 +37,9 @@ SYMBOL = "KERNEL"
 # A text that starts with this holds its loops and vectors as they shall be, and only has to be cleaned up: LLVM's whole
 # pipeline takes ten times as long and finds nothing.
 AS_WRITTEN = "; as written\n"
-# A text that starts with this runs seldom, or waits: its code is made with little effort, in a fifth of the time.
-SELDOM = "; seldom\n"
+# A text that starts with this calls what takes the time, or runs seldom: its code is made with little effort, in a
+# fifth of the time.
+QUICKLY = "; quickly\n"
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ _OBJECT_CODE = 2
 """The kind of an `_Element` that is an object file."""
 
 _TEXT = POINTER(c_char_p)
-_PASSES = ("AlwaysInliner", "SROA", "SimplifyCFG", "InstCombine")
+_PASSES = ("AlwaysInliner", "SROA", "SimplifyCFG")
 # What functions give and take; all names begin with LLVMPY_. Most handles are addresses. A text that a function writes
 # is a message if it fails, or else its answer.
 _SIGNATURES: dict[str, tuple[Any, ...]] = {

@@ -45,7 +45,7 @@ WAKE_ABOVE = 20_000
 # Each thread draws about so many times from a step's tiles: less is uneven, more costs atomic additions.
 DRAWS = 4
 
-_SYSTEM = (
+DECLARATIONS = (
     "declare i32 @clock_gettime(i32, ptr)",
     "declare i32 @sched_yield()",
     "declare i32 @pthread_create(ptr, ptr, ptr, ptr)",
@@ -62,24 +62,13 @@ _SYSTEM = (
 )
 
 
-# The pool is two modules: what steps call, and what runs seldom, or waits.
 DEFINITION = f"@tahr_pool = global [{POOL_BYTES} x i8] zeroinitializer, align 64"
-DECLARATIONS = (*_SYSTEM, "declare void @tahr_start(ptr, i64)", "declare void @tahr_wake(ptr, i64)")
-SELDOM_DECLARATIONS = (
-    *_SYSTEM,
-    f"@tahr_pool = external global [{POOL_BYTES} x i8], align 64",
-    "declare void @tahr_draw(ptr, ptr, ptr, ptr, i64, i64, i64, i64, i64, ptr)",
-)
 
 
 def functions(system: System) -> list[str]:
-    """What a step calls to share its tiles, `share`, and what that calls."""
-    return [_draw(), _deal(), _share(system)]
-
-
-def seldom_functions(system: System) -> list[str]:
-    """What runs seldom, or waits."""
-    return [_start(system), _wake(), _Worker(system).text(), _scratch_of(), _reset()]
+    """What a step calls to share its tiles, `share`, what that calls, and `tahr_reset`."""
+    worker = _Worker(system).text()
+    return [_draw(), _deal(), _share(system), _start(system), _wake(), worker, _scratch_of(), _reset()]
 
 
 def _field(f: ir.Function, base: str, offset: int) -> str:
@@ -121,7 +110,7 @@ def _draw() -> str:
         (ir.I64, "mine"),
         (ir.POINTER, "scratch"),
     ]
-    f = ir.Function("tahr_draw", arguments)
+    f = ir.Function("draw", arguments, linkage="internal")
     with f.loop(0, "%parts", hint="part") as i:
         part = f.rem(f.add("%mine", i), "%parts")
         end = _part(f, f.add(part, 1))
@@ -156,7 +145,7 @@ def _share(system: System) -> str:
         (ir.POINTER, "scratch"),
         (ir.I64, "work"),
     ]
-    f = ir.Function("share", arguments, attributes="noinline", linkage="internal")
+    f = ir.Function("share", arguments, linkage="internal")
     alone, ours = f.label("alone"), f.label("ours")
     other = _atomic(f, "xchg", "%pool", BUSY, 1, "acquire")
     f.branch(f.value(f"icmp ne i64 {other}, 0"), alone, ours)
@@ -171,7 +160,7 @@ def _share(system: System) -> str:
     _open_job(f)
     _wake_sleepers(f)
     f.do(
-        f"call void @tahr_draw(ptr %pool, ptr %kernel, ptr %buffers, ptr %sizes, i64 %tiles, i64 %first, i64 {chunk}, "
+        f"call void @draw(ptr %pool, ptr %kernel, ptr %buffers, ptr %sizes, i64 %tiles, i64 %first, i64 {chunk}, "
         f"i64 {parts}, i64 0, ptr %scratch)"
     )
     _close_job(f, system)
@@ -186,7 +175,7 @@ def _have_threads(f: ir.Function, helpers: str) -> None:
     wanted = f.minimum(helpers, _get(f, ir.I64, "%pool", MOST))
     f.branch(f.value(f"icmp slt i64 {started}, {wanted}"), start, ready)
     f.open(start)
-    f.do(f"call void @tahr_start(ptr %pool, i64 {wanted})")
+    f.do(f"call void @start(ptr %pool, i64 {wanted})")
     f.jump(ready)
     f.open(ready)
 
@@ -224,12 +213,12 @@ def _wake_sleepers(f: ir.Function) -> None:
     """Has threads woken, if some sleep."""
     sleepers = _atomic_get(f, "%pool", SLEEPERS, "seq_cst")
     with f.when(f.value(f"icmp ne i64 {sleepers}, 0")):
-        f.do("call void @tahr_wake(ptr %pool, i64 %work)")
+        f.do("call void @wake(ptr %pool, i64 %work)")
 
 
 def _wake() -> str:
     """Wakes threads that sleep, where there is work enough for it."""
-    f = ir.Function("tahr_wake", [(ir.POINTER, "pool"), (ir.I64, "work")])
+    f = ir.Function("wake", [(ir.POINTER, "pool"), (ir.I64, "work")], linkage="internal")
     now = f.value("call i64 @now()")
     pause = f.sub(now, _get(f, ir.I64, "%pool", LAST))
     paused = f.value(f"icmp sgt i64 {pause}, {_get(f, ir.I64, '%pool', SPIN)}")
@@ -279,7 +268,7 @@ def _deal() -> str:
 
 def _start(system: System) -> str:
     """Starts threads until the pool has as many as wanted; where the system refuses one, it is not asked again."""
-    f = ir.Function("tahr_start", [(ir.POINTER, "pool"), (ir.I64, "wanted")])
+    f = ir.Function("start", [(ir.POINTER, "pool"), (ir.I64, "wanted")], linkage="internal")
     # Signals are for Python's main thread; new threads inherit the mask.
     everything, before, thread = f.variable("[128 x i8]"), f.variable("[128 x i8]"), f.variable(ir.POINTER)
     f.do(f"call void @llvm.memset.p0.i64(ptr {everything}, i8 -1, i64 128, i1 false)")
@@ -417,9 +406,7 @@ class _Worker:
             )
         ]
         mine = f"i64 {parts}, i64 {f.rem(me, parts)}"
-        f.do(
-            f"call void @tahr_draw(ptr %pool, {', '.join(job)}, {mine}, ptr {f.load(ir.POINTER, self._scratch)})"
-        )
+        f.do(f"call void @draw(ptr %pool, {', '.join(job)}, {mine}, ptr {f.load(ir.POINTER, self._scratch)})")
         f.jump(leave)
         f.open(leave)
         _atomic(f, "sub", "%pool", STATE, 1, "release")

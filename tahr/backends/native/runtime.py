@@ -17,36 +17,31 @@ import numpy as np
 
 from tahr import errors
 from tahr.backends.native import engine as engines, ir, pool, walk
-from tahr.backends.native.kernel import AS_WRITTEN, SELDOM, Kernel
+from tahr.backends.native.kernel import QUICKLY, Kernel
 from tahr.backends.native.once import once
 from tahr.backends.native.systems import System, float_mode, now, set_float_mode
 from tahr.backends.native.target import Target, default_threads
 from tahr.backends.native.walk import SAMPLES, STATUS, STEP
 
+TITLE = "runtime"
+
 
 @functools.cache
-def modules(target: Target) -> dict[str, str]:
-    """The runtime's modules, and what to call them."""
+def text(target: Target) -> str:
+    """The runtime's module; its time is its kernels', whatever the effort with which it is compiled."""
     system = System(target)
-    mode = [float_mode(system), set_float_mode(system)]
-    functions = [*mode, *walk.functions(system)]
+    functions = [float_mode(system), set_float_mode(system), *walk.functions(system)]
     if not system.threads:
-        return {AS_WRITTEN + ir.module(functions, [pool.DEFINITION]): "runtime"}
+        return QUICKLY + ir.module(functions, [pool.DEFINITION])
     functions += [now(system), *pool.functions(system)]
-    seldom = [*mode, now(system), *walk.seldom_functions(), *pool.seldom_functions(system)]
-    return {
-        AS_WRITTEN
-        + ir.module(functions, [pool.DEFINITION, *pool.DECLARATIONS, *walk.DECLARATIONS]): "runtime",
-        SELDOM + ir.module(seldom, pool.SELDOM_DECLARATIONS): "what runs seldom",
-    }
+    return QUICKLY + ir.module(functions, [pool.DEFINITION, *pool.DECLARATIONS])
 
 
 @once
 def _announce() -> None:
     """Has the runtime compiled along with the first kernels."""
     engine = engines.engine()
-    for text, title in modules(engine.target).items():
-        engine.announce(text, title)
+    engine.announce(text(engine.target), TITLE)
 
 
 class Runtime:
@@ -63,7 +58,7 @@ class Runtime:
         has_threads = System(engine.target).threads
         if has_threads:
             names.append("tahr_reset")
-        addresses = engine.load_modules(modules(engine.target), names)
+        addresses = engine.load_module(text(engine.target), TITLE, names)
         self.run_steps: int = addresses["tahr_run_steps"]
         self.pool: int = addresses["tahr_pool"]
         if has_threads:

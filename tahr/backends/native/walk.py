@@ -58,21 +58,15 @@ PAUSE_NANOSECONDS = 50_000_000
 
 def functions(system: System) -> list[str]:
     """The loop, `tahr_run_steps`, and what it calls."""
-    return [_Walk(system).text()]
-
-
-def seldom_functions() -> list[str]:
-    """What the loop calls in its first runs."""
-    return [_measure()]
+    return [_Walk(system).text(), *([_measure()] if system.threads else [])]
 
 
 _MEASURE = [(ir.POINTER, "record"), *pool.CALL, (ir.I64, "sample"), (ir.POINTER, "scratch")]
-DECLARATIONS = (f"declare void @tahr_measure({', '.join(kind for kind, _ in _MEASURE)})",)
 
 
 def _measure() -> str:
     """Computes a step's first tiles and notes what that says of the step's work."""
-    f = ir.Function("tahr_measure", _MEASURE)
+    f = ir.Function("measure", _MEASURE, linkage="internal")
     begun = f.value("call i64 @now()")
     f.do("call void %kernel(ptr %buffers, ptr %sizes, i64 0, i64 %sample, ptr %scratch)")
     work = f.div(f.mul(f.sub(f.value("call i64 @now()"), begun), "%tiles"), "%sample")
@@ -183,7 +177,7 @@ class _Walk:
         unknown = f.value(f"icmp slt i64 {records.get(f, STEP, 'samples', record)}, {SAMPLES}")
         with f.when(f.value(f"and i1 {shareable}, {unknown}")):
             sample = f.maximum(f.div(tiles, SAMPLED_PART), 1)
-            f.do(f"call void @tahr_measure(ptr {record}, ptr {rest}, i64 {sample}, ptr {self._scratch})")
+            f.do(f"call void @measure(ptr {record}, ptr {rest}, i64 {sample}, ptr {self._scratch})")
             f.store(ir.I64, sample, first)
         work = records.get(f, STEP, "work", record)
         threads = f.minimum(self._limit, f.div(work, SHARE_ABOVE))

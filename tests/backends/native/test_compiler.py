@@ -15,7 +15,7 @@ import tahr as tf
 from tahr.backends.native import builtin, llvm, objects, target as targets
 from tahr.backends.native.compiler import CompileError, Compiler, Job
 from tahr.backends.native.engine import Engine
-from tahr.backends.native.kernel import AS_WRITTEN, SELDOM
+from tahr.backends.native.kernel import AS_WRITTEN, QUICKLY
 from tahr.backends.native.target import Target
 
 pytest.importorskip("llvmlite")
@@ -121,7 +121,7 @@ def test_an_error_in_the_background_is_raised_where_the_code_is_asked_for(
             own.load_module("nonsense", "the title", ["nonsense"])
 
 
-@pytest.mark.parametrize("heading", ["", AS_WRITTEN, SELDOM])
+@pytest.mark.parametrize("heading", ["", AS_WRITTEN, QUICKLY])
 def test_whatever_the_effort_the_code_is_there(heading: str) -> None:
     text = heading + SEVEN
     compiler = Compiler(targets.host())

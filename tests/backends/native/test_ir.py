@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tahr.backends.native import engine, ir
-from tahr.backends.native.kernel import AS_WRITTEN, SELDOM
+from tahr.backends.native.kernel import AS_WRITTEN, QUICKLY
 
 BOUNDS = [(0, 0, 1), (0, 1, 1), (3, 2, 1), (5, 9, 1), (2, 9, 3), (0, 8, 4), (0, 8, 8), (0, 3, 8), (-2, 1, 1)]
 
@@ -43,7 +43,7 @@ RUN_TIME = (2, 9, 3)
 NAMES = ("%start", "%end", "%step")
 
 
-@pytest.mark.parametrize("heading", [AS_WRITTEN, SELDOM, ""])
+@pytest.mark.parametrize("heading", [AS_WRITTEN, QUICKLY, ""])
 @pytest.mark.parametrize("bounds", BOUNDS)
 def test_bounds_in_the_text(bounds: tuple[int, int, int], heading: str) -> None:
     assert looped([bounds], heading) == list(range(*bounds))
