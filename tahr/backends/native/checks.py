@@ -36,7 +36,7 @@ def in_range(dtype: DType) -> Kernel:
 
     Buffers: source, target, status. Sizes: elements in a tile, elements, the limit.
     """
-    f = kernel.function()
+    f = kernel.function(plain=True)
     kind = ir.MEMORY[dtype]
     limit = kernel.size(f, 2)
     limit = limit if kind == ir.I64 else f.value(f"trunc i64 {limit} to {kind}")

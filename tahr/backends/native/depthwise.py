@@ -181,7 +181,7 @@ def _repeated(walk: Walk, spec: Spec, x: str, place: str, channel: str, vectors:
     places: list[str] = []
     for i in range(len(vectors)):
         outputs = _numbers(walk, walk.f.add(channel, i * walk.lanes), 1)
-        channels = f.value(f"udiv {_integers(walk)} {outputs}, {_splat(walk, spec.multiplier)}")
+        channels = f.value(f"udiv {_integers(walk)} {outputs}, {_splat(spec.multiplier)}")
         places.append(f.value(f"add nsw {_integers(walk)} {channels}, {walk.splat(ir.I64, base)}"))
     return walk.gather(spec.dtype, x, places, vectors)
 
@@ -335,8 +335,8 @@ def _integers(walk: Walk) -> str:
     return ir.vector(walk.lanes, ir.I64)
 
 
-def _splat(walk: Walk, value: int) -> str:
-    return ir.splat(walk.lanes, ir.I64, str(value))
+def _splat(value: int) -> str:
+    return ir.splat(ir.I64, str(value))
 
 
 def _numbers(walk: Walk, first: str, step: int) -> str:

@@ -146,7 +146,7 @@ def _draw_again(f: ir.Function, block: str, blocks_between: int, compute: object
 
 def _is_in_range(f: ir.Function, kind: str, value: str, width: int | None) -> str:
     bound = ir.number(2.0, ir.F32)
-    bound = bound if width is None else ir.splat(width, ir.F32, bound)
+    bound = bound if width is None else ir.splat(ir.F32, bound)
     suffix = "f32" if width is None else f"v{width}f32"
     return f.value(f"fcmp olt {kind} {f.value(f'call {kind} @llvm.fabs.{suffix}({kind} {value})')}, {bound}")
 
@@ -190,7 +190,7 @@ def _splat(f: ir.Function, kind: str, value: str) -> str:
 
 
 def _constant(kind: str, value: float) -> str:
-    return ir.splat(LANES, kind, ir.number(value, kind))
+    return ir.splat(kind, ir.number(value, kind))
 
 
 def _philox(f: ir.Function) -> list[str]:
@@ -210,7 +210,7 @@ def _philox(f: ir.Function) -> list[str]:
     keys = [f.value(f"trunc i64 {key} to i32"), f.value(f"trunc i64 {f.value(f'lshr i64 {key}, 32')} to i32")]
     for _ in range(philox.ROUNDS):
         product0, product2 = (
-            f.value(f"mul {_WIDE} {words}, {ir.splat(LANES, ir.I64, str(factor))}")
+            f.value(f"mul {_WIDE} {words}, {ir.splat(ir.I64, str(factor))}")
             for words, factor in ((x[0], philox.MULTIPLIER0), (x[2], philox.MULTIPLIER2))
         )
         x = [
@@ -227,11 +227,11 @@ def _philox(f: ir.Function) -> list[str]:
 
 
 def _low(f: ir.Function, wide: str) -> str:
-    return f.value(f"and {_WIDE} {wide}, {ir.splat(LANES, ir.I64, str(0xFFFFFFFF))}")
+    return f.value(f"and {_WIDE} {wide}, {ir.splat(ir.I64, str(0xFFFFFFFF))}")
 
 
 def _high(f: ir.Function, wide: str) -> str:
-    return f.value(f"lshr {_WIDE} {wide}, {ir.splat(LANES, ir.I64, '32')}")
+    return f.value(f"lshr {_WIDE} {wide}, {ir.splat(ir.I64, '32')}")
 
 
 def _xor(f: ir.Function, a: str, b: str, key: str) -> str:
@@ -272,25 +272,25 @@ def _uniform(f: ir.Function, dtype: DType, words: Sequence[str]) -> list[str]:
     bits = 7 if dtype is dtypes.bfloat16 else 10
     numbers: list[str] = []
     for w in words:
-        mantissa = f.value(f"and {_WORDS} {w}, {ir.splat(LANES, ir.I32, str(2**bits - 1))}")
+        mantissa = f.value(f"and {_WORDS} {w}, {ir.splat(ir.I32, str(2**bits - 1))}")
         whole = f.value(f"uitofp {_WORDS} {mantissa} to {_FLOATS}")
         numbers.append(f.value(f"fmul {_FLOATS} {whole}, {_constant(ir.F32, 2.0**-bits)}"))
     return numbers
 
 
 def _uniform_float(f: ir.Function, words: str) -> str:
-    mantissa = f.value(f"and {_WORDS} {words}, {ir.splat(LANES, ir.I32, str(0x7FFFFF))}")
-    bits = f.value(f"or {_WORDS} {mantissa}, {ir.splat(LANES, ir.I32, str(127 << 23))}")
+    mantissa = f.value(f"and {_WORDS} {words}, {ir.splat(ir.I32, str(0x7FFFFF))}")
+    bits = f.value(f"or {_WORDS} {mantissa}, {ir.splat(ir.I32, str(127 << 23))}")
     number = f.value(f"bitcast {_WORDS} {bits} to {_FLOATS}")
     return f.value(f"fsub {_FLOATS} {number}, {_constant(ir.F32, 1.0)}")
 
 
 def _uniform_double(f: ir.Function, high: str, low: str) -> str:
     upper = f.value(f"zext {_WORDS} {high} to {_WIDE}")
-    upper = f.value(f"and {_WIDE} {upper}, {ir.splat(LANES, ir.I64, str(0xFFFFF))}")
-    upper = f.value(f"shl {_WIDE} {upper}, {ir.splat(LANES, ir.I64, '32')}")
+    upper = f.value(f"and {_WIDE} {upper}, {ir.splat(ir.I64, str(0xFFFFF))}")
+    upper = f.value(f"shl {_WIDE} {upper}, {ir.splat(ir.I64, '32')}")
     mantissa = f.value(f"or {_WIDE} {upper}, {f.value(f'zext {_WORDS} {low} to {_WIDE}')}")
-    bits = f.value(f"or {_WIDE} {mantissa}, {ir.splat(LANES, ir.I64, str(1023 << 52))}")
+    bits = f.value(f"or {_WIDE} {mantissa}, {ir.splat(ir.I64, str(1023 << 52))}")
     number = f.value(f"bitcast {_WIDE} {bits} to {_DOUBLES}")
     return f.value(f"fsub {_DOUBLES} {number}, {_constant(ir.F64, 1.0)}")
 
@@ -302,7 +302,7 @@ def _integers(f: ir.Function, dtype: DType, words: Sequence[str]) -> list[str]:
         numbers: list[str] = []
         for low, high in (words[:2], words[2:]):
             upper = f.value(f"zext {_WORDS} {high} to {_WIDE}")
-            upper = f.value(f"shl {_WIDE} {upper}, {ir.splat(LANES, ir.I64, '32')}")
+            upper = f.value(f"shl {_WIDE} {upper}, {ir.splat(ir.I64, '32')}")
             bits = f.value(f"or {_WIDE} {upper}, {f.value(f'zext {_WORDS} {low} to {_WIDE}')}")
             remainder = f.value(f"urem {_WIDE} {bits}, {length}")
             numbers.append(f.value(f"add {_WIDE} {remainder}, {lowest}"))
@@ -370,11 +370,11 @@ def _logarithm(f: ir.Function, x: str) -> str:
     """As `libm.logf`."""
     a = _Arithmetic(f)
     bits = f.value(f"bitcast {_FLOATS} {x} to {_WORDS}")
-    distance = f.value(f"sub {_WORDS} {bits}, {ir.splat(LANES, ir.I32, str(int(libm.INTERVALS_START)))}")
-    shifted = f.value(f"ashr {_WORDS} {distance}, {ir.splat(LANES, ir.I32, '19')}")
-    interval = f.value(f"and {_WORDS} {shifted}, {ir.splat(LANES, ir.I32, '15')}")
-    exponent = f.value(f"ashr {_WORDS} {distance}, {ir.splat(LANES, ir.I32, '23')}")
-    kept = f.value(f"and {_WORDS} {distance}, {ir.splat(LANES, ir.I32, str(int(libm.EXPONENT_BITS)))}")
+    distance = f.value(f"sub {_WORDS} {bits}, {ir.splat(ir.I32, str(int(libm.INTERVALS_START)))}")
+    shifted = f.value(f"ashr {_WORDS} {distance}, {ir.splat(ir.I32, '19')}")
+    interval = f.value(f"and {_WORDS} {shifted}, {ir.splat(ir.I32, '15')}")
+    exponent = f.value(f"ashr {_WORDS} {distance}, {ir.splat(ir.I32, '23')}")
+    kept = f.value(f"and {_WORDS} {distance}, {ir.splat(ir.I32, str(int(libm.EXPONENT_BITS)))}")
     z = _widened(f, f.value(f"bitcast {_WORDS} {f.value(f'sub {_WORDS} {bits}, {kept}')} to {_FLOATS}"))
     r = a.sub(a.mul(z, _looked_up(f, "inverse", interval)), 1.0)
     r2 = a.mul(r, r)
@@ -390,7 +390,7 @@ def _looked_up(f: ir.Function, table: str, indices: str) -> str:
     pointers = ir.vector(LANES, ir.POINTER)
     wide = f.value(f"zext {_WORDS} {indices} to {_WIDE}")
     places = f.value(f"getelementptr inbounds double, ptr @{kernel.SYMBOL}_{table}, {_WIDE} {wide}")
-    every = f"{_FLAGS} {ir.splat(LANES, ir.I1, 'true')}"
+    every = f"{_FLAGS} {ir.splat(ir.I1, 'true')}"
     return f.value(
         f"call {_DOUBLES} @llvm.masked.gather.v{LANES}f64.v{LANES}p0"
         f"({pointers} align 8 {places}, {every}, {_DOUBLES} poison)"
@@ -427,7 +427,7 @@ def _sine_and_cosine(f: ir.Function, angle: str) -> tuple[str, str]:
     )
     turns = f.value(f"fptosi {_DOUBLES} {quadrant} to {_WORDS}")
     is_odd = _has_bit(f, turns, 1)
-    following = f.value(f"add {_WORDS} {turns}, {ir.splat(LANES, ir.I32, '1')}")
+    following = f.value(f"add {_WORDS} {turns}, {ir.splat(ir.I32, '1')}")
     results: list[str] = []
     for here, there, turned in ((sine, cosine, turns), (cosine, sine, following)):
         value = f.value(f"select {_FLAGS} {is_odd}, {_DOUBLES} {there}, {_DOUBLES} {here}")
@@ -440,7 +440,7 @@ def _sine_and_cosine(f: ir.Function, angle: str) -> tuple[str, str]:
 
 
 def _has_bit(f: ir.Function, words: str, bit: int) -> str:
-    kept = f.value(f"and {_WORDS} {words}, {ir.splat(LANES, ir.I32, str(bit))}")
+    kept = f.value(f"and {_WORDS} {words}, {ir.splat(ir.I32, str(bit))}")
     return f.value(f"icmp ne {_WORDS} {kept}, zeroinitializer")
 
 

@@ -17,8 +17,6 @@ from tahr.backends.native.products import (
 )
 from tahr.backends.native.target import Target
 
-_INTERNAL = {"attributes": kernel.ATTRIBUTES, "linkage": "internal"}
-
 
 def kernel_of(product: Product, walk: Kernel, target: Target, way: str) -> Kernel:
     """The kernel of a product; buffers are A, B, the epilogue's operands, then its outputs.
@@ -44,7 +42,7 @@ def _operands(f: ir.Function, product: Product) -> list[str]:
 
 def _finish(product: Product, lanes: int, masks: bool) -> str:
     """The function that computes the epilogue of a block of C."""
-    f = ir.Function("finish", FINISH, **_INTERNAL)
+    f = ir.Function("finish", FINISH, attributes=kernel.ATTRIBUTES, linkage="internal", plain=True)
     epilogue, dtype = product.epilogue, product.accumulated
     buffers = _operands(f, product)
 

@@ -76,9 +76,9 @@ def with_parts(kernels: Iterable[Kernel]) -> Iterator[Kernel]:
         yield from with_parts(kernel.parts)
 
 
-def function() -> ir.Function:
-    """A kernel's function, to be filled."""
-    return ir.Function(SYMBOL, ARGUMENTS, attributes=ATTRIBUTES)
+def function(plain: bool = False) -> ir.Function:
+    """A kernel's function, to be filled; see `ir.Function`."""
+    return ir.Function(SYMBOL, ARGUMENTS, attributes=ATTRIBUTES, plain=plain)
 
 
 def buffer(f: ir.Function, index: int) -> str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tahr.backends.native import ir, kernel, scalars
-from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.kernel import AS_WRITTEN, Kernel
 from tahr.backends.native.nests import Access, Bound, Extent, Nest, Position, Reduce, Source, accesses
 from tahr.core import scalar, sizes
 from tahr.core.dtypes import DType
@@ -179,7 +179,7 @@ class Emitter:
     def __init__(self, nest: Nest, title: str) -> None:
         self.nest = nest
         self.title = title
-        self.f = kernel.function()
+        self.f = kernel.function(plain=self.heading == AS_WRITTEN)
         self.dims = (*nest.rows, *nest.columns)
         self.split = len(nest.rows)
         # What is one run of elements is the same kernel for every length, but for a single element.

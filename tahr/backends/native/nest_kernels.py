@@ -56,7 +56,7 @@ def combiner(combine: str, accumulator: DType, dtype: DType) -> Kernel:
     Args:
         combine, accumulator, dtype: as in `nests.Reduce`.
     """
-    f = kernel.function()
+    f = kernel.function(plain=True)
     tiles, columns = kernel.sizes(f, 2)
     source, target = kernel.buffer(f, 0), kernel.buffer(f, 1)
     memory, out = ir.MEMORY[accumulator], ir.MEMORY[dtype]

@@ -85,7 +85,7 @@ class Packing:
 
     def _pack(self) -> str:
         """A block's lines, panel by panel."""
-        f = ir.Function(SYMBOL, ARGUMENTS, attributes=kernel.ATTRIBUTES)
+        f = ir.Function(SYMBOL, ARGUMENTS, attributes=kernel.ATTRIBUTES, plain=True)
         adjacent = f.value("icmp eq i64 %line_step, 1")
         step = either(f, adjacent, _STEPS, "%depth")
         with loop(f, 0, "%depth", step, hint="k") as k, loop(f, 0, "%lines", "%panel", hint="first") as first:
@@ -120,7 +120,7 @@ class Packing:
 
     def _transpose(self) -> str:
         """Lines that lie across, square by square; one that is not there repeats the last."""
-        f = ir.Function("transpose", _TRANSPOSE, attributes=kernel.ATTRIBUTES, linkage="internal")
+        f = ir.Function("transpose", _TRANSPOSE, attributes=kernel.ATTRIBUTES, linkage="internal", plain=True)
         size = self._square
         final = f.sub("%lines", 1)
         with loop(f, 0, "%lines", size, hint="line") as line:

@@ -135,7 +135,7 @@ def max_pool_indices(spec: Spec) -> Kernel:
     def windows(channel: str, vectors: list[Segment]) -> None:
         place = walk.element(pixel.place, channel)
         maxima = walk.load(spec.dtype, y, place, vectors)
-        winners = [f.variable(counts, ir.splat(walk.lanes, ir.I32, "-1"), "winner") for _ in vectors]
+        winners = [f.variable(counts, ir.splat(ir.I32, "-1"), "winner") for _ in vectors]
         with walk.each_tap(pixel) as tap:
             seen = walk.load(spec.dtype, x, walk.element(tap.place, channel), vectors)
             this = _numbered(walk, tap)

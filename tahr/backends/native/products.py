@@ -347,7 +347,7 @@ class Walk(Emitter):
     """
 
     def __init__(self, dtype: DType, lanes: int, masks: bool) -> None:
-        f = ir.Function(kernel.SYMBOL, WALK, attributes=kernel.ATTRIBUTES)
+        f = ir.Function(kernel.SYMBOL, WALK, attributes=kernel.ATTRIBUTES, plain=True)
         super().__init__(dtype, f)
         self.lanes = lanes
         self.masks = masks

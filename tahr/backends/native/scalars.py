@@ -149,7 +149,7 @@ def _literal(value: float | int | bool, element: str, width: int | None) -> str:
         bits = int(element[1:])
         value = int(value) - (1 << bits) if value >= 1 << (bits - 1) else value
     text = ir.number(value, element)
-    return text if width is None else ir.splat(width, element, text)
+    return text if width is None else ir.splat(element, text)
 
 
 _Emitter = Callable[..., str]
@@ -305,9 +305,9 @@ def _quotient_in_steps(f: ir.Function, dtype: DType, x: str, y: str, width: int)
     second = _quotient_of_floats(f, dtype, rest, y, width, below)
     rest = less(rest, second)
     result = f.value(f"add {type_} {first}, {second}")
-    step, size, least = ir.splat(width, ir.I64, "1"), rest, y
+    step, size, least = ir.splat(ir.I64, "1"), rest, y
     if not dtype.is_unsigned:
-        sign = f.value(f"ashr {type_} {f.value(f'xor {type_} {x}, {y}')}, {ir.splat(width, ir.I64, '63')}")
+        sign = f.value(f"ashr {type_} {f.value(f'xor {type_} {x}, {y}')}, {ir.splat(ir.I64, '63')}")
         step = f.value(f"or {type_} {sign}, {step}")
         size, least = (
             f.value(f"call {type_} @llvm.abs.{ir.suffix(type_)}({type_} {v}, i1 false)") for v in (rest, y)

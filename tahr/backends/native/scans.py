@@ -259,9 +259,9 @@ class _Extreme:
         equal = "fcmp oeq" if self._dtype.is_floating else "icmp eq"
         is_best = f.value(f"{equal} {self.kind} {best}, {self._spread(self._kind, most)}")
         lanes = "<" + ", ".join(f"i64 {i}" for i in range(width)) + ">"
-        whole = f.value(f"mul {self._index} {place}, {ir.splat(width, ir.I64, str(width))}")
+        whole = f.value(f"mul {self._index} {place}, {ir.splat(ir.I64, str(width))}")
         numbers = f.value(f"add {self._index} {whole}, {lanes}")
-        far = ir.splat(width, ir.I64, str(2**63 - 1))
+        far = ir.splat(ir.I64, str(2**63 - 1))
         flag = ir.vector(width, ir.I1)
         kept = f.value(f"select {flag} {is_best}, {self._index} {numbers}, {self._index} {far}")
         first = f.value(f"call i64 @llvm.vector.reduce.umin.v{width}i64({self._index} {kept})")
@@ -296,7 +296,7 @@ class _Extreme:
         if self._width is None:
             return value
         if not value.startswith("%"):
-            return ir.splat(self._width, kind, value)
+            return ir.splat(kind, value)
         vector = ir.vector(self._width, kind)
         one = self._f.value(f"insertelement {vector} poison, {kind} {value}, i64 0")
         zeros = f"<{self._width} x i32> zeroinitializer"

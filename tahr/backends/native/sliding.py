@@ -441,7 +441,7 @@ class Walk:
         suffix = f"v{lanes}{'f32' if element == ir.F32 else 'f64'}.v{lanes}p0"
         result: list[str] = []
         for place, vector in zip(places, vectors):
-            mask = f"{ir.vector(lanes, ir.I1)} {vector.mask or ir.splat(lanes, ir.I1, 'true')}"
+            mask = f"{ir.vector(lanes, ir.I1)} {vector.mask or ir.splat(ir.I1, 'true')}"
             address = f"getelementptr inbounds {element}, ptr {array}, {ir.vector(lanes, ir.I64)} {place}"
             arguments = f"{pointers} align {dtype.size} {self.f.value(address)}, {mask}, {values} poison"
             result.append(self.f.value(f"call {values} @llvm.masked.gather.{suffix}({arguments})"))

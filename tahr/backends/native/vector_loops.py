@@ -146,7 +146,7 @@ class VectorEmitter(Emitter):
 
     def _clear(self, row: str, dtype: DType, nothing: str) -> None:
         f, memory = self.f, ir.MEMORY[dtype]
-        values = ir.splat(self.lanes, memory, nothing)
+        values = ir.splat(memory, nothing)
         with f.loop(0, self.column_count, self.lanes, hint="clear") as column:
             segment = self._segment(column, self.column_count)
             segment.write(f, dtype, values, f.at(memory, row, column))
@@ -293,9 +293,7 @@ class VectorEmitter(Emitter):
     def _nothing(self, reduce: Reduce) -> list[str]:
         """Accumulators of a reduction along the columns, one for each vector in work."""
         kind = scalars.kind(reduce.accumulator)
-        nothing = ir.splat(
-            self.lanes, kind, ir.number(loops.identity(reduce.combine, reduce.accumulator), kind)
-        )
+        nothing = ir.splat(kind, ir.number(loops.identity(reduce.combine, reduce.accumulator), kind))
         vector = ir.vector(self.lanes, kind)
         sums = [self.f.variable(vector, nothing, "sum") for _ in range(self.copies)]
         if reduce.combine in EXTREMA and reduce.accumulator.is_floating:
@@ -307,7 +305,7 @@ class VectorEmitter(Emitter):
         kind = scalars.kind(dtype)
         vector = ir.vector(self.lanes, kind)
         if segment.mask is not None:
-            nothing = ir.splat(self.lanes, kind, ir.number(loops.identity(reduce.combine, dtype), kind))
+            nothing = ir.splat(kind, ir.number(loops.identity(reduce.combine, dtype), kind))
             mask_ = f"{segment.type(ir.I1)} {segment.mask}"
             value = f.value(f"select {mask_}, {vector} {value}, {vector} {nothing}")
         before = f.load(vector, sum_)

@@ -266,7 +266,7 @@ def partial_sums_not_cleared(patch: pytest.MonkeyPatch) -> None:
 
 
 def mask_forgotten(patch: pytest.MonkeyPatch) -> None:
-    every = lambda f, width, count: ir.splat(width, ir.I1, "true")  # noqa: E731
+    every = lambda f, width, count: ir.splat(ir.I1, "true")  # noqa: E731
     patch.setattr(vector_loops, "mask", every)
 
 
@@ -284,7 +284,7 @@ def strips_of_whole_width(patch: pytest.MonkeyPatch) -> None:
         return str(b) if b == strips.LANES else right(f, a, b)
 
     patch.setattr(ir.Function, "minimum", minimum)
-    patch.setattr(vector_strips, "mask", lambda f, width, count: ir.splat(width, ir.I1, "true"))
+    patch.setattr(vector_strips, "mask", lambda f, width, count: ir.splat(ir.I1, "true"))
 
 
 def groups_not_combined(patch: pytest.MonkeyPatch) -> None:
