@@ -64,6 +64,5 @@ def seated(
 
 def _is_whole(source: View, value: Value) -> bool:
     """Whether a part is the whole of a value, in its own order."""
-    assert value.shape is not None
-    same = len(source.shape) == len(value.shape) and all(map(sizes.surely_equal, source.shape, value.shape))
-    return same and source.offset == 0 and source.strides == dense_strides(value.shape)
+    same = len(source.shape) == len(value.dims) and all(map(sizes.surely_equal, source.shape, value.dims))
+    return same and source.offset == 0 and source.strides == dense_strides(value.dims)

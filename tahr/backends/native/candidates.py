@@ -137,11 +137,10 @@ def expected_count(sampler: str, number: Scalar, tries: Scalar, wanted: int, cla
 
 def _counts(node: Node, classes: Value, output: Value) -> Loop:
     """The nest that computes the expected counts of some classes."""
-    assert classes.shape is not None
     number, tries = scalar.leaf(0, dtypes.int64), scalar.leaf(1, dtypes.int64)
     attrs = node.attrs
     count = expected_count(_sampler(node), number, tries, attrs["num_sampled"], attrs["range_max"])
-    size = math.prod(classes.shape)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    size = math.prod(classes.dims)  # pyright: ignore[reportArgumentType, reportCallIssue]
     dense, same = (Access(dtypes.int64, (stride,)) for stride in (1, 0))
     store = Access(single.dtype_of(output), (1,))
     return nest_kernels.compiled(Nest((), (size,), (dense, same), (), ((count, store),)), "expected counts")

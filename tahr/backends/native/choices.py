@@ -151,10 +151,9 @@ def _permutation_fits(node: Node) -> bool:
 
 def _permutation_call(node: Node, places: Mapping[Value, Place]) -> Call:
     value, output = node.inputs[0], node.outputs[0]
-    assert value.shape is not None
     dtype = single.dtype_of(value)
     words, order = Partial(output, dtypes.uint32, "words"), Partial(output, dtypes.int64, "order")
-    row = single.fixed_count(value.shape[1:])
+    row = single.fixed_count(value.dims[1:])
     is_short = row is not None and row * dtype.size <= single.SHORT_ROW
     copied = lookups.lookup(Rows(dtype, dtypes.int64, 1, row if is_short else None), False, False)
     buffers = (single.place(places, value), Ref(order), Ref(output), Ref(Status()))

@@ -20,8 +20,9 @@ from tahr.backends.native.compiler import CompileError
 from tahr.backends.native.fitting import Fitting
 from tahr.backends.native.plan import HostStep, NativePlan, Segment, Unplannable
 from tahr.backends.native.roles import Role, extent
-from tahr.backends.native.segments import BoundSegment, Unexpected, dense_array, dtype_of, exact
+from tahr.backends.native.segments import BoundSegment, Unexpected, dense_array, dtype_of
 from tahr.backends.native.shortcuts import is_repeatable, make_shortcut
+from tahr.backends.native.single import exact
 from tahr.backends.report import Report
 from tahr.core import sizes
 from tahr.core.forks import new_lock

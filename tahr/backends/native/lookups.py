@@ -373,8 +373,7 @@ def _places_depth(indices: Value, tuples: bool) -> int | None:
     """How many indices make a place; None where it is not known."""
     if not tuples:
         return 1
-    assert indices.shape is not None
-    return indices.shape[-1] if isinstance(indices.shape[-1], int) else None
+    return indices.dims[-1] if isinstance(indices.dims[-1], int) else None
 
 
 def _accumulation_data(node: Node) -> list[int]:
@@ -400,8 +399,7 @@ def _accumulation_call(node: Node, places: Mapping[Value, Place]) -> Call:
     form, data, output = _accumulation(node), _accumulation_data(node), node.outputs[0]
     source, indices, *counts = (single.place(places, node.inputs[i]) for i in data)
     dtype = single.dtype_of(output)
-    assert output.shape is not None
-    change = Change(dtype, output.shape, node.inputs[form.indices], form.tuples)
+    change = Change(dtype, output.dims, node.inputs[form.indices], form.tuples)
     start, is_counted = _start(form.combine, dtype), bool(counts)
     made = accumulate(change.rows, form.combine, start, form.drops_negative, is_counted)
     buffers = (source, indices, Ref(output), Ref(Status()), *counts)
@@ -537,9 +535,8 @@ def rows_in_use(lookup: Node, places: Mapping[Value, Place], target: Value) -> C
 
 def _by_row(lookup: Node, places: Mapping[Value, Place], rows: Value, target: Value, combine: str) -> Call:
     table, indices = (single.place(places, lookup.inputs[i]) for i in (0, 1))
-    assert target.shape is not None
     is_copy = combine == "assign"
-    change = Change(single.dtype_of(target), target.shape, lookup.inputs[1], False)
+    change = Change(single.dtype_of(target), target.dims, lookup.inputs[1], False)
     made = accumulate(change.rows, combine, 0, is_same_row=is_copy)
     buffers = (table if is_copy else Ref(rows), indices, Ref(target), Ref(Status()))
     return Call(
@@ -573,7 +570,6 @@ def hand_out(rows: Rows) -> Kernel:
 
 def handed_out(rows: Value, indices: Value, target: Value) -> Call:
     """The call that gives each of some rows to the first of its places in `target`."""
-    assert rows.shape is not None
     made = hand_out(Rows(single.dtype_of(rows), single.dtype_of(indices), 1, None))
 
     def bind(known: Known) -> tuple[list[Bind], dict[Partial, int]]:

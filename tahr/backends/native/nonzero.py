@@ -80,8 +80,7 @@ def _fits(node: Node) -> bool:
 
 def _call(node: Node, places: Mapping[Value, Place]) -> Call:
     x, (found, total) = node.inputs[0], node.outputs
-    assert x.shape is not None
-    made, turned = numbers(single.dtype_of(x)), indices(len(x.shape))
+    made, turned = numbers(single.dtype_of(x)), indices(len(x.dims))
     listed = Partial(found, dtypes.int64, "numbers")
 
     def bind(known: Known) -> list[Bind]:

@@ -188,9 +188,8 @@ def _reverse_call(node: Node, places: Mapping[Value, Place]) -> Call:
     x, lengths = node.inputs
     batch, steps = _axes(node)
     first, second = sorted((batch, steps))
-    assert x.shape is not None
     dtype = single.dtype_of(x)
-    row = single.fixed_count(x.shape[second + 1 :])
+    row = single.fixed_count(x.dims[second + 1 :])
     if row is not None and row * dtype.size > single.SHORT_ROW:
         row = None
     made = reverse(dtype, single.dtype_of(lengths), batch < steps, row)

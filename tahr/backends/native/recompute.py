@@ -168,6 +168,5 @@ def _link(node: Node, places: Mapping[Value, Place]) -> tuple[Value, int] | None
 
 def _is_smaller(value: Value, whole: Value) -> bool:
     """Whether a value surely has much fewer elements than another that it is broadcast to."""
-    assert value.shape is not None and whole.shape is not None
-    mine, theirs = ([d for d in shape if d != 1] for shape in (value.shape, whole.shape))
+    mine, theirs = ([d for d in shape if d != 1] for shape in (value.dims, whole.dims))
     return len(mine) < len(theirs) and not sizes.surely_equal(product(mine), product(theirs))

@@ -61,8 +61,7 @@ def _fits(node: Node) -> bool:
     rows, values = node.inputs
     if not single.are_plain(node, (0, 1)) or rows.dtype is not values.dtype:
         return False
-    assert rows.shape is not None and values.shape is not None
-    return sizes.surely_equal(rows.shape[0], values.shape[0])
+    return sizes.surely_equal(rows.dims[0], values.dims[0])
 
 
 def _call(node: Node, places: Mapping[Value, Place]) -> Call:

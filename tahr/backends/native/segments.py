@@ -24,6 +24,7 @@ from tahr.backends.native.flow import buffers, flow
 from tahr.backends.native.growing import Growing
 from tahr.backends.native.list_buffers import is_unbounded
 from tahr.backends.native.plan import Segment
+from tahr.backends.native.single import exact
 from tahr.backends.native.walk import FULL, PAUSED
 from tahr.core import dtypes, sizes
 from tahr.core.convert import Const
@@ -452,12 +453,6 @@ def dense_array(array: Any) -> Array:
     """An array whose elements lie in row-major order without gaps, aligned; a copy where it is none."""
     array = np.asarray(array, order="C")
     return array if array.flags.aligned else array.copy()
-
-
-def exact(value: Value, bound: Mapping[str, int]) -> tuple[int, ...]:
-    """The exact shape of a value."""
-    assert value.shape is not None
-    return tuple(sizes.evaluate(d, bound) for d in value.shape)  # pyright: ignore[reportArgumentType]
 
 
 def dtype_of(value: Value) -> DType:

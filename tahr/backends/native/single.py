@@ -61,8 +61,7 @@ def are_plain(node: Node, inputs: Sequence[int]) -> bool:
 
 def exact(value: Value, known: Known) -> tuple[int, ...]:
     """A value's shape for exact sizes."""
-    assert value.shape is not None
-    return tuple(sizes.evaluate(d, known) for d in value.shape)  # pyright: ignore[reportArgumentType]
+    return tuple(sizes.evaluate(d, known) for d in value.dims)  # pyright: ignore[reportArgumentType]
 
 
 def fixed_count(dims: Sequence[sizes.Dim]) -> int | None:
