@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tahr.backends.native import fuse, gemm, nest_kernels, nests, roles, singles, tracing, windows
 from tahr.backends.native.assembling import Seats
@@ -97,7 +98,8 @@ class Lowering:
         a, b = (self._places[v] for v in self._needs[anchor])
         epilogue, operands, outputs = self._epilogue(group)
         shape = anchor.outputs[0].dims
-        left, right = matrix(a.view, *flips(anchor)[0:1]), matrix(b.view, *flips(anchor)[1:2])
+        flip_a, flip_b = flips(anchor)
+        left, right = matrix(a.view, flip_a), matrix(b.view, flip_b)
         assert left is not None and right is not None
         spec = gemm.Product(anchor.outputs[0].dtype, left.is_transposed, right.is_transposed, epilogue)
         batch_shape = shape[:-2]
@@ -177,17 +179,10 @@ class Lowering:
             place = places[value]
             source = compose(part.source, place.view, value.dims)
             assert source is not None
-            nest = Nest(
-                (),
+            nest = _copying(
                 part.target.shape,
-                (Access(output.dtype, source.strides, source.offset),),
-                (),
-                (
-                    (
-                        scalar.leaf(0, output.dtype),
-                        Access(output.dtype, part.target.strides, part.target.offset),
-                    ),
-                ),
+                Access(output.dtype, source.strides, source.offset),
+                Access(output.dtype, part.target.strides, part.target.offset),
             )
             calls.append(_nest_call(nest, [place.root], [output], [], (node,), f"part of {node.opdef.name}"))
         return calls
@@ -198,12 +193,22 @@ class Lowering:
         shape = output.dims
         store = Access(output.dtype, dense_strides(shape))
         if assembly.fill_input is None:
-            nest = Nest((), shape, (), (), ((scalar.constant(assembly.fill, output.dtype), store),))
+            nest = _filling(shape, assembly.fill, store)
             return _nest_call(nest, [], [output], [], (node,), f"fill of {node.opdef.name}")
         place = self._places[node.inputs[assembly.fill_input]]
         source = Access(output.dtype, (0,) * len(shape), place.view.offset)
-        nest = Nest((), shape, (source,), (), ((scalar.leaf(0, output.dtype), store),))
+        nest = _copying(shape, source, store)
         return _nest_call(nest, [place.root], [output], [], (node,), f"fill of {node.opdef.name}")
+
+
+def _copying(shape: Sequence[Dim], source: Access, target: Access) -> Nest:
+    """The nest that copies elements."""
+    return Nest((), tuple(shape), (source,), (), ((scalar.leaf(0, source.dtype), target),))
+
+
+def _filling(shape: Sequence[Dim], number: Any, target: Access) -> Nest:
+    """The nest that writes one number everywhere."""
+    return Nest((), tuple(shape), (), (), ((scalar.constant(number, target.dtype), target),))
 
 
 def copy_call(place: Place, value: Value, target: Value) -> Call:
@@ -212,8 +217,7 @@ def copy_call(place: Place, value: Value, target: Value) -> Call:
     shape = value.dims
     source = Access(target.dtype, place.view.strides, place.view.offset)
     store = Access(target.dtype, dense_strides(shape))
-    nest = Nest((), shape, (source,), (), ((scalar.leaf(0, target.dtype), store),))
-    return _nest_call(nest, [place.root], [target], [], (), "copy")
+    return _nest_call(_copying(shape, source, store), [place.root], [target], [], (), "copy")
 
 
 def zeros_call(target: Value) -> Call:
@@ -221,8 +225,7 @@ def zeros_call(target: Value) -> Call:
     assert target.dtype is not None
     shape = target.dims
     store = Access(target.dtype, dense_strides(shape))
-    nest = Nest((), shape, (), (), ((scalar.constant(0, target.dtype), store),))
-    return _nest_call(nest, [], [target], [], (), "zeros")
+    return _nest_call(_filling(shape, 0, store), [], [target], [], (), "zeros")
 
 
 # ---------------------------------------------------------------- nests

@@ -82,10 +82,8 @@ def _evaluates(
         return True
     if any(places[v].root is value for v in needs[group.anchor] if v in places):
         return False
-    shape = value.shape
-    assert shape is not None
     operands = [v for v in value.node.inputs if v in places]
-    return all(fusion.operand_access(group, v, shape) is not None for v in operands)
+    return all(fusion.operand_access(group, v, value.dims) is not None for v in operands)
 
 
 class _Chains:
