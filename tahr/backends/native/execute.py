@@ -59,20 +59,7 @@ class Binding:
             for item in plan.items
         ]
         self._built = engine.statistics() - before
-        self.fixed: dict[Value, Any] = {}
-        for value, role in _given(plan):
-            if role is Role.CONSTANT:
-                self.fixed[value] = dense_array(value.node.attrs["value"])
-            elif role is Role.EXTENT:
-                assert value.dtype is not None
-                count = sizes.evaluate(extent(value.node), bound)  # pyright: ignore[reportArgumentType]
-                self.fixed[value] = np.asarray(count).astype(value.dtype.numpy)
-            elif role is Role.UNIFORM:
-                found = tracing.traced(value.node)
-                assert found is not None
-                self.fixed[value] = np.full(exact(value, bound), found[0].value, dtype_of(value).numpy)
-            else:
-                self.fixed[value] = plans.constant_array(value, bound)
+        self.fixed: dict[Value, Any] = {v: _fixed_array(v, role, bound) for v, role in _given(plan)}
 
     def shortcut(
         self,
@@ -196,6 +183,20 @@ def _given(plan: NativePlan) -> list[tuple[Value, Role]]:
     return [(v, plan.node_roles[v.node]) for v in roots if plan.node_roles.get(v.node) in fixed]
 
 
+def _fixed_array(value: Value, role: Role, bound: Mapping[str, int]) -> Array:
+    """The array of a value that is the same in each run of equal sizes."""
+    if role is Role.CONSTANT:
+        return dense_array(value.node.attrs["value"])
+    if role is Role.EXTENT:
+        count = sizes.evaluate(extent(value.node), bound)  # pyright: ignore[reportArgumentType]
+        return np.asarray(count).astype(dtype_of(value).numpy)
+    if role is Role.UNIFORM:
+        found = tracing.traced(value.node)
+        assert found is not None
+        return np.full(exact(value, bound), found[0].value, dtype_of(value).numpy)
+    return plans.constant_array(value, bound)
+
+
 # ---------------------------------------------------------------- the backend
 
 
@@ -231,6 +232,17 @@ class _Record:
             self.runs += 1
             self.times = 0
         self.times += 1
+
+    def make_plan(self, plan: Plan) -> None:
+        """Makes the native form, or finds out why there is none."""
+        heap.trim()  # of what NumPy's runs have left
+        try:
+            self.native = plans.make_plan(pipeline.for_native(plan.program))
+            self.fitting = Fitting(self.native)
+            if not self.native.segments:
+                self.reason = "nothing in it is native"
+        except Unplannable as error:
+            self.reason = str(error)
 
     def ran(self, binding: Binding) -> None:
         """Notes which sizes it had."""
@@ -321,32 +333,26 @@ class Backend:
         return reference.execute(reports.timed_plan(plan, times), values, executor, run)
 
     def _binding(self, record: _Record, plan: Plan, values: Sequence[Any]) -> Binding | None:
+        """A plan for the exact sizes of its inputs; None where NumPy runs it. What is not there yet is made."""
         with record.lock:
             if record.native is None and not record.reason:
-                heap.trim()  # of what NumPy's runs have left
-                try:
-                    record.native = plans.make_plan(pipeline.for_native(plan.program))
-                    record.fitting = Fitting(record.native)
-                    if not record.native.segments:
-                        record.reason = "nothing in it is native"
-                except Unplannable as error:
-                    record.reason = str(error)
+                record.make_plan(plan)
             native = record.native
             if native is None or record.fitting is None or record.reason:
                 return None
-            exact = tuple(_sizes_of(values[i])[axis] for _, i, axis in native.symbols)
-            if exact not in record.bindings:
+            found = tuple(_sizes_of(values[i])[axis] for _, i, axis in native.symbols)
+            if found not in record.bindings:
                 if len(record.bindings) >= MAX_BINDINGS:
                     record.bindings.clear()
-                bound = {name: size for (name, _, _), size in zip(native.symbols, exact)}
+                bound = {name: size for (name, _, _), size in zip(native.symbols, found)}
                 try:
                     # Sizes that do not fit are NumPy's, which raises the error, in its turn among others.
-                    record.bindings[exact] = Binding(native, bound) if record.fitting.holds(bound) else None
+                    record.bindings[found] = Binding(native, bound) if record.fitting.holds(bound) else None
                 except CompileError as error:
                     record.reason = f"LLVM cannot compile it: {error}"
                     warnings.warn(f"NumPy runs a plan, since {record.reason}", RuntimeWarning, stacklevel=2)
                     return None
-            return record.bindings[exact]
+            return record.bindings[found]
 
 
 def _cells(plan: NativePlan, store: Any) -> dict[Value, Any]:
