@@ -118,7 +118,8 @@ class Window(Form):
     Attributes:
         kind: "convolution", "depthwise", "maximum" or "mean"; empty for anything else.
         adjoint: empty for the function itself; "images" and "filter" for its adjoint by these. "ties" is the adjoint of
-            maxima by the images where each of equal maxima counts; else it is the first.
+            maxima by the images where each of equal maxima counts; else it is the first. "taken" is the adjoint of the
+            adjoint of maxima: the elements of input 2 that lie where the maxima (input 1) of input 0 are.
         sizes: the index of an input that only says the shape of the output, or None.
     """
 
@@ -126,6 +127,22 @@ class Window(Form):
         self.kind = kind
         self.adjoint = adjoint
         self.sizes = sizes
+
+
+class PlacedMaxima(Form):
+    """The maxima of windows that slide over pictures, channels last, and their places: see `max_pool_with_argmax`."""
+
+
+class InPictures(Form):
+    """Those elements of input 1, pictures, whose numbers input 2 holds: picture by picture, or counted through all.
+
+    Attributes:
+        is_adjoint: whether input 1 holds those elements, and they are added up where they came from: in pictures like
+            those of input 0, of which only the shape counts.
+    """
+
+    def __init__(self, is_adjoint: bool = False) -> None:
+        self.is_adjoint = is_adjoint
 
 
 class Extent(Form):
@@ -242,6 +259,13 @@ class Accumulation(Form):
         self.count = count
 
 
+class Occurrences(Form):
+    """How often each integer from 0 on is in the first input; those beyond the output's length do not count.
+
+    A negative one is an error. The last input, of what each occurrence counts, is empty: each counts 1.
+    """
+
+
 class Scatter(Form):
     """A write that changes rows of the variable that input 0 stands for: input 1 says which, input 2 holds operands.
 
@@ -256,6 +280,20 @@ class Scatter(Form):
         self.combine = combine
         self.tuples = tuples
         self.count = count
+
+
+class PositionWrite(Form):
+    """A write to those elements of the variable that input 0 stands for that lie at positions of axes.
+
+    Attributes:
+        source, positions: the inputs that hold the new elements, and the positions.
+        rule: as in `Position`; the first Spec is that of the variable's value.
+    """
+
+    def __init__(self, source: int, positions: int, rule: Callable[..., Selection | None]) -> None:
+        self.source = source
+        self.positions = positions
+        self.rule = rule
 
 
 class RowUpdate(Form):

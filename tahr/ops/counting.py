@@ -9,6 +9,7 @@ import numpy as np
 from tahr.core import dtypes, shapes
 from tahr.core.convert import constant, convert_to_tensor
 from tahr.core.dtypes import INDICES, DType
+from tahr.core.forms import Occurrences
 from tahr.core.graph import Tensor
 from tahr.core.opdef import Array, OpDef
 from tahr.core.scopes import name_scope
@@ -75,6 +76,7 @@ Bincount = OpDef(
     "Bincount",
     "arr: int32, size: int32, weights: T -> bins: T",
     types={"T": frozenset({dtypes.int32, dtypes.int64, dtypes.float32, dtypes.float64})},
+    form=Occurrences(),
 ).not_differentiable()
 
 
@@ -122,15 +124,24 @@ def bincount(
     """
     with name_scope(None, "bincount"):
         arr = convert_to_tensor(arr, dtype=dtypes.int32, name="arr")
-        is_nonempty = e.cast(e.greater(reductions.reduce_prod(s.shape(arr)), 0), dtypes.int32)
-        size = e.multiply(is_nonempty, e.add(reductions.reduce_max(arr), 1))
-        if minlength is not None:
-            size = e.maximum(convert_to_tensor(minlength, dtype=dtypes.int32, name="minlength"), size)
-        if maxlength is not None:
-            size = e.minimum(convert_to_tensor(maxlength, dtype=dtypes.int32, name="maxlength"), size)
+        if isinstance(minlength, int) and isinstance(maxlength, int) and minlength >= maxlength:
+            size = constant(maxlength)  # whatever there is
+        else:
+            size = _length_of_bins(arr, minlength, maxlength)
         if weights is not None:
             return indexing.unsorted_segment_sum(convert_to_tensor(weights, name="weights"), arr, size)
         return Bincount(arr, size, constant([], dtype))
+
+
+def _length_of_bins(arr: Tensor, minlength: Any, maxlength: Any) -> Tensor:
+    """How many bins there are for all integers, within bounds."""
+    is_nonempty = e.cast(e.greater(reductions.reduce_prod(s.shape(arr)), 0), dtypes.int32)
+    size = e.multiply(is_nonempty, e.add(reductions.reduce_max(arr), 1))
+    if minlength is not None:
+        size = e.maximum(convert_to_tensor(minlength, dtype=dtypes.int32, name="minlength"), size)
+    if maxlength is not None:
+        size = e.minimum(convert_to_tensor(maxlength, dtype=dtypes.int32, name="maxlength"), size)
+    return size
 
 
 def confusion_matrix(

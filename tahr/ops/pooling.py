@@ -13,7 +13,7 @@ import numpy as np
 from tahr.core import shapes
 from tahr.core.convert import convert_to_tensor
 from tahr.core.dtypes import FLOATS, INDICES, REALS, DType, int64
-from tahr.core.forms import Window
+from tahr.core.forms import InPictures, PlacedMaxima, Window
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import REQUIRED, Array, OpDef
 from tahr.core.scopes import name_scope
@@ -240,7 +240,9 @@ def _max_pool_grad_gradient(op: Operation, ddx: Tensor) -> tuple[None, None, Ten
     return None, None, MaxPoolGradGrad(x, y, ddx, **op.attrs)
 
 
-MaxPoolGradGrad = OpDef("MaxPoolGradGrad", _MAX_GRAD, attrs=_ATTRS_2D, types={"T": REALS}, form=Window())
+MaxPoolGradGrad = OpDef(
+    "MaxPoolGradGrad", _MAX_GRAD, attrs=_ATTRS_2D, types={"T": REALS}, form=Window("maximum", "taken")
+)
 MaxPoolGradGrad.shape(_max_grad_grad_shape)
 MaxPoolGradGrad.kernel(_max_grad_grad_kernel)
 
@@ -267,7 +269,7 @@ MaxPoolWithArgmax = OpDef(
     "input: T -> output: T, argmax: Targmax",
     attrs={**_ATTRS_ARGMAX, "Targmax": int64},
     types=_ARGMAX_TYPES,
-    form=Window(),
+    form=PlacedMaxima(),
 )
 
 
@@ -338,6 +340,9 @@ def max_pool_with_argmax(
 
 def _flat_places(x: Array, argmax: Array, include_batch_in_index: bool) -> Array:
     """Indices into the whole flattened batch."""
+    limit = x.size if include_batch_in_index or not len(x) else x.size // len(x)
+    if argmax.size and not 0 <= argmax.min() <= argmax.max() < limit:
+        raise Complaint(f"argmax holds {argmax.min()} to {argmax.max()}, but must be in [0, {limit})")
     if include_batch_in_index or not len(x):
         return argmax
     starts = np.arange(len(x), dtype=np.int64) * (x.size // len(x))
@@ -345,7 +350,11 @@ def _flat_places(x: Array, argmax: Array, include_batch_in_index: bool) -> Array
 
 
 MaxPoolGradWithArgmax = OpDef(
-    "MaxPoolGradWithArgmax", _ARGMAX_GRAD, attrs=_ATTRS_ARGMAX, types=_ARGMAX_TYPES, form=Window()
+    "MaxPoolGradWithArgmax",
+    _ARGMAX_GRAD,
+    attrs=_ATTRS_ARGMAX,
+    types=_ARGMAX_TYPES,
+    form=InPictures(is_adjoint=True),
 )
 
 
@@ -371,7 +380,7 @@ def _argmax_grad_gradient(op: Operation, ddx: Tensor) -> tuple[None, Tensor, Non
 
 
 MaxPoolGradGradWithArgmax = OpDef(
-    "MaxPoolGradGradWithArgmax", _ARGMAX_GRAD, attrs=_ATTRS_ARGMAX, types=_ARGMAX_TYPES, form=Window()
+    "MaxPoolGradGradWithArgmax", _ARGMAX_GRAD, attrs=_ATTRS_ARGMAX, types=_ARGMAX_TYPES, form=InPictures()
 )
 
 

@@ -211,7 +211,7 @@ def _numpy_key(parts: Sequence[_Part]) -> tuple[Any, ...]:
 MASKS = {"begin_mask": 0, "end_mask": 0, "ellipsis_mask": 0, "new_axis_mask": 0, "shrink_axis_mask": 0}
 
 
-def _selection_of(
+def selection_of(
     shape: Shape, begin: Spec, end: Spec, strides: Spec, masks: dict[str, int]
 ) -> Selection | None:
     """The elements that StridedSlice's arguments choose; None where it is not known which kind of key they are."""
@@ -230,7 +230,7 @@ StridedSlice = OpDef(
     form=Position(
         0,
         1,
-        lambda x, begin, end, strides, **masks: _selection_of(x.shape, begin, end, strides, masks),
+        lambda x, begin, end, strides, **masks: selection_of(x.shape, begin, end, strides, masks),
     ),
     aliases=(0,),
 )
@@ -347,7 +347,7 @@ StridedSliceGrad = OpDef(
     form=Position(
         4,
         1,
-        lambda shape, begin, end, strides, dy, **masks: _selection_of(
+        lambda shape, begin, end, strides, dy, **masks: selection_of(
             shapes.from_value(shape.value), begin, end, strides, masks
         ),
         is_adjoint=True,

@@ -16,14 +16,14 @@ import numpy as np
 
 from tahr.core import shapes
 from tahr.core.dtypes import INDICES, NUMBERS, DType
-from tahr.core.forms import Scatter, Update
+from tahr.core.forms import PositionWrite, Scatter, Update
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import REQUIRED, Array, Effects, OpDef
 from tahr.core.shapes import Shape, Spec
 from tahr.errors import Complaint, FailedPreconditionError, OutOfRangeError
 from tahr.ops import scalars_updates
 from tahr.ops.indexing import check_indices, combine_rows, scatter_rows
-from tahr.ops.slicing import MASKS, write_slice
+from tahr.ops.slicing import MASKS, selection_of, write_slice
 
 WRITES = Effects(writes=(0,))
 READS = Effects(reads=(0,))
@@ -358,11 +358,18 @@ def _write_slice_kernel(
     return cell.update(change)
 
 
+_SLICE = PositionWrite(
+    4,
+    1,
+    lambda var, begin, end, strides, value, **masks: selection_of(var.shape, begin, end, strides, masks),
+)
+
 StridedSliceAssign = OpDef(
     "StridedSliceAssign",
     "ref: &T, begin: Index, end: Index, strides: Index, value: T -> output_ref: &T",
     attrs=MASKS,
     types={"Index": INDICES},
+    form=_SLICE,
     effects=WRITES,
 ).not_differentiable()
 StridedSliceAssign.shape(lambda ref, begin, end, strides, value, **_: ref.shape)
@@ -373,6 +380,7 @@ ResourceStridedSliceAssign = OpDef(
     "ref: resource, begin: Index, end: Index, strides: Index, value: T ->",
     attrs=MASKS,
     types={"Index": INDICES},
+    form=_SLICE,
     effects=WRITES,
 ).not_differentiable()
 ResourceStridedSliceAssign.stateful_kernel(_write_slice_kernel)

@@ -334,7 +334,7 @@ class _Planner:
             fits = [lower.part_fits(node, i, self.places[v].view) for i, v in zip(numbers, needs)]
             needs = [v if fit else self.dense(v) for fit, v in zip(fits, needs)]
         elif role in (Role.WINDOW, Role.SINGLE):
-            needs = [self.dense(v) for v in needs]
+            needs = [self.dense(v) for v in self._apart(node, needs)]
         self.needs[node] = needs
         self.nodes.append(node)
 
@@ -344,6 +344,11 @@ class _Planner:
         if not lower.product_fits(node, self.places[a].view, self.places[b].view):
             a, b = self.dense(a), self.dense(b)
         return [a, b]
+
+    def _apart(self, node: Node, needs: Sequence[Value]) -> list[Value]:
+        """What a node reads; what lies in a variable that it changes meanwhile is copied."""
+        changed = {node.inputs[i] for i in node.opdef.effects.writes}
+        return [v if v in changed or self.places[v].root not in changed else self.copy(v) for v in needs]
 
     def _place_host(self, node: Node, written: set[Value]) -> None:
         self.needs[node] = [self._fetchable(v, written) for v in node.inputs]

@@ -120,6 +120,62 @@ def max_pool(spec: Spec, indices: bool = False) -> Kernel:
     return walk.kernel(f"max pool {'with indices ' if indices else ''}{spec.title}")
 
 
+def max_pool_with_places(spec: Spec, places: DType, counts_images: bool) -> Kernel:
+    """The maximum of each window, and which element of its image that is; of equal ones the first.
+
+    A window's first pixel has both if it is NaN; later ones are passed over.
+
+    Buffers: x, y, the elements' numbers.
+
+    Args:
+        places: the type of these numbers.
+        counts_images: whether they count through all images, instead of each.
+    """
+    walk = Walk(spec.sliding, spec.dtype.size)
+    f = walk.f
+    x, y, numbers = (kernel.buffer(f, i) for i in range(3))
+    values, pixels = ir.vector(walk.lanes, kind(spec.dtype)), ir.vector(walk.lanes, ir.I64)
+
+    def windows(channel: str, vectors: list[Segment]) -> None:
+        tap = walk.first_tap(pixel)
+        first = walk.load(spec.dtype, x, walk.element(tap.place, channel), vectors)
+        best = [f.variable(values, value, "best") for value in first]
+        winners = [f.variable(pixels, walk.splat(ir.I64, tap.place), "winner") for _ in vectors]
+        with walk.each_tap(pixel) as tap:
+            seen = walk.load(spec.dtype, x, walk.element(tap.place, channel), vectors)
+            this = walk.splat(ir.I64, tap.place)
+            for value, highest, winner in zip(seen, best, winners):
+                wins = _greater(f, spec.dtype, values, value, f.load(values, highest))
+                _choose(f, values, wins, value, highest)
+                _choose(f, pixels, wins, this, winner)
+        place = walk.element(pixel.place, channel)
+        walk.store(spec.dtype, [f.load(values, highest) for highest in best], y, place, vectors)
+        begin = "0" if counts_images else f.mul(pixel.image, f.mul(walk.seen[1], walk.seen[2]))
+        found = [
+            _element_numbers(walk, places, f.load(pixels, winner), begin, f.add(channel, i * walk.lanes))
+            for i, winner in enumerate(winners)
+        ]
+        walk.store(places, found, numbers, place, vectors)
+
+    with walk.windows() as pixel:
+        walk.channels(windows)
+    return walk.kernel(f"max pool with places {places.name} {spec.title}")
+
+
+def _element_numbers(walk: Walk, dtype: DType, pixels: str, begin: str, channel: str) -> str:
+    """The numbers of the elements of a vector of pixels' channels, counted from a pixel on."""
+    f, wide = walk.f, ir.vector(walk.lanes, ir.I64)
+    lanes = "<" + ", ".join(f"i64 {lane}" for lane in range(walk.lanes)) + ">"
+    counted = f.value(f"sub {wide} {pixels}, {walk.splat(ir.I64, begin)}")
+    rows = f.value(f"mul {wide} {counted}, {walk.splat(ir.I64, str(walk.window.channels))}")
+    columns = f.value(f"add {wide} {walk.splat(ir.I64, channel)}, {lanes}")
+    numbers = f.value(f"add {wide} {rows}, {columns}")
+    memory = ir.MEMORY[dtype]
+    return (
+        numbers if memory == ir.I64 else f.value(f"trunc {wide} {numbers} to {ir.vector(walk.lanes, memory)}")
+    )
+
+
 def max_pool_indices(spec: Spec) -> Kernel:
     """Which tap of each window takes its gradient: the first that equals the maximum.
 
@@ -158,6 +214,35 @@ def max_pool_indices(spec: Spec) -> Kernel:
     with walk.windows() as pixel:
         walk.channels(windows)
     return walk.kernel(f"max pool's indices {spec.title}")
+
+
+def max_pool_taken(spec: Spec) -> Kernel:
+    """The element, of other images, at the first pixel of each window that equals the maximum; 0 if none does.
+
+    Buffers: x, y, the other images, the elements.
+    """
+    walk = Walk(spec.sliding, spec.dtype.size)
+    f, element = walk.f, kind(spec.dtype)
+    x, y, others, target = (kernel.buffer(f, i) for i in range(4))
+    values, bits = ir.vector(walk.lanes, element), ir.vector(walk.lanes, ir.I1)
+
+    def windows(channel: str, vectors: list[Segment]) -> None:
+        place = walk.element(pixel.place, channel)
+        maxima = walk.load(spec.dtype, y, place, vectors)
+        taken = [f.variable(values, "zeroinitializer", "taken") for _ in vectors]
+        searching = [f.variable(bits, ir.splat(walk.lanes, ir.I1, "true"), "searching") for _ in vectors]
+        with walk.each_tap(pixel) as tap:
+            at = walk.element(tap.place, channel)
+            seen, given = (walk.load(spec.dtype, images, at, vectors) for images in (x, others))
+            for value, maximum, other, result, goes_on in zip(seen, maxima, given, taken, searching):
+                equal, still = _equal(f, spec.dtype, values, value, maximum), f.load(bits, goes_on)
+                _choose(f, values, f.value(f"and {bits} {equal}, {still}"), other, result)
+                _choose(f, bits, equal, "zeroinitializer", goes_on)
+        walk.store(spec.dtype, [f.load(values, result) for result in taken], target, place, vectors)
+
+    with walk.windows() as pixel:
+        walk.channels(windows)
+    return walk.kernel(f"max pool's gradient's gradient {spec.title}")
 
 
 def max_pool_grad(spec: Spec) -> Kernel:

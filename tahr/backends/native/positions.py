@@ -1,4 +1,4 @@
-"""What lies at positions that are data: `x[i]`, `x[:, t]` in a loop, `x[i, 2:5, j]`, or a block; and the adjoint.
+"""What lies at positions that are data: `x[i]`, `x[:, t]` in a loop, `x[i, 2:5, j]`, a block; the adjoint; writes.
 
 The elements are those of a view that positions move. Its outermost dimension, where that is a whole one, are blocks
 that tiles share; its innermost, where elements are neighbours, is a row that is copied at once; between them are loops.
@@ -15,9 +15,10 @@ from tahr.backends.native import ir, kernel, single
 from tahr.backends.native.calls import Bind, Call, Known, Place, Ref, Status
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.single import Single
-from tahr.core import sizes
+from tahr.core import shapes, sizes
 from tahr.core.dtypes import DType
-from tahr.core.forms import Position
+from tahr.core.forms import Position, PositionWrite
+from tahr.core.shapes import Spec
 from tahr.core.sizes import Dim
 from tahr.core.views import Selection, View
 from tahr.program.node import Node, Value
@@ -27,7 +28,13 @@ _FIXED = 6
 
 
 def position(
-    dtype: DType, indices: DType, positions: int, loops: int, has_rows: bool, is_adjoint: bool
+    dtype: DType,
+    indices: DType,
+    positions: int,
+    loops: int,
+    has_rows: bool,
+    is_adjoint: bool,
+    keeps_rest: bool = False,
 ) -> Kernel:
     """Copies what lies at positions of axes.
 
@@ -41,7 +48,8 @@ def position(
         positions: how many there are.
         loops: how many lie between blocks and rows.
         has_rows: whether a row may have more than one element.
-        is_adjoint: whether the source is the part, and the target zero elsewhere.
+        is_adjoint: whether the source is the part, and the target the whole.
+        keeps_rest: whether the target stays what it is elsewhere, instead of becoming zero.
     """
     f = kernel.function()
     source, given, target, status = (kernel.buffer(f, i) for i in range(4))
@@ -54,7 +62,7 @@ def position(
         with f.loop("%begin", "%end", hint="tile") as number:
             start = f.mul(number, tile)
             stop = f.minimum(f.add(start, tile), blocks)
-            if is_adjoint:
+            if is_adjoint and not keeps_rest:
                 place, count = f.at(memory, target, f.mul(start, block)), f.mul(f.sub(stop, start), block)
                 size = f.mul(count, dtype.size)
                 f.do(f"call void @llvm.memset.p0.i64(ptr {place}, i8 0, i64 {size}, i1 false)")
@@ -69,7 +77,7 @@ def position(
                 single.copy_elements(f, dtype, *((there, here) if is_adjoint else (here, there)), length)
         branches.otherwise()
         single.report(f, status)
-    what = "adjoint of positions" if is_adjoint else "positions"
+    what = "write to positions" if keeps_rest else "adjoint of positions" if is_adjoint else "positions"
     return Kernel(f.finish() + "\n", 0, f"{what} {dtype.name} by {indices.name}")
 
 
@@ -134,41 +142,65 @@ def _merged(view: View) -> list[tuple[Dim, Dim]]:
 # ---------------------------------------------------------------- nodes
 
 
-def _form(node: Node) -> Position:
+def _form(node: Node) -> Position | PositionWrite:
     form = node.opdef.form
-    assert isinstance(form, Position)
+    assert isinstance(form, (Position, PositionWrite))
     return form
 
 
+def _is_adjoint(node: Node) -> bool:
+    """Whether a node's source is the part, of its output or of a variable."""
+    form = _form(node)
+    return isinstance(form, PositionWrite) or form.is_adjoint
+
+
+def _whole(node: Node) -> Spec:
+    """What is known of that of which positions choose a part."""
+    form, first = _form(node), node.inputs[0]
+    if isinstance(form, PositionWrite):
+        return Spec(first.node.attrs["dtype"], first.node.attrs.get("shape"))
+    return node.outputs[0].spec if form.is_adjoint else node.inputs[form.source].spec
+
+
 def _selection(node: Node) -> Selection | None:
-    return _form(node).rule(*(v.spec for v in node.inputs), **node.attrs)
+    specs = [v.spec for v in node.inputs]
+    if isinstance(_form(node), PositionWrite):
+        specs[0] = _whole(node)
+    return _form(node).rule(*specs, **node.attrs)
 
 
 def _fits(node: Node) -> bool:
-    if not single.are_plain(node, _data(node)):
+    form, whole = _form(node), _whole(node)
+    specs = [node.inputs[i].spec for i in (form.source, form.positions)]
+    if not all(map(single.is_plain, (whole, *specs))):
         return False
-    found = _selection(node)
-    if found is None or not found.positions or not found.is_known:
+    found, is_write = _selection(node), isinstance(form, PositionWrite)
+    if found is None or not found.is_known or not (found.positions or is_write):
         return False
-    part = node.inputs[_form(node).source] if _form(node).is_adjoint else node.outputs[0]
-    shape = part.shape or ()
-    return len(shape) == len(found.view.shape) and all(map(sizes.surely_equal, shape, found.view.shape))
+    if not is_write and not single.is_plain(node.outputs[0].spec):
+        return False
+    part = specs[0] if _is_adjoint(node) else node.outputs[0].spec
+    return shapes.surely_equal(part.shape, found.view.shape)
 
 
 def _data(node: Node) -> Sequence[int]:
-    return _form(node).source, _form(node).positions
+    """A variable that is written is read as well, as the rest of it stays."""
+    form = _form(node)
+    return (*node.opdef.effects.writes, form.source, form.positions)
 
 
 def _call(node: Node, places: Mapping[Value, Place]) -> Call:
-    found, form, output = _selection(node), _form(node), node.outputs[0]
-    assert found is not None
-    source, positions = (node.inputs[i] for i in _data(node))
-    whole = (output if form.is_adjoint else source).shape
-    assert whole is not None
-    layout, dtype = _layout(whole, found.view), single.dtype_of(output)
+    found, form, whole = _selection(node), _form(node), _whole(node)
+    assert found is not None and whole.shape is not None and whole.dtype is not None
+    writes = node.opdef.effects.writes
+    source, positions = (node.inputs[i] for i in (form.source, form.positions))
+    layout, dtype, is_adjoint = _layout(whole.shape, found.view), whole.dtype, _is_adjoint(node)
     counts = len(found.positions), len(layout.loops)
-    made = position(dtype, single.dtype_of(positions), *counts, layout.row != 1, form.is_adjoint)
-    buffers = (single.place(places, source), single.place(places, positions), Ref(output), Ref(Status()))
+    indices, has_rows = single.dtype_of(positions), layout.row != 1
+    made = position(dtype, indices, *counts, has_rows, is_adjoint, keeps_rest=bool(writes))
+    target = Ref(node.inputs[0] if writes else node.outputs[0])
+    buffers = (single.place(places, source), single.place(places, positions), target, Ref(Status()))
+    touches_all = is_adjoint and not writes
 
     def bind(known: Known) -> list[Bind]:
         def exact(*dims: Dim) -> list[int]:
@@ -177,14 +209,14 @@ def _call(node: Node, places: Mapping[Value, Place]) -> Call:
         blocks, block, row, first = exact(layout.blocks, layout.block, layout.row, found.view.offset)
         loops = [exact(*loop) for loop in layout.loops]
         part_block = row * math.prod(count for count, _ in loops)
-        tile, tiles = single.cut(blocks, (block if form.is_adjoint else part_block) * dtype.size)
+        tile, tiles = single.cut(blocks, (block if touches_all else part_block) * dtype.size)
         table = [tile, blocks, block, first, part_block, row]
         table += [size for p in found.positions for size in exact(*p)]
         table += [size for loop in loops for size in loop]
         return [Bind(made, buffers, single.bound(table, tiles))]
 
-    return single.call(node, places, sorted(_data(node)), bind, raises=True)
+    return single.call(node, places, sorted(_data(node)), bind, raises=bool(found.positions), writes=writes)
 
 
 POSITION = Single(_fits, _data, _call)
-"""Positions that are data, among slices that are not, blocks that begin there, and the adjoints of both."""
+"""Positions that are data, among slices that are not, blocks that begin there, the adjoints of both, and writes."""

@@ -23,6 +23,7 @@ from tahr.core.forms import (
     Extent,
     Finite,
     Iota,
+    PositionWrite,
     Reduction,
     RowUpdate,
     Scatter,
@@ -103,10 +104,10 @@ def _verdict(node: Node) -> Role | str:
         return obstacle(node.outputs) or Role.READ
     if isinstance(opdef.form, Update):
         return _complaint_about_update(node) or Role.UPDATE
-    if isinstance(opdef.form, (RowUpdate, Scatter)):
+    if isinstance(opdef.form, (PositionWrite, RowUpdate, Scatter)):
         are_variables = all(node.inputs[i].node.opdef in _VARIABLES for i in opdef.effects.writes)
         is_native = are_variables and singles.single(node) is not None
-        return Role.SINGLE if is_native else "no kernel for such rows of a variable"
+        return Role.SINGLE if is_native else "no kernel for such a part of a variable"
     if isinstance(opdef.form, Check):
         return _verdict_on_check(node)
     if not node.outputs or (node.has_effects and not isinstance(opdef.form, (Draw, Finite))):

@@ -27,7 +27,7 @@ from tahr.backends.native.epilogue import Epilogue
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.multiplication import Multiplication
 from tahr.backends.native.nests import Access, Bound, Nest
-from tahr.core import dtypes, scalar, sizes
+from tahr.core import dtypes, scalar, shapes, sizes
 from tahr.core.dtypes import DType
 from tahr.core.forms import Window
 from tahr.core.opdef import known_value
@@ -161,7 +161,8 @@ def _windows(node: Node) -> _Windows | None:
     if form.sizes is not None and known_value(node.inputs[form.sizes].spec) is None:
         return None
     images = _images_shape(node, node.outputs[0] if form.adjoint in ("images", "ties") else node.inputs[0])
-    out = _images_shape(node, node.inputs[-1] if form.adjoint else node.outputs[0])
+    gives_images = form.adjoint not in ("", "taken")
+    out = _images_shape(node, node.inputs[-1] if gives_images else node.outputs[0])
     if form.kind in _CONVOLUTIONS:
         window = _window_of_filter(node, images[-1], out[-1])
     else:
@@ -203,7 +204,8 @@ def _is_consistent(windows: _Windows, node: Node) -> bool:
     if windows.kind == "maximum" and windows.adjoint:
         # It gets the maxima and their gradient, and its shape rule does not look at them.
         given = [_images_shape(node, v) for v in node.inputs[1:]]
-        return all(len(s) == len(expected) and all(map(sizes.surely_equal, s, expected)) for s in given)
+        wanted = (expected, windows.images if windows.adjoint == "taken" else expected)
+        return all(map(shapes.surely_equal, given, wanted))
     # Shape rules compare batches: those that are not known yet, when they are.
     mine = windows.out[0]
     same_batch = sizes.surely_equal(mine, batch) or not (isinstance(mine, int) and isinstance(batch, int))
@@ -555,6 +557,11 @@ def _ties_to_images(job: _Job) -> list[_Step]:
     return [_Step(pooling.max_pool_grad_of_ties(spec), (*job.data, *job.results), _over_images(spec))]
 
 
+def _taken_at_maxima(job: _Job) -> list[_Step]:
+    spec = job.windows.pooled
+    return [_Step(pooling.max_pool_taken(spec), (*job.data, *job.results), _over_output(spec))]
+
+
 def _means(job: _Job) -> list[_Step]:
     spec = job.windows.pooled
     return [_Step(pooling.avg_pool(spec), (*job.data, *job.results), _over_output(spec))]
@@ -575,6 +582,7 @@ _STEPS: dict[tuple[str, str], Callable[[_Job], list[_Step]]] = {
     ("maximum", ""): _maxima,
     ("maximum", "images"): _maxima_to_images,
     ("maximum", "ties"): _ties_to_images,
+    ("maximum", "taken"): _taken_at_maxima,
     ("mean", ""): _means,
     ("mean", "images"): _means_to_images,
 }

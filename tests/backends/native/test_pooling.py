@@ -133,3 +133,31 @@ def test_avg_pool(case: Case) -> None:
     (dx,) = run(pooling.avg_pool_grad(pool.spec), [pool.dy], outputs, pool.backward, pool.backward_tiles)
     np.testing.assert_array_equal(y, pooling_kernels.avg_pool(pool.x, *pool.settings))
     np.testing.assert_array_equal(dx, pooling_kernels.avg_pool_grad(pool.x.shape, pool.dy, *pool.settings))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("places", [dtypes.int64, dtypes.int32])
+@pytest.mark.parametrize("counts_images", [False, True])
+def test_maxima_and_their_places(case: Case, places: Any, counts_images: bool) -> None:
+    pool = Pooling(case)
+    if pool.x.dtype.kind == "f" and pool.x.size:
+        pool.x.flat[:: 1 + pool.x.size // 5] = np.nan
+    maxima, found = pooling_kernels.max_pool_with_argmax(pool.x, *pool.settings, counts_images)
+    kernel = pooling.max_pool_with_places(pool.spec, places, counts_images)
+    outputs = [pool.output, (pool.y_shape, places.numpy)]
+    y, numbers = run(kernel, [pool.x], outputs, pool.forward, pool.forward_tiles, per_call=1)
+    np.testing.assert_array_equal(y, maxima)
+    np.testing.assert_array_equal(numbers, found)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_lies_at_the_maxima(case: Case) -> None:
+    pool = Pooling(case)
+    if pool.x.dtype.kind == "f" and pool.x.size:
+        pool.x.flat[:: 1 + pool.x.size // 5] = np.nan
+    y = pooling_kernels.max_pool(pool.x, *pool.settings)
+    others = np.random.default_rng(8).integers(1, 9, pool.x.shape).astype(pool.x.dtype)
+    expected = pooling_kernels.max_pool_grad_grad(pool.x, y, others, *pool.settings)
+    kernel = pooling.max_pool_taken(pool.spec)
+    (taken,) = run(kernel, [pool.x, y, others], [pool.output], pool.forward, pool.forward_tiles, per_call=1)
+    np.testing.assert_array_equal(taken, expected)

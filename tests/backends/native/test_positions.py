@@ -146,6 +146,144 @@ def test_positions_between_guards(tiles):
         places[1] = -1
 
 
+@pytest.mark.parametrize("tiles", [1, 2, 3])
+def test_writes_to_positions_between_guards(tiles):
+    """x[:, i, ::2, j, 1:3] of a variable; the rest of it, here poison, stays."""
+    part = np.random.RandomState(1).randn(3, 3, 2).astype(np.float32)
+    places = np.array([7, -1, 7, 1])
+    table = (-(-3 // tiles), 3, 160, 1, 6, 2, *(1, 4, 40, 4), *(3, 2, 4, 2), *(3, 16))
+    kernel = positions.position(dtypes.float32, dtypes.int64, 2, 1, True, True, keeps_rest=True)
+    target = ((3, 4, 5, 2, 4), np.float32)
+    for j, wanted in ((1, part), (4, np.full_like(part, np.nan))):
+        places[3] = j
+        got, code = guarded.run(kernel, [part, places], [target, ((1,), np.int64)], table, tiles)
+        np.testing.assert_array_equal(got[:, -1, ::2, 1, 1:3], wanted)
+        assert np.isfinite(got).sum() == np.isfinite(wanted).sum()
+        assert code == (-1 if j == 1 else tf.errors.INVALID_ARGUMENT)
+
+
+@pytest.mark.parametrize("take", KEYS)
+@pytest.mark.parametrize("use_resource", [False, True])
+def test_a_part_of_a_variable_is_written(take, use_resource):
+    start = np.arange(60.0).reshape(3, 4, 5)
+    v = tf.Variable(start, use_resource=use_resource)
+    i, j = tf.placeholder(tf.int32, []), tf.placeholder(tf.int64, [])
+    part = take(v, i, tf.cast(j, tf.int32))
+    written = part.assign(-2.0 * part)
+    for places in ((0, 2), (2, -1), (-3, 1)):
+        feeds = {i: places[0], j: places[1]}
+        is_written_as_by_numpy(v, written, feeds)
+
+
+def is_written_as_by_numpy(v, fetch, feeds):
+    """The same is fetched and in the variable, run after run, with any number of threads, and nothing is NumPy's."""
+    found = []
+    for backend, threads in (("numpy", 0), ("native", 1), ("native", 2), ("native", 4)):
+        tier = "compiled" if backend == "native" else None
+        config = tf.ConfigProto(intra_op_parallelism_threads=threads)
+        with tf.Session(backend=backend, tier=tier, config=config) as session:
+            session.run(v.initializer)
+            results = [session.run(fetch, feeds) for _ in range(4)]
+            found.append([*results, session.run(v)])
+            if backend == "native":
+                assert not session.explain(fetch, feeds).boundaries
+    for other in found[1:]:
+        assert all(map(natively.same, found[0], other))
+
+
+PARTS = {
+    "a range": lambda v: v[1:3],
+    "a column": lambda v: v[:, 1],
+    "every other": lambda v: v[::2],
+    "backwards": lambda v: v[::-1, ::-1],
+    "all": lambda v: v[...],
+    "nothing": lambda v: v[2:1],
+    "one": lambda v: v[-1, 0],
+    "new axis": lambda v: v[0, tf.newaxis],
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16, tf.bool, tf.int64])
+def test_a_known_part_of_a_variable_is_written(name, dtype):
+    v = tf.Variable((np.arange(12).reshape(4, 3) % 5).astype(dtype.as_numpy_dtype))
+    part = PARTS[name](v)
+    value = tf.placeholder(dtype, part.shape)
+    fed = (np.arange(part.shape.num_elements()).reshape(part.shape.as_list()) % 2).astype(
+        dtype.as_numpy_dtype
+    )
+    is_written_as_by_numpy(v, part.assign(value), {value: fed})
+
+
+def test_what_is_written_is_read_from_the_same_variable():
+    start = np.random.RandomState(0).randn(300, 70)
+    v, n = tf.Variable(start), tf.placeholder(tf.int32, [])
+    for write in (
+        v[1:].assign(v[:-1]),
+        v[:-1].assign(v[1:]),
+        v[::-1].assign(v),
+        v[n].assign(v[n + 1]),
+        v[:, 1:].assign(v[:, :-1] * 2.0),
+        tf.scatter_update(v, tf.range(299, -1, -1), v),
+    ):
+        is_written_as_by_numpy(v, write, {n: 5})
+
+
+def test_a_position_out_of_range_writes_nothing():
+    start = np.arange(12.0).reshape(4, 3)
+    v, i = tf.Variable(start), tf.placeholder(tf.int32, [])
+    write = v[i, :2].assign([7.0, 8.0])
+    messages = []
+    for backend, tier in (("numpy", "reference"), ("native", "compiled")):
+        with tf.Session(backend=backend, tier=tier) as session:
+            session.run(v.initializer)
+            for _ in range(4):
+                with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+                    session.run(write, {i: 4})
+                np.testing.assert_array_equal(session.run(v), start)
+            messages.append(str(caught.value).splitlines()[0])
+            for _ in range(3):
+                session.run(write, {i: 1})
+            with pytest.raises(tf.errors.InvalidArgumentError):
+                session.run(write, {i: -5})
+    assert "out of bounds" in messages[0] and messages[0] == messages[1]
+
+
+def test_a_part_of_a_variable_without_a_value():
+    v = tf.Variable(tf.zeros([3]))
+    with (
+        tf.Session(backend="native", tier="compiled") as session,
+        pytest.raises(tf.errors.FailedPreconditionError),
+    ):
+        session.run(v[1].assign(2.0))
+
+
+def test_a_number_for_a_whole_part_is_numpys():
+    v = tf.Variable(np.zeros((4, 3), np.float32))
+    write = v[1:3].assign(tf.constant(5.0))
+    with tf.Session(backend="native", tier="compiled") as session:
+        session.run(v.initializer)
+        np.testing.assert_array_equal(session.run(write)[:, 0], [0, 5, 5, 0])
+
+
+def test_a_table_that_a_loop_fills():
+    v = tf.Variable(np.zeros((6, 2), np.float32))
+    x = tf.placeholder(tf.float32, [2])
+
+    def body(i):
+        with tf.control_dependencies([v[i].assign(x * tf.cast(i, tf.float32))]):
+            return i + 1
+
+    loop = tf.while_loop(lambda i: i < 5, body, [1])
+    for backend in ("numpy", "native"):
+        tier = "compiled" if backend == "native" else None
+        with tf.Session(backend=backend, tier=tier) as session:
+            session.run(v.initializer)
+            for k in range(3):
+                assert session.run(loop, {x: [k, 1.0]}) == 5
+                np.testing.assert_array_equal(session.run(v)[1:5], [[k * i, i] for i in range(1, 5)])
+
+
 def test_no_elements():
     x, i = tf.placeholder(tf.float32, [None, 3]), tf.placeholder(tf.int32, [])
     for y in (x[:, i], x[:, i, tf.newaxis], x[1:, i]):
