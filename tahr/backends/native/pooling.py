@@ -230,7 +230,7 @@ def max_pool_taken(spec: Spec) -> Kernel:
         place = walk.element(pixel.place, channel)
         maxima = walk.load(spec.dtype, y, place, vectors)
         taken = [f.variable(values, "zeroinitializer", "taken") for _ in vectors]
-        searching = [f.variable(bits, ir.splat(walk.lanes, ir.I1, "true"), "searching") for _ in vectors]
+        searching = [f.variable(bits, ir.splat(ir.I1, "true"), "searching") for _ in vectors]
         with walk.each_tap(pixel) as tap:
             at = walk.element(tap.place, channel)
             seen, given = (walk.load(spec.dtype, images, at, vectors) for images in (x, others))
