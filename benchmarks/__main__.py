@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from benchmarks import growth, overhead, products, startup, works
-from benchmarks.compare import compare, heading, line
+from benchmarks.compare import Row, compare, heading, line
 from benchmarks.process import PEERS, Framework, Process, WorkerError, interpreter
 from benchmarks.works import OTHERS, WORKLOADS, Work
 
@@ -49,6 +49,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=_processors(), help="threads to compute with")
     parser.add_argument("--turns", type=int, default=15, help="how often each framework has its turn")
     parser.add_argument("--slice", type=float, default=0.15, help="seconds of a turn")
+    parser.add_argument(
+        "--sample", type=int, help="so many products of random sizes instead of the usual ones"
+    )
     options = parser.parse_args()
     if unknown := [name for name in options.sections if name not in SECTIONS]:
         parser.error(f"no such section: {', '.join(unknown)}")
@@ -182,17 +185,20 @@ class Bench:
         rivals = [f for f in self._peers if f.name in ("numpy", "torch")]
         frameworks = [Framework("tahr", "kernels", sys.executable), *rivals]
         names = [framework.name for framework in frameworks]
-        chosen = [
-            work for work in products.PRODUCTS if not self._options.only or work.name in self._options.only
-        ]
+        only, count = self._options.only, self._options.sample
+        every = products.sample(count) if count else products.PRODUCTS
+        chosen = [work for work in every if not only or work.name in only]
         for threads in dict.fromkeys((1, self._options.threads)):
             with self._processes(frameworks, threads) as processes:
                 print(f"{threads} thread{'s' if threads > 1 else ''}")
                 print(products.heading(names))
+                rows: list[Row] = []
                 for work in chosen:
-                    row = compare(work, processes, self._options.turns, 0.02)
-                    print(products.line(row, names), flush=True)
-                    self._report(row.notes)
+                    rows.append(compare(work, processes, self._options.turns, 0.02))
+                    print(products.line(rows[-1], names), flush=True)
+                    self._report(rows[-1].notes)
+                if count:
+                    print("\n".join(products.summary(rows)))
 
     def startup(self) -> None:
         """Imports, first steps and memory."""

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import random
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+
 from benchmarks.compare import Row
 from benchmarks.works import Sizes, Work
 
@@ -48,6 +53,55 @@ PRODUCTS = (
     *(_work(*product, "float32") for product in _FLOAT32),
     *(_work(*product, "float64") for product in _FLOAT64),
 )
+
+
+# What a sample's sizes are drawn from, and how many multiplications a product of it has at most.
+_SIZES = (8, 10, 12, 16, 20, 32, 33, 50, 64, 96, 100, 120, 127, 128, 200, 250, 256, 500, 512, 1000)
+_MOST = 1.3e8
+
+
+def sample(count: int) -> list[Work]:
+    """Products of sizes drawn at random, the same ones each time, with each transposition and dtype."""
+    draw = random.Random(1)
+    found: set[tuple[int, ...]] = set()
+    while len(found) < count:
+        m, n, k = (draw.choice(_SIZES) for _ in range(3))
+        if m * n * k <= _MOST:
+            found.add((m, n, k))
+    return [
+        _work(m, n, k, transposed, dtype)
+        for m, n, k in sorted(found)
+        for transposed in ("nn", "nt", "tn")
+        for dtype in ("float32", "float64")
+    ]
+
+
+def _class(sizes: Sizes) -> str:
+    """What is peculiar about a product's sizes."""
+    if sizes["m"] * sizes["n"] * sizes["k"] < 30_000:
+        return "of less than 30,000 multiplications"
+    if min(sizes["m"], sizes["n"]) <= 12:
+        return "up to 12 rows or columns"
+    if sizes["k"] <= 20:
+        return "sums of up to 20 terms"
+    return "ragged" if sizes["m"] % 8 or sizes["n"] % 8 else "multiples of eight"
+
+
+def summary(rows: Sequence[Row]) -> list[str]:
+    """A line for each class of products and each way to lie: how tahr compares with NumPy's library, by best times."""
+    ratios: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in rows:
+        ours, library = row.timings.get("tahr"), row.timings.get("numpy")
+        if ours and library:
+            key = _class(row.work.sizes), row.work.title.split()[0]
+            ratios[key].append(library.best / ours.best)
+    lines = [f"{'NumPy / tahr: median (least)':44}{'even or better':>20}"]
+    for (kind, transposed), found in sorted(ratios.items()):
+        even = sum(ratio >= 1 for ratio in found)
+        lines.append(
+            f"{kind:38}{transposed:3}{statistics.median(found):6.2f} ({min(found):.2f}){f'{even} of {len(found)}':>12}"
+        )
+    return lines
 
 
 def operations(sizes: Sizes) -> int:

@@ -16,10 +16,11 @@ def product(sizes: Sizes, arrays: Arrays) -> Step:
     """A matrix product into an array that is there."""
     dtype = tf.as_dtype(sizes["dtype"])
     wanted = gemm.Product(dtype, sizes["transpose_a"], sizes["transpose_b"], plain(dtype))
-    problem = gemm.problem(wanted, sizes["m"], sizes["n"], sizes["k"])
-    way = gemm.choose(wanted, problem)
+    m, n, k = sizes["m"], sizes["n"], sizes["k"]
+    problem = gemm.problem(wanted, m, n, k)
+    way = gemm.choose(wanted, problem, (m, n, k))
     table = gemm.sizes(wanted, problem, way)
-    c = np.zeros((sizes["m"], sizes["n"]), dtype.as_numpy_dtype)
+    c = np.zeros((m, n), dtype.as_numpy_dtype)
     kernel = gemm.kernel(wanted, way)
     steps = runtime.Steps([runtime.Step(kernel, [1, 2, 3], table, gemm.tiles(table))])
     frame = runtime.Frame(4, steps.scratch, steps.widest)

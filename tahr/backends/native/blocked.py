@@ -12,10 +12,10 @@ from __future__ import annotations
 import functools
 import itertools
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tahr.backends.native import fetching, ir, micro, packing
-from tahr.backends.native.epilogue import FULL
+from tahr.backends.native import fetching, ir, kernel, micro, packing
+from tahr.backends.native.epilogue import FULL, Segment
 from tahr.backends.native.ir import I64, POINTER
 from tahr.backends.native.kernel import AS_WRITTEN, Kernel
 from tahr.backends.native.micro import Micro
@@ -50,6 +50,7 @@ class Blocking:
     Attributes:
         dtype: the type of A's and B's elements.
         micro: the micro-kernel.
+        panel: rows of a packed panel of A: those of the usual micro-kernel.
         packed_a, packed_b: how many elements of packed A (in the second-level cache) and of packed B (of which the
             second-level cache holds a panel) a thread's scratch holds.
         depth: the most steps along K before the block of C goes to memory.
@@ -59,6 +60,7 @@ class Blocking:
 
     dtype: DType
     micro: Micro
+    panel: int
     packed_a: int
     packed_b: int
     depth: int
@@ -96,13 +98,14 @@ def blocking(dtype: DType, target: Target) -> Blocking:
     """The blocking for a target: the block of C, a row of B and an element of A fill the vector registers."""
     rows, vectors = (8, 3) if target.vector_registers >= 32 else (4, 3) if target.has_fma else (4, 2)
     sums = accumulated(dtype)
-    micro = Micro(sums, target.lanes(sums.size), rows, vectors, masks=target.has("avx512f"))
+    micro = Micro(sums, target.lanes(sums.size), rows, vectors, target.has("avx512f"), (1, 2, 3)[:vectors])
     # Half the second-level cache is for A, a few panels of B take the rest.
     packed = target.l2 // 2 // sums.size
     depth = target.l2 * 3 // 16 // (micro.columns * sums.size) // 8 * 8
     return Blocking(
         dtype=dtype,
         micro=micro,
+        panel=rows,
         packed_a=packed,
         packed_b=4 * packed,
         depth=min(depth, 1024),
@@ -114,9 +117,19 @@ def blocking(dtype: DType, target: Target) -> Blocking:
 # ---------------------------------------------------------------- sizes
 
 
-def sizes(plan: Blocking, product: Product, problem: Problem) -> list[int]:
-    """The table of the blocked walk."""
-    if _swaps(plan, product, problem):
+def sizes(
+    plan: Blocking, product: Product, problem: Problem, tailored: tuple[Micro, bool] | None = None
+) -> list[int]:
+    """The table of the blocked walk.
+
+    Args:
+        tailored: another micro-kernel, and whether it wants the operands to be exchanged.
+    """
+    if tailored is not None:
+        plan, swaps = replace(plan, micro=tailored[0]), tailored[1]
+    else:
+        swaps = _swaps(plan, product, problem)
+    if swaps:
         return tiled(plan, *swapped(product, problem), is_swapped=True)
     return tiled(plan, product, problem)
 
@@ -132,21 +145,34 @@ def tiled(plan: Blocking, product: Product, problem: Problem, is_swapped: bool =
     again_b = problem.n * (blocks(problem.m, rows) - 1) if packs_b else 0
     by_columns = depth == problem.k and again_a < again_b
     fetches = _fetches(plan, product, problem)
-    return table(product, problem, rows, columns, depth, packs_a, packs_b, by_columns, is_swapped, fetches)
+    is_direct = (
+        plan.micro.in_place and depth == problem.k and (plan.micro.masks or problem.n % plan.lanes == 0)
+    )
+    block = plan.rows, plan.columns, plan.lanes
+    packs = packs_a, packs_b
+    return table(
+        product, problem, rows, columns, depth, *packs, by_columns, is_swapped, fetches, is_direct, block
+    )
 
 
 def _swaps(plan: Blocking, product: Product, problem: Problem) -> bool:
     """Whether the operands are exchanged."""
-    turning = _TURN * problem.m * problem.n
-    return _cost(plan, *swapped(product, problem)) + turning < _cost(plan, product, problem)
+    return _cost(plan, *swapped(product, problem), True) < _cost(plan, product, problem, False)
 
 
-def _cost(plan: Blocking, product: Product, problem: Problem) -> float:
+def _cost(plan: Blocking, product: Product, problem: Problem, is_swapped: bool) -> float:
     """About how many multiplications of vectors a product takes, or could be done in the time that packing takes."""
+    vectors = up(problem.m, plan.rows) * up(problem.n, plan.lanes) / plan.lanes
+    return problem.k * vectors + overhead(plan, product, problem, is_swapped)
+
+
+def overhead(plan: Blocking, product: Product, problem: Problem, is_swapped: bool) -> float:
+    """What a product takes besides, to pack its operands and to turn its result."""
     m, n, k = problem.m, problem.n, problem.k
     across = (n if product.transpose_b else 0) + (m if product.is_half and not product.transpose_a else 0)
     scattered = min(m, n) if n > plan.columns and _is_scattered(plan, product, problem) else 0
-    return k * (up(m, plan.rows) * up(n, plan.lanes) / plan.lanes + _ACROSS * across + _SCATTERED * scattered)
+    turning = _TURN * m * n if is_swapped else 0
+    return k * (_ACROSS * across + _SCATTERED * scattered) + turning
 
 
 # What it takes to pack an element whose line lies across, to have a scattered A for each row or column of C, whichever
@@ -209,7 +235,9 @@ def _packs_a(plan: Blocking, product: Product, problem: Problem) -> bool:
     """
     if product.is_half:
         return True
-    return problem.n > 2 * plan.columns and _is_scattered(plan, product, problem)
+    # Panels are as high as the usual micro-kernel's block, which takes one after the other.
+    fits = plan.rows == plan.panel and not plan.micro.in_place
+    return fits and problem.n > 2 * plan.columns and _is_scattered(plan, product, problem)
 
 
 def _is_scattered(plan: Blocking, product: Product, problem: Problem) -> bool:
@@ -240,6 +268,8 @@ def _packs_b(plan: Blocking, product: Product, problem: Problem) -> bool:
 
 def _fetches(plan: Blocking, product: Product, problem: Problem) -> bool:
     """Whether what the epilogue reads and writes is fetched: where it is too much to be in the cache already."""
+    if not plan.micro.fetches:
+        return False
     epilogue = product.epilogue
     arrays = len(epilogue.outputs) + sum(operand.access == FULL for operand in epilogue.operands)
     size = problem.m * problem.n * problem.batch * plan.element_bytes
@@ -255,7 +285,7 @@ _PAGE = 4096
 def walk(plan: Blocking) -> Kernel:
     """The packed, register-tiled walk."""
     emitter = _Blocked(plan)
-    parts = (emitter.micro, emitter.pack, emitter.turn)
+    parts = (emitter.pack, emitter.turn)
     return Kernel(emitter.text(), emitter.scratch_bytes, f"blocked products {plan.dtype.name}", parts)
 
 
@@ -265,21 +295,19 @@ class _Blocked(Walk):
     def __init__(self, plan: Blocking) -> None:
         super().__init__(plan.dtype, plan.lanes, plan.micro.masks)
         self.plan = plan
-        self.micro = plan.micro.kernel()
         self.pack, self.turn = plan.packing(plan.dtype), plan.packing(plan.micro.dtype)
-        block = plan.rows * plan.columns
-        sizes = (plan.packed_a, plan.packed_b, block, fetching.BYTES // self.bytes)
+        block = 2 * plan.rows * plan.columns  # of the usual micro-kernel, or another
+        # An epilogue reads whole vectors, also where a block is narrower: what follows a block may be read.
+        sizes = (plan.packed_a, plan.packed_b, block, block, fetching.BYTES // self.bytes, plan.accumulated)
         offsets = itertools.accumulate(sizes, initial=0)
         places = [self.f.at(self.element, "%scratch", offset) for offset in offsets]
-        self.packed_a, self.packed_b, self.turned, self.lines, self.small_c = places
-        # An epilogue reads whole vectors, also where a block is narrower.
-        self.scratch_bytes = (sum(sizes) + max(plan.accumulated, block) + plan.lanes) * self.bytes
+        self.packed_a, self.packed_b, self.turned, self.small_c, self.lines, self.waiting, _ = places
+        self.scratch_bytes = sum(sizes) * self.bytes
 
     def text(self) -> str:
         """The module."""
         self._blocks()
-        declarations = [declaration(self.micro.symbol, micro.ARGUMENTS)]
-        declarations += [declaration(part.symbol, packing.ARGUMENTS) for part in (self.pack, self.turn)]
+        declarations = [declaration(part.symbol, packing.ARGUMENTS) for part in (self.pack, self.turn)]
         return AS_WRITTEN + ir.module([self.f.finish(), LOOP_METADATA], declarations)
 
     def _blocks(self) -> None:
@@ -287,8 +315,14 @@ class _Blocked(Walk):
         f, size, plan = self.f, self.size, self.plan
         self.packs_a = f.value(f"icmp ne i64 {size[Size.PACKS_A]}, 0")
         self.packs_b = f.value(f"icmp ne i64 {size[Size.PACKS_B]}, 0")
+        self.fetches = f.value(f"icmp ne i64 {size[Size.FETCHES]}, 0")
+        self.is_indirect = f.value(f"icmp eq i64 {size[Size.DIRECT]}, 0")
+        self.is_cut = f.value(f"icmp ne i64 {size[Size.K_BLOCKS]}, 1")
+        # Where the sums go that are results: to the only output.
+        self.c = kernel.buffer(f, 2)
         # Which block each scratch holds; -1 is none.
         held_a, held_b = f.variable(I64, "-1"), f.variable(I64, "-1")
+        vectors = size[Size.COLUMNS], size[Size.LANES]
         fetching.begin(f, self.lines)
         with self.tiles() as tile, loop(f, 0, size[Size.K_BLOCKS], hint="kb") as k_block:
             k = f.mul(k_block, size[Size.KC])
@@ -296,10 +330,10 @@ class _Blocked(Walk):
             a, b = self.block_of_a(tile, k), self.block_of_b(tile, k)
             with self._unless_held(self.packs_a, held_a, tile.row_of_tiles, k_block):
                 steps = size[Size.A_ROW], size[Size.A_TERM]
-                self._call(self.pack, a, *steps, tile.rows, self.packed_a, plan.rows, plan.rows, depth)
+                self._pack(self.pack, a, *steps, tile.rows, self.packed_a, plan.rows, plan.rows, depth)
             with self._unless_held(self.packs_b, held_b, tile.column_of_tiles, k_block):
                 steps = size[Size.B_COLUMN], size[Size.B_TERM]
-                self._call(self.pack, b, *steps, tile.columns, self.packed_b, plan.columns, plan.lanes, depth)
+                self._pack(self.pack, b, *steps, tile.columns, self.packed_b, *vectors, depth)
             self._multiply(tile, a, b, k_block, depth)
 
     def _unless_held(self, packs: str, held: str, block: str, k_block: str) -> AbstractContextManager[None]:
@@ -309,50 +343,72 @@ class _Blocked(Walk):
         f.store(I64, key, held)
         return f.when(f.value(f"and i1 {packs}, {differs}"))
 
-    def _call(self, part: Kernel, *values: str | int) -> None:
-        arguments = micro.ARGUMENTS if part is self.micro else packing.ARGUMENTS
-        call(self.f, f"@{part.symbol}", arguments, *values)
+    def _pack(self, part: Kernel, *values: str | int) -> None:
+        call(self.f, f"@{part.symbol}", packing.ARGUMENTS, *values)
 
     def _multiply(self, tile: Tile, block_a: str, block_b: str, k_block: str, depth: str) -> None:
         """The micro-kernel over one pair of blocks; after the last along K, the epilogue."""
         f, plan, element, size = self.f, self.plan, self.element, self.size
-        again = f.value(f"icmp ne i64 {k_block}, 0")
         last = f.value(f"icmp eq i64 {f.add(k_block, 1)}, {size[Size.K_BLOCKS]}")
-        single = f.value(f"icmp eq i64 {size[Size.K_BLOCKS]}, 1")
-        fetches = f.value(f"icmp ne i64 {size[Size.FETCHES]}, 0")
-        padded_rows = f.mul(f.div(f.add(tile.rows, plan.rows - 1), plan.rows), plan.rows)
+        fetches = f.value(f"and i1 {last}, {self.fetches}")
+        finishes = f.value(f"and i1 {last}, {self.is_indirect}")
         a_row = either(f, self.packs_a, 1, size[Size.A_ROW])
         a_term = either(f, self.packs_a, plan.rows, size[Size.A_TERM])
         base_a = either(f, self.packs_a, self.packed_a, block_a, POINTER)
         panel_step = either(f, self.packs_a, depth, a_row)
-        with loop(f, 0, tile.columns, plan.columns, hint="panel") as start:
-            width = f.minimum(plan.columns, f.sub(tile.columns, start))
+        c_row = either(f, self.is_indirect, size[Size.COLUMNS], size[Size.LDC])
+        # A micro-kernel that writes into C goes through all rows by itself.
+        at_once = either(f, self.is_indirect, size[Size.ROWS], size[Size.MC])
+        with loop(f, 0, tile.columns, size[Size.COLUMNS], hint="panel") as start:
+            width = f.minimum(size[Size.COLUMNS], f.sub(tile.columns, start))
             packed_b = f.at(element, self.packed_b, f.mul(start, depth))
             b = either(f, self.packs_b, packed_b, f.at(self.memory, block_b, start), POINTER)
-            padded = f.mul(f.div(f.add(width, plan.lanes - 1), plan.lanes), plan.lanes)
-            b_term = either(f, self.packs_b, padded, size[Size.B_TERM])
-            with loop(f, 0, tile.rows, plan.rows, hint="row") as row:
-                height = f.minimum(plan.rows, f.sub(tile.rows, row))
+            b_term = either(f, self.packs_b, self._whole_vectors(width), size[Size.B_TERM])
+            with loop(f, 0, tile.rows, at_once, hint="row") as row:
+                height = f.minimum(at_once, f.sub(tile.rows, row))
                 a = f.at(element, base_a, f.mul(row, panel_step))
-                # Where K is one block, one small block of C in the first-level cache is enough.
-                place = f.add(f.mul(start, padded_rows), f.mul(row, plan.columns))
-                c = f.at(element, self.small_c, either(f, single, 0, place))
                 column, offset = self.place(tile, f.add(tile.i, row), f.add(tile.j, start))
                 rows, columns = (
                     either(f, self.is_swapped, *pair) for pair in ((width, height), (height, width))
                 )
-                with f.when(f.value(f"and i1 {last}, {fetches}")):
+                with f.when(fetches):
                     fetching.fill(f, self.lines, "%arrays", rows, columns, offset, size[Size.LDC])
-                block_of_a = a, a_row, a_term, height
-                self._call(self.micro, *block_of_a, b, b_term, width, depth, c, again, self.lines)
-                with f.when(last):
+                c = either(f, self.is_indirect, self.small_c, f.at(element, self.c, offset), POINTER)
+                values = a, a_row, a_term, height, b, b_term, width, depth, c, c_row, self.lines
+                call(f, "%micro", micro.ARGUMENTS, *values)
+                with f.when(self.is_cut):
+                    self._add(start, row, k_block)
+                with f.when(finishes):
                     block = *self._upright(c, height, width), rows, columns, column, offset
                     call(f, "%finish", FINISH, "%buffers", *block, size[Size.LDC])
 
+    def _add(self, start: str, row: str, k_block: str) -> None:
+        """Adds a small block of C to what there was before; what it is now becomes the small block."""
+        f, size = self.f, self.size
+        place = f.add(f.mul(start, size[Size.MC]), f.mul(row, size[Size.COLUMNS]))
+        waiting = f.at(self.element, self.waiting, place)
+        is_first = f.value(f"icmp eq i64 {k_block}, 0")
+        # A micro-kernel's vectors may be half as long as the longest.
+        half = Segment(self.lanes // 2)
+        kind = half.type(self.element)
+        with loop(f, 0, f.mul(size[Size.ROWS], size[Size.COLUMNS]), self.lanes // 2, hint="sum") as at:
+            there, here = f.at(self.element, waiting, at), f.at(self.element, self.small_c, at)
+            before, product = (half.load(f, self.accumulated, each) for each in (there, here))
+            total = either(f, is_first, product, f.value(f"fadd {kind} {before}, {product}"), kind)
+            for each in (there, here):
+                half.store(f, self.accumulated, total, each)
+
+    def _whole_vectors(self, columns: str) -> str:
+        """Columns as a packed panel has them, which is filled up to whole vectors: their length is a power of two."""
+        f, lanes = self.f, self.size[Size.LANES]
+        return f.value(f"and i64 {f.add(columns, f.sub(lanes, 1))}, {f.sub(0, lanes)}")
+
     def _upright(self, c: str, height: str, width: str) -> tuple[str, str]:
         """Where a small block's rows are C's rows, and the distance between them."""
-        f, plan = self.f, self.plan
+        f, columns = self.f, self.size[Size.COLUMNS]
+        # Squares are turned, which may reach beyond the rows.
+        pitch = f.mul(f.div(f.add(self.size[Size.ROWS], self.plan.rows - 1), self.plan.rows), self.plan.rows)
         with f.when(self.is_swapped):
-            self._call(self.turn, c, plan.columns, 1, height, self.turned, plan.rows, plan.rows, width)
+            self._pack(self.turn, c, columns, 1, height, self.turned, pitch, pitch, width)
         source = either(f, self.is_swapped, self.turned, c, POINTER)
-        return source, either(f, self.is_swapped, plan.rows, plan.columns)
+        return source, either(f, self.is_swapped, pitch, columns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tahr.backends.native import fetching, ir, kernel
 from tahr.backends.native.epilogue import FULL, Segment, addresses, emit
 from tahr.backends.native.kernel import AS_WRITTEN, Kernel
+from tahr.backends.native.micro import ARGUMENTS as MICRO
 from tahr.backends.native.products import (
     FINISH,
     LOOP_METADATA,
@@ -18,20 +19,27 @@ from tahr.backends.native.products import (
 from tahr.backends.native.target import Target
 
 
-def kernel_of(product: Product, walk: Kernel, target: Target, way: str) -> Kernel:
+def kernel_of(
+    product: Product, walk: Kernel, target: Target, way: str, micro: Kernel | None = None
+) -> Kernel:
     """The kernel of a product; buffers are A, B, the epilogue's operands, then its outputs.
 
     Args:
         walk: computes A B.
         way: how it does that, for people.
+        micro: the micro-kernel that the blocked walk is to use.
     """
     lanes = target.lanes(product.accumulated.size)
     f = kernel.function()
     arguments = [f"%{name}" for _, name in kernel.ARGUMENTS]
-    call(f, f"@{walk.symbol}", WALK, *arguments, "@finish", "@arrays")
+    part = f"@{micro.symbol}" if micro else "null"
+    call(f, f"@{walk.symbol}", WALK, *arguments, "@finish", "@arrays", part)
     functions = [_finish(product, lanes, target.has("avx512f")), _arrays(product), f.finish(), LOOP_METADATA]
-    text = AS_WRITTEN + ir.module(functions, [declaration(walk.symbol, WALK)])
-    return Kernel(text, walk.scratch, product.title(way), (walk,))
+    declarations = [declaration(walk.symbol, WALK)]
+    if micro:
+        declarations.append(declaration(micro.symbol, MICRO))
+    text = AS_WRITTEN + ir.module(functions, declarations)
+    return Kernel(text, walk.scratch, product.title(way), (walk, micro) if micro else (walk,))
 
 
 def _operands(f: ir.Function, product: Product) -> list[str]:

@@ -14,7 +14,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tahr.backends.native import blocked, finishing, gemv, target as targets
+from tahr.backends.native import blocked, finishing, gemv, tailored, target as targets
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.products import (
     Batch as Batch,
@@ -23,6 +23,7 @@ from tahr.backends.native.products import (
     Size,
     problem as problem,
 )
+from tahr.backends.native.tailored import Tailored
 from tahr.backends.native.target import Target
 from tahr.core.dtypes import DType
 
@@ -37,12 +38,14 @@ class Way:
         kind: "blocked"; "row" and "column" where C has one; "tiny" where two sizes are so small that they are constants
             in the kernel.
         m, n, k: these constants; None is what the kernel does not know.
+        tailored: another micro-kernel than the usual one.
     """
 
     kind: str
     m: int | None = None
     n: int | None = None
     k: int | None = None
+    tailored: Tailored | None = None
 
 
 Known = tuple[int | None, int | None, int | None]
@@ -62,7 +65,12 @@ def choose(product: Product, problem: Problem, known: Known = (None, None, None)
     is_dense = (product.transpose_b or problem.ldb == 1) and problem.ldc == 1
     if problem.k > 0 and problem.n == 1 and problem.m > 0 and is_dense:
         return Way(COLUMN)
-    return Way(BLOCKED)
+    return Way(BLOCKED, tailored=_tailored(product, known, targets.current()))
+
+
+@functools.cache
+def _tailored(product: Product, known: Known, target: Target) -> Tailored | None:
+    return tailored.find(blocked.blocking(product.dtype, target), target, product, known)
 
 
 def kernel(product: Product, way: Way) -> Kernel:
@@ -76,16 +84,25 @@ def _kernel(product: Product, way: Way, target: Target) -> Kernel:
         return gemv.tiny(product, way.m, way.n, way.k)
     if way.kind == COLUMN:
         product = gemv.as_row(product)
-    by_sums = gemv.sums_rows(product, way.kind == ROW) if way.kind in (ROW, COLUMN) else None
-    return finishing.kernel_of(product, _walk(product.dtype, by_sums, target), target, way.kind)
+    if way.kind in (ROW, COLUMN):
+        by_sums = gemv.sums_rows(product, way.kind == ROW)
+        return finishing.kernel_of(product, _vector_walk(product.dtype, by_sums, target), target, way.kind)
+    walk, usual = _blocked_walk(product.dtype, target)
+    micro = way.tailored.micro.kernel() if way.tailored else usual
+    return finishing.kernel_of(product, walk, target, way.kind, micro)
 
 
 @functools.cache
-def _walk(dtype: DType, by_sums: bool | None, target: Target) -> Kernel:
-    """The walk for one row or column, which adds up rows or does not; or (None) the blocked one."""
-    if by_sums is None:
-        return blocked.walk(blocked.blocking(dtype, target))
+def _vector_walk(dtype: DType, by_sums: bool, target: Target) -> Kernel:
+    """The walk for one row or column, which adds up rows or does not."""
     return gemv.walk(dtype, target, by_sums)
+
+
+@functools.cache
+def _blocked_walk(dtype: DType, target: Target) -> tuple[Kernel, Kernel]:
+    """The blocked walk and its micro-kernel."""
+    plan = blocked.blocking(dtype, target)
+    return blocked.walk(plan), plan.micro.kernel()
 
 
 def sizes(product: Product, problem: Problem, way: Way) -> list[int]:
@@ -94,7 +111,8 @@ def sizes(product: Product, problem: Problem, way: Way) -> list[int]:
         return gemv.tiny_sizes(product, problem)
     if way.kind in (ROW, COLUMN):
         return gemv.vector_sizes(product, problem, way.kind == ROW)
-    return blocked.sizes(blocked.blocking(product.dtype, targets.current()), product, problem)
+    plan = blocked.blocking(product.dtype, targets.current())
+    return blocked.sizes(plan, product, problem, way.tailored)
 
 
 def tiles(table: Sequence[int]) -> int:

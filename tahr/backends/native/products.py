@@ -166,6 +166,10 @@ class Size(enum.IntEnum):
     BY_COLUMNS = 25  # 1 where tiles follow each other down a column of tiles, 0 where along a row
     SWAPPED = 26  # 1 where A and B are exchanged, and what is computed is the transpose of C
     FETCHES = 27  # 1 where what the epilogue reads and writes is fetched ahead
+    DIRECT = 28  # 1 where sums are the results, and are written where they belong
+    ROWS = 29  # of the micro-kernel's block of C; its columns, and those of a vector
+    COLUMNS = 30
+    LANES = 31
 
 
 def table(
@@ -179,11 +183,14 @@ def table(
     by_columns: bool = False,
     is_swapped: bool = False,
     fetches: bool = False,
+    is_direct: bool = False,
+    block: tuple[int, int, int] = (0, 0, 0),
 ) -> list[int]:
     """The table of sizes for tiles of so many rows and columns.
 
     Args:
         product, problem: the exchanged ones, if the operands are exchanged.
+        block: the micro-kernel's rows, columns, and those of a vector.
     """
     outer, inner = [Batch(1, 0, 0, 0)] * (2 - len(problem.batches)) + list(problem.batches)
     row_blocks, column_blocks = blocks(problem.m, rows), blocks(problem.n, columns)
@@ -202,7 +209,8 @@ def table(
         Size.K_BLOCKS: max(1, blocks(problem.k, depth)),
         Size.PACKS_A: int(packs_a), Size.PACKS_B: int(packs_b),
         Size.INNER_BLOCKS: row_blocks if by_columns else column_blocks, Size.BY_COLUMNS: int(by_columns),
-        Size.SWAPPED: int(is_swapped), Size.FETCHES: int(fetches),
+        Size.SWAPPED: int(is_swapped), Size.FETCHES: int(fetches), Size.DIRECT: int(is_direct),
+        Size.ROWS: block[0], Size.COLUMNS: block[1], Size.LANES: block[2],
     }  # fmt: skip
     return [places[place] for place in Size]
 
@@ -225,8 +233,8 @@ def even(size: int, most: int, unit: int) -> int:
 # ---------------------------------------------------------------- what walks and kernels agree on
 
 # A walk: a kernel's arguments, its epilogue, and the arrays that have C's layout and that the epilogue reads or writes:
-# how many, and for each the number of its buffer and the bytes of an element.
-WALK = (*kernel.ARGUMENTS, (POINTER, "finish"), (POINTER, "arrays"))
+# how many, and for each the number of its buffer and the bytes of an element; and the micro-kernel of the blocked walk.
+WALK = (*kernel.ARGUMENTS, (POINTER, "finish"), (POINTER, "arrays"), (POINTER, "micro"))
 # The epilogue of a block of C: the address of its products, with the distance from row to row; how many rows and
 # columns there are; the first column; the place in C of its first element; and the distance between rows of C.
 FINISH = (

@@ -86,6 +86,11 @@ class Target:
         """Whether a multiplication and an addition are one instruction, rounded once."""
         return self.architecture == "aarch64" or self.has("fma")
 
+    @property
+    def halves_vectors(self) -> bool:
+        """Whether the longest vectors take twice as long as those of half their length."""
+        return self.vector_bytes == 64 and self.cpu == "znver4"
+
     def lanes(self, element_bytes: int) -> int:
         """How many elements of a size one vector register holds."""
         return self.vector_bytes // element_bytes

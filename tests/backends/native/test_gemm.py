@@ -15,6 +15,7 @@ from tahr.backends.native import blocked, engine, finishing, gemm, target as tar
 from tahr.backends.native.epilogue import COLUMN, FULL, SCALAR, Epilogue, Operand, accumulating, plain
 from tahr.backends.native.gemm import Batch, Problem, Product, Way
 from tahr.backends.native.kernel import Kernel
+from tahr.backends.native.micro import Micro
 from tahr.backends.native.products import Size, swapped
 from tahr.backends.native.target import BASELINE, Target
 from tahr.core import dtypes, scalar
@@ -114,25 +115,25 @@ def assert_close(dtype: DType, actual: Array, expected: Array, k: int) -> None:
 
 def check(product: Product, way: Way, problem: Problem) -> None:
     """A plain product equals float64's."""
-    m, n, k = problem.m, problem.n, problem.k
+    kernel, table = gemm.kernel(product, way), gemm.sizes(product, problem, way)
+    check_table(kernel, table, product, problem.m, problem.n, problem.k)
+
+
+def check_table(kernel: Kernel, table: Sequence[int], product: Product, m: int, n: int, k: int) -> None:
+    """A kernel's plain product, with a table of sizes, equals float64's."""
     a, b = operands(product, m, n, k)
     c = np.full((m, n), np.nan, product.dtype.numpy)
-    call(gemm.kernel(product, way), gemm.sizes(product, problem, way), [a, b, c])
+    call(kernel, table, [a, b, c])
     assert_close(product.dtype, c, exact(product, a, b), k)
 
 
 def check_both_ways(kernel: Kernel, plan: blocked.Blocking, product: Product, problem: Problem) -> None:
     """A plain product equals float64's, whether or not its operands are exchanged."""
-    m, n, k = problem.m, problem.n, problem.k
-    a, b = operands(product, m, n, k)
-    expected = exact(product, a, b)
     for table in (
         blocked.tiled(plan, product, problem),
         blocked.tiled(plan, *swapped(product, problem), is_swapped=True),
     ):
-        c = np.full((m, n), np.nan, product.dtype.numpy)
-        call(kernel, table, [a, b, c])
-        assert_close(product.dtype, c, expected, k)
+        check_table(kernel, table, product, problem.m, problem.n, problem.k)
 
 
 def edges(*units: int) -> list[int]:
@@ -170,7 +171,8 @@ def test_blocks_along_every_dimension(
             packed_b=16 * plan.columns,
             accumulated=2 * plan.rows * plan.columns,
         )
-        kernel = finishing.kernel_of(product, blocked.walk(small), targets.current(), "blocked")
+        micro = small.micro.kernel()
+        kernel = finishing.kernel_of(product, blocked.walk(small), targets.current(), "blocked", micro)
         for m, n, k in itertools.product(
             (1, 2 * plan.rows, 5 * plan.rows + 1),
             (2, plan.columns + 1, 2 * plan.columns + 5),
@@ -254,6 +256,97 @@ def test_large() -> None:
         for m, n, k in [(301, 513, 2100), (9, 4000, 10), (2000, 17, 30)]:
             problem = gemm.problem(product, m, n, k)
             check(product, gemm.choose(product, problem), problem)
+
+
+# ---------------------------------------------------------------- micro-kernels made to measure
+
+
+def heights_and_widths(plan: blocked.Blocking) -> list[tuple[int, int, int]]:
+    """Lanes, rows and vectors of blocks of C of every kind: low and wide, high and narrow, of half vectors."""
+    lanes = plan.lanes
+    blocks = [(lanes, 4, 3), (lanes, 2 * plan.rows, 1)]
+    if plan.micro.masks:
+        blocks += [(lanes, 10, 2), (lanes // 2, 5, 5), (lanes // 2, 9, 3)]
+    return blocks
+
+
+@pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSITIONS)
+@pytest.mark.parametrize("dtype", [dtypes.float32, dtypes.float64], ids=lambda dtype: dtype.name)
+@pytest.mark.parametrize(("cpu", "vector_bytes"), [("haswell", 32), ("", 0)])
+def test_other_micro_kernels(
+    cpu: str, vector_bytes: int, dtype: DType, transpose_a: bool, transpose_b: bool
+) -> None:
+    """Of every height and width; with sums that are cut and that are not, in C and in scratch, upright and turned."""
+    product = Product(dtype, transpose_a, transpose_b, plain(dtype))
+    with targets.using(native(cpu, vector_bytes) if cpu else targets.host()):
+        plan = dataclasses.replace(blocked.blocking(dtype, targets.current()), depth=16)
+        walk = blocked.walk(plan)
+        for lanes, rows, vectors in heights_and_widths(plan):
+            for in_place, m, k in itertools.product(
+                (True, False), (2 * rows, 3 * rows + 1, rows - 1), (16, 40)
+            ):
+                micro = Micro(
+                    *(plan.micro.dtype, lanes, rows, vectors, plan.micro.masks),
+                    widths=tuple(range(1, vectors + 1)),
+                    fetches=False,
+                    in_place=in_place,
+                    is_exact=m % rows == 0,
+                )
+                kernel = finishing.kernel_of(product, walk, targets.current(), "blocked", micro.kernel())
+                n = 2 * micro.columns - 1
+                table = blocked.sizes(plan, product, gemm.problem(product, m, n, k), (micro, False))
+                assert table[Size.DIRECT] == (in_place and k == 16 and micro.masks)
+                check_table(kernel, table, product, m, n, k)
+                if not in_place:
+                    table = blocked.sizes(plan, product, gemm.problem(product, n, m, k), (micro, True))
+                    check_table(kernel, table, product, n, m, k)
+
+
+TO_MEASURE = [(512, 10, 128), (128, 10, 512), (100, 100, 100), (50, 50, 200), (512, 32, 12), (33, 200, 1100)]
+
+
+@pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSITIONS)
+@pytest.mark.parametrize("dtype", [dtypes.float32, dtypes.float64], ids=lambda dtype: dtype.name)
+def test_known_sizes_have_micro_kernels_to_measure(
+    dtype: DType, transpose_a: bool, transpose_b: bool
+) -> None:
+    """And their bits are the same whichever threads compute which tiles."""
+    biased = Epilogue((scalar.maximum(leaf(0, dtype) + leaf(1, dtype), 0.0),), (Operand(dtype, COLUMN),))
+    found = 0
+    for m, n, k in TO_MEASURE:
+        for epilogue in (plain(dtype), biased):
+            product = Product(dtype, transpose_a, transpose_b, epilogue)
+            problem = gemm.problem(product, m, n, k)
+            way = gemm.choose(product, problem, (m, n, k))
+            found += way.tailored is not None
+            kernel, table = gemm.kernel(product, way), gemm.sizes(product, problem, way)
+            a, b = operands(product, m, n, k)
+            bias = random(np.random.default_rng(1), dtype, n)
+            arrays = [a, b] if epilogue.is_plain else [a, b, bias]
+            whole, parts = (np.full((m, n), np.nan, dtype.numpy) for _ in range(2))
+            call(kernel, table, [*arrays, whole])
+            count = gemm.tiles(table)
+            call(kernel, table, [*arrays, parts], [(tile, tile + 1) for tile in reversed(range(count))])
+            np.testing.assert_array_equal(whole, parts)
+            expected = exact(product, a, b)
+            if not epilogue.is_plain:
+                expected = np.maximum(expected + bias, 0)
+            assert_close(dtype, whole, expected, k)
+    if targets.current().has("avx512f"):
+        assert found > len(TO_MEASURE) // 2
+
+
+def test_unknown_sizes_have_the_usual_micro_kernel() -> None:
+    """So another batch compiles nothing; nor do halves, which are packed, and what would save no microsecond."""
+    product = Product(dtypes.float32, True, False, plain(dtypes.float32))
+    problem = gemm.problem(product, 512, 10, 128)
+    for known in itertools.product((512, None), (10, None), (128, None)):
+        if None in known:
+            assert gemm.choose(product, problem, known) == Way(gemm.BLOCKED)
+    for sizes in [(0, 10, 128), (512, 0, 128), (512, 10, 0), (12, 10, 12), (512, 48, 128)]:
+        assert gemm.choose(product, gemm.problem(product, *sizes), sizes) == Way(gemm.BLOCKED)
+    halves = Product(dtypes.float16, True, False, plain(dtypes.float16))
+    assert gemm.choose(halves, problem, (512, 10, 128)) == Way(gemm.BLOCKED)
 
 
 # ---------------------------------------------------------------- tiles, batches, strides
