@@ -61,6 +61,20 @@ def test_products_have_names_of_their_own() -> None:
     assert f"{billions / 2e-3:.0f} ({billions / 1e-3:.0f})" in products.line(row, ["tahr", "torch"])
 
 
+def test_a_sample_of_products_is_summed_up_by_class() -> None:
+    works = products.sample(20)
+    assert works == products.sample(20) and len({(work.name, work.title) for work in works}) == 20 * 6
+    rows = [
+        Row(work, {"tahr": Timing("tahr", [2e-3]), "numpy": Timing("numpy", [1e-3 if i % 3 else 3e-3])})
+        for i, work in enumerate(works)
+    ]
+    head, *lines = products.summary([*rows, Row(works[0])])
+    counts = [line.split()[-3:] for line in lines]
+    assert "even or better" in head
+    assert sum(int(count) for _, _, count in counts) == len(rows)
+    assert sum(int(even) for even, _, _ in counts) == len(rows) // 3
+
+
 def test_every_kind_is_tested() -> None:
     assert {work.kind for work in TINY} >= {work.kind for work in (*WORKLOADS, *OTHERS)}
     assert {work.kind for work in TINY} == set(ours.BUILDERS)
