@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks import growth, overhead, products, startup, works
 from benchmarks.compare import Row, compare, heading, line
+from benchmarks.measure import PAUSE
 from benchmarks.process import PEERS, Framework, Process, WorkerError, interpreter
 from benchmarks.works import OTHERS, WORKLOADS, Work
 
@@ -194,7 +195,9 @@ class Bench:
                 print(products.heading(names))
                 rows: list[Row] = []
                 for work in chosen:
-                    rows.append(compare(work, processes, self._options.turns, 0.02))
+                    # A single thread has nobody to wait for.
+                    pause = PAUSE if threads > 1 else 0
+                    rows.append(compare(work, processes, self._options.turns, 0.02, pause))
                     print(products.line(rows[-1], names), flush=True)
                     self._report(rows[-1].notes)
                 if count:

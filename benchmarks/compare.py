@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import works
-from benchmarks.measure import Timer, Timing, alternate, ratio
+from benchmarks.measure import PAUSE, Timer, Timing, alternate, ratio
 from benchmarks.process import Process, WorkerError
 from benchmarks.works import Work
 
@@ -85,7 +85,9 @@ def timer(process: Process) -> Timer:
     return lambda count: process.ask("time", count)["seconds"]
 
 
-def compare(work: Work, processes: Sequence[Process], turns: int, slice_seconds: float) -> Row:
+def compare(
+    work: Work, processes: Sequence[Process], turns: int, slice_seconds: float, pause: float = PAUSE
+) -> Row:
     """Checks and times one workload."""
     row = Row(work)
     with tempfile.TemporaryDirectory() as folder:
@@ -94,7 +96,7 @@ def compare(work: Work, processes: Sequence[Process], turns: int, slice_seconds:
         rivals = {name: timer(process) for name, process in agreeing(work, processes, path, row).items()}
     most = max(1, STEPS_WITH_MOMENTS // turns) if work.keeps_moments else None
     try:
-        row.timings = {t.name: t for t in alternate(rivals, turns, slice_seconds, most)}
+        row.timings = {t.name: t for t in alternate(rivals, turns, slice_seconds, most, pause)}
     except WorkerError as error:
         row.notes.append(f"{work.name}: {str(error).strip().splitlines()[-1]}")
     return row

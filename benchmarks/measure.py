@@ -50,7 +50,11 @@ def steps_for(timer: Timer, seconds: float, most: int | None = None) -> int:
 
 
 def alternate(
-    rivals: dict[str, Timer], turns: int = 15, slice_seconds: float = 0.15, most: int | None = None
+    rivals: dict[str, Timer],
+    turns: int = 15,
+    slice_seconds: float = 0.15,
+    most: int | None = None,
+    pause: float = PAUSE,
 ) -> list[Timing]:
     """Times rivals in turns.
 
@@ -59,6 +63,7 @@ def alternate(
         turns: how often each has its turn; fewer if that would take too long.
         slice_seconds: about how long a turn lasts.
         most: a bound on the steps of a turn.
+        pause: seconds before each turn.
     """
     began = time.perf_counter()
     steps = {name: steps_for(timer, slice_seconds, most) for name, timer in rivals.items()}
@@ -67,7 +72,7 @@ def alternate(
         if turn >= FEWEST_TURNS and time.perf_counter() - began > BUDGET:
             break
         for name, timer in rivals.items():
-            time.sleep(PAUSE)
+            time.sleep(pause)
             timings[name].seconds.append(timer(steps[name]))
     return list(timings.values())
 

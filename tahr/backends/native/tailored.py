@@ -31,8 +31,9 @@ class Tailored(NamedTuple):
 
 # Time is counted in multiplications of the longest vectors: 3 to 8 are begun in a nanosecond. Measured on a Zen 4: how
 # many bytes come from the second-level cache in that time; how long a sum waits until its next term can be added; what
-# a block costs besides, each vector of its sums, and each row that may be missing.
-_FAR, _LATENCY, _CALL, _STORE, _MISSING = 8, 4, 25, 2, 3
+# a block costs besides, each vector of its sums, and each row that may be missing; and how long half a vector takes:
+# there are more instructions then, which cost where a processor is shared.
+_FAR, _LATENCY, _CALL, _STORE, _MISSING, _HALF = 8, 4, 25, 2, 3, 0.53
 # What is worth compiling: so much of the usual time less, and so much less (about a microsecond).
 _WORTH, _LEAST = 0.08, 3000
 
@@ -82,10 +83,10 @@ def _block(micro: Micro, target: Target, vectors: int, k: int) -> float:
     """How long a block of C takes that is so many vectors wide."""
     sums = micro.rows * vectors
     if micro.lanes < target.lanes(micro.dtype.size):
-        sums /= 2
+        sums *= _HALF
     bytes_of_b = vectors * micro.lanes * micro.dtype.size
     # A step along K takes as long as its multiplications, or as long as it takes to load what is multiplied.
-    far = bytes_of_b / _FAR if bytes_of_b * k > target.l1 * 3 // 4 else 0
+    far = bytes_of_b / _FAR if bytes_of_b * k > target.l1 * 7 // 8 else 0
     step = max(sums, micro.rows + vectors, far, _LATENCY)
     call = _CALL + _STORE * sums + (0 if micro.is_exact else _MISSING * micro.rows)
     # Without an epilogue a block is handed over once.
