@@ -284,12 +284,12 @@ from tahr.ops.reductions import reduce_mean as reduce_mean
 from tahr.ops.reductions import reduce_min as reduce_min
 from tahr.ops.reductions import reduce_prod as reduce_prod
 
-# scattering
-from tahr.ops.scattering import dynamic_partition as dynamic_partition
-from tahr.ops.scattering import dynamic_stitch as dynamic_stitch
+# scattering, partitions, sequences
+from tahr.ops.partitioning import dynamic_partition as dynamic_partition
+from tahr.ops.partitioning import dynamic_stitch as dynamic_stitch
 from tahr.ops.scattering import one_hot as one_hot
-from tahr.ops.scattering import reverse_sequence as reverse_sequence
-from tahr.ops.scattering import sequence_mask as sequence_mask
+from tahr.ops.sequences import reverse_sequence as reverse_sequence
+from tahr.ops.sequences import sequence_mask as sequence_mask
 from tahr.ops.scattering import sparse_to_dense as sparse_to_dense
 from tahr.ops.scattering import tensor_scatter_add as tensor_scatter_add
 from tahr.ops.scattering import tensor_scatter_sub as tensor_scatter_sub

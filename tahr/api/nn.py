@@ -10,7 +10,7 @@ from tahr.ops.blocks import space_to_batch as space_to_batch
 from tahr.ops.blocks import space_to_depth as space_to_depth
 from tahr.ops.special import sigmoid as sigmoid
 from tahr.ops.special import tanh as tanh
-from tahr.ops.scattering import embedding_lookup as embedding_lookup
+from tahr.ops.embeddings import embedding_lookup as embedding_lookup
 from tahr.ops.sorting import in_top_k as in_top_k
 from tahr.ops.sorting import top_k as top_k
 from tahr.ops.random import log_uniform_candidate_sampler as log_uniform_candidate_sampler

@@ -22,7 +22,7 @@ from tahr.ops.elementwise import maximum, minimum
 from tahr.ops.fills import zeros
 from tahr.ops.identities import identity
 from tahr.ops.joining import concat, stack
-from tahr.ops.scattering import reverse_sequence
+from tahr.ops.sequences import reverse_sequence
 from tahr.ops.shaping import shape
 from tahr.ops.tensor_array import TensorArray
 from tahr.ops.transposing import reverse, transpose

@@ -24,12 +24,13 @@ from tahr.ops import results
 from tahr.ops.casts import cast
 from tahr.ops.cropping import slice_
 from tahr.ops.elementwise import multiply
+from tahr.ops.embeddings import embedding_lookup
 from tahr.ops.fills import ones, ones_like, zeros_like
 from tahr.ops.joining import concat, stack
 from tahr.ops.linalg import matmul
 from tahr.ops.nn import sigmoid_cross_entropy_with_logits
 from tahr.ops.random import log_uniform_candidate_sampler
-from tahr.ops.scattering import embedding_lookup, sparse_to_dense
+from tahr.ops.scattering import sparse_to_dense
 from tahr.ops.softmax import softmax_cross_entropy_with_logits_v2
 from tahr.ops.special import log
 from tahr.ops.structural import expand_dims, reshape, shape, stop_gradient

@@ -18,7 +18,7 @@ from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN
 from tahr.core.views import Part, Run, View, parts_of_runs
 from tahr.errors import Complaint
-from tahr.ops import cropping, elementwise, fills, indexing, joining, reductions, scattering, structural
+from tahr.ops import cropping, elementwise, fills, indexing, joining, reductions, sequences, structural
 from tahr.ops.slicing import slice_by
 
 # ---------------------------------------------------------------- Roll
@@ -169,7 +169,7 @@ def _repeated_places(x: Tensor, counts: Tensor, axis: int) -> Tensor:
     if x.spec.shape is not None and counts.spec.shape is not None:
         shapes.merge((x.spec.shape[axis],), counts.spec.shape)
     counts = structural.broadcast_to(counts, [size])
-    wanted = scattering.sequence_mask(counts, elementwise.maximum(reductions.reduce_max(counts), 0))
+    wanted = sequences.sequence_mask(counts, elementwise.maximum(reductions.reduce_max(counts), 0))
     column = structural.expand_dims(structural.range_(size), -1)
     places = structural.broadcast_to(column, structural.shape(wanted))
     return indexing.boolean_mask(places, wanted)

@@ -1,4 +1,4 @@
-"""Samples of the ops in `slicing`, `indexing` and `scattering`: literal values, loops, NumPy's indexing."""
+"""Samples of the ops in `slicing`, `indexing`, `scattering` and near them: literal values, loops, NumPy's indexing."""
 
 from __future__ import annotations
 
