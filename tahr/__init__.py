@@ -299,14 +299,14 @@ from tahr.ops.scattering import tensor_scatter_update as tensor_scatter_update
 from tahr.ops.linalg import cross as cross
 from tahr.ops.linalg import diag as diag
 from tahr.ops.linalg import diag_part as diag_part
-from tahr.ops.linalg import einsum as einsum
+from tahr.ops.contractions import einsum as einsum
 from tahr.ops.linalg import eye as eye
 from tahr.ops.linalg import matmul as matmul
 from tahr.ops.linalg import matrix_band_part as matrix_band_part
 from tahr.ops.diagonals import matrix_diag as matrix_diag
 from tahr.ops.diagonals import matrix_diag_part as matrix_diag_part
 from tahr.ops.diagonals import matrix_set_diag as matrix_set_diag
-from tahr.ops.linalg import tensordot as tensordot
+from tahr.ops.contractions import tensordot as tensordot
 from tahr.ops.linalg import trace as trace
 
 # linear systems, decompositions and norms

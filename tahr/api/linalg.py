@@ -11,11 +11,11 @@ from tahr.ops import matrix_functions as _matrix_functions
 from tahr.ops.transposing import matrix_transpose as matrix_transpose
 from tahr.ops.linalg import adjoint as adjoint
 from tahr.ops.linalg import cross as cross
-from tahr.ops.linalg import einsum as einsum
+from tahr.ops.contractions import einsum as einsum
 from tahr.ops.linalg import eye as eye
 from tahr.ops.linalg import matmul as matmul
 from tahr.ops.linalg import matvec as matvec
-from tahr.ops.linalg import tensordot as tensordot
+from tahr.ops.contractions import tensordot as tensordot
 from tahr.ops.linalg import trace as trace
 from tahr.ops.linear_systems import cholesky as cholesky
 from tahr.ops.linear_systems import cholesky_solve as cholesky_solve

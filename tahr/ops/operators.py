@@ -24,6 +24,7 @@ from tahr.core.dtypes import DType, string
 from tahr.core.graph import Operation, Tensor, hooks
 from tahr.core.scopes import name_scope
 from tahr.ops import (
+    contractions,
     cropping,
     elementwise,
     fills,
@@ -318,7 +319,7 @@ def _dot(a: Any, b: Any) -> Tensor:
     if a.spec.rank == 0 or b.spec.rank == 0:
         return elementwise.multiply(a, b)
     axis_of_b = 0 if b.spec.rank == 1 else -2 if b.spec.rank is None else b.spec.rank - 2
-    return linalg.tensordot(a, b, [[-1 if a.spec.rank is None else a.spec.rank - 1], [axis_of_b]])
+    return contractions.tensordot(a, b, [[-1 if a.spec.rank is None else a.spec.rank - 1], [axis_of_b]])
 
 
 def _round(a: Any, decimals: int = 0) -> Tensor:
