@@ -67,7 +67,7 @@ def _kernel_step(number: int, call: Call, plan: NativePlan, known: Mapping[str, 
         leaving = call.writes[len(nest.stores) :]
         writes += sum(_root_bytes(v, known) or 0 for v in leaving)
     else:
-        reads = _sum(_read(node, i, call, plan, known) for node, i in _inputs(call, plan))
+        reads = _sum(_read(node, i, plan, known) for node, i in _inputs(call, plan))
         writes = _sum(_root_bytes(v, known) for v in call.writes)
     return Step(number, call.title, call.nodes, "", reads, writes, flops, depth=call.depth)
 
@@ -94,7 +94,8 @@ def _inputs(call: Call, plan: NativePlan) -> list[tuple[Node, int]]:
     return list(found.values())
 
 
-def _read(node: Node, index: int, call: Call, plan: NativePlan, known: Mapping[str, int]) -> int | None:
+def _read(node: Node, index: int, plan: NativePlan, known: Mapping[str, int]) -> int | None:
+    """How many bytes of an input a node reads; None where that is not known."""
     value = node.inputs[index]
     root = plan.places[value].root
     whole, own = _root_bytes(root, known), costs.size(value, known)

@@ -71,7 +71,7 @@ def test_pictures_that_are_put_back() -> None:
 def test_places_that_are_not_there(place: int) -> None:
     x = tf.placeholder(tf.float32, [2, 4, 4, 3])
     part, places = tf.placeholder(tf.float32, [2, 2, 2, 3]), tf.placeholder(tf.int64, [2, 2, 2, 3])
-    attrs = {"ksize": (1, 2, 2, 1), "strides": (1, 2, 2, 1), "padding": "SAME"}
+    attrs: dict[str, Any] = {"ksize": (1, 2, 2, 1), "strides": (1, 2, 2, 1), "padding": "SAME"}
     results = [
         pooling.MaxPoolGradWithArgmax(x, part, places, **attrs),
         pooling.MaxPoolGradGradWithArgmax(x, x, places, **attrs),
@@ -90,7 +90,7 @@ def test_places_that_are_not_there(place: int) -> None:
 def test_parts_of_another_shape_are_numpys() -> None:
     x, part = tf.placeholder(tf.float32, [2, 4, 4, 3]), tf.placeholder(tf.float32, [2, 2, 1, 3])
     places = tf.placeholder(tf.int64, [2, 2, 2, 3])
-    attrs = {"ksize": (1, 2, 2, 1), "strides": (1, 2, 2, 1), "padding": "SAME"}
+    attrs: dict[str, Any] = {"ksize": (1, 2, 2, 1), "strides": (1, 2, 2, 1), "padding": "SAME"}
     dx = pooling.MaxPoolGradWithArgmax(x, part, places, **attrs)
     feeds = {x: np.zeros((2, 4, 4, 3)), part: np.ones((2, 2, 1, 3)), places: np.zeros((2, 2, 2, 3))}
     with tf.Session(backend="native", tier="compiled") as session, pytest.raises(Exception, match="shape"):

@@ -142,7 +142,9 @@ def test_maxima_and_their_places(case: Case, places: Any, counts_images: bool) -
     pool = Pooling(case)
     if pool.x.dtype.kind == "f" and pool.x.size:
         pool.x.flat[:: 1 + pool.x.size // 5] = np.nan
-    maxima, found = pooling_kernels.max_pool_with_argmax(pool.x, *pool.settings, counts_images)
+    maxima, found = pooling_kernels.max_pool_with_argmax(
+        pool.x, *pool.settings, include_batch_in_index=counts_images
+    )
     kernel = pooling.max_pool_with_places(pool.spec, places, counts_images)
     outputs = [pool.output, (pool.y_shape, places.numpy)]
     y, numbers = run(kernel, [pool.x], outputs, pool.forward, pool.forward_tiles, per_call=1)
