@@ -14,7 +14,7 @@ import itertools
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-from tahr.backends.native import fetching, ir, kernel, micro, packing
+from tahr.backends.native import fetching, ir, kernel, micro, openblas, packing
 from tahr.backends.native.epilogue import FULL, Segment
 from tahr.backends.native.ir import I64, POINTER
 from tahr.backends.native.kernel import AS_WRITTEN, Kernel
@@ -125,6 +125,8 @@ def sizes(
     Args:
         tailored: another micro-kernel, and whether it wants the operands to be exchanged.
     """
+    if tailored is None and (library := openblas.find(plan.micro, product, problem)):
+        return _library_sizes(plan, product, problem, library)
     if tailored is not None:
         plan, swaps = replace(plan, micro=tailored[0]), tailored[1]
     else:
@@ -132,6 +134,16 @@ def sizes(
     if swaps:
         return tiled(plan, *swapped(product, problem), is_swapped=True)
     return tiled(plan, product, problem)
+
+
+def _library_sizes(plan: Blocking, product: Product, problem: Problem, library: int) -> list[int]:
+    """The table with which OpenBLAS computes whole tiles; see `openblas.micro_kernel`."""
+    rows, columns = _tile(plan, problem, min(problem.k, plan.depth), False, False)
+    block = rows, columns, plan.lanes
+    sizes = table(product, problem, rows, columns, problem.k, is_direct=True, block=block, micro=library)
+    if product.transpose_b:
+        sizes[Size.B_TERM] = -problem.ldb
+    return sizes
 
 
 def tiled(plan: Blocking, product: Product, problem: Problem, is_swapped: bool = False) -> list[int]:
@@ -318,6 +330,9 @@ class _Blocked(Walk):
         self.fetches = f.value(f"icmp ne i64 {size[Size.FETCHES]}, 0")
         self.is_indirect = f.value(f"icmp eq i64 {size[Size.DIRECT]}, 0")
         self.is_cut = f.value(f"icmp ne i64 {size[Size.K_BLOCKS]}, 1")
+        is_usual = f.value(f"icmp eq i64 {size[Size.MICRO]}, 0")
+        another = f.value(f"inttoptr i64 {size[Size.MICRO]} to ptr")
+        self.micro = either(f, is_usual, "%micro", another, POINTER)
         # Where the sums go that are results: to the only output.
         self.c = kernel.buffer(f, 2)
         # Which block each scratch holds; -1 is none.
@@ -375,7 +390,7 @@ class _Blocked(Walk):
                     fetching.fill(f, self.lines, "%arrays", rows, columns, offset, size[Size.LDC])
                 c = either(f, self.is_indirect, self.small_c, f.at(element, self.c, offset), POINTER)
                 values = a, a_row, a_term, height, b, b_term, width, depth, c, c_row, self.lines
-                call(f, "%micro", micro.ARGUMENTS, *values)
+                call(f, self.micro, micro.ARGUMENTS, *values)
                 with f.when(self.is_cut):
                     self._add(start, row, k_block)
                 with f.when(finishes):

@@ -14,7 +14,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tahr.backends.native import blocked, finishing, gemv, tailored, target as targets
+from tahr.backends.native import blocked, finishing, gemv, openblas, tailored, target as targets
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.products import (
     Batch as Batch,
@@ -65,7 +65,10 @@ def choose(product: Product, problem: Problem, known: Known = (None, None, None)
     is_dense = (product.transpose_b or problem.ldb == 1) and problem.ldc == 1
     if problem.k > 0 and problem.n == 1 and problem.m > 0 and is_dense:
         return Way(COLUMN)
-    return Way(BLOCKED, tailored=_tailored(product, known, targets.current()))
+    target = targets.current()
+    if openblas.find(blocked.blocking(product.dtype, target).micro, product, problem):
+        return Way(BLOCKED)
+    return Way(BLOCKED, tailored=_tailored(product, known, target))
 
 
 @functools.cache

@@ -1,0 +1,168 @@
+"""OpenBLAS, for the classes of plain products that it computes faster than tahr's own micro-kernel.
+
+It stands in the place of a micro-kernel, which a table of sizes names: so another batch size may be its, or not, and
+compiles nothing. It computes whole tiles, which the pool hands out, with the thread that has the tile. The library is
+scipy-openblas32's, which nobody else in the process uses: it is loaded when a product is its, without threads of its
+own, and NumPy's stays as the user has set it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+from tahr.backends.native import engine as engines, ir, micro, target as targets
+from tahr.backends.native.ir import F32, F64, I32, POINTER
+from tahr.backends.native.kernel import QUICKLY
+from tahr.backends.native.once import once
+from tahr.backends.native.products import Problem, Product, either, up
+from tahr.core import dtypes
+from tahr.core.dtypes import DType
+
+
+class _Class(NamedTuple):
+    """Products that OpenBLAS computes faster.
+
+    Attributes:
+        transpose_b: how B is stored.
+        terms: the shortest and the longest sums.
+        filling: the least part of what the micro-kernel multiplies that is not there: rows and columns are filled up to
+            its block's.
+        is_narrow: whether there are no more columns than half a vector has.
+        rows: the most rows.
+    """
+
+    transpose_b: bool
+    terms: tuple[int, int]
+    filling: float = 0
+    is_narrow: bool = False
+    rows: int = 1 << 31
+
+
+# Products of so many multiplications it computes without packing, in its own way.
+_MOST = 1_000_000
+# OpenBLAS 0.3.34, one thread, beside the usual micro-kernel on a Zen 4: 180 triples of sizes from 8 to 1000, drawn at
+# random, each nn, nt and tn, in float32 and float64; OpenBLAS's time / tahr's, geometric means. What is in no
+# class takes it 1.14.
+_CLASSES = (
+    # Up to 20 terms 0.66, up to 64 0.76, up to 128 0.81; less the more is filled up.
+    _Class(False, (1, 128)),
+    _Class(False, (129, _MOST), filling=0.05),  # 0.86
+    _Class(False, (129, _MOST), is_narrow=True),  # 24 products of 4 to 8 columns: 0.28 to 0.7
+    _Class(True, (129, _MOST), filling=0.4),  # 0.53
+    _Class(True, (21, 128), filling=0.7),  # 0.71; three products
+    _Class(True, (65, _MOST), is_narrow=True, rows=128),  # 12 products of 8 columns: 0.53 to 0.87
+)
+# More threads than this have no room of their own in it.
+_MOST_THREADS = 32
+_GEMM = {dtypes.float32: ("scipy_cblas_sgemm", F32), dtypes.float64: ("scipy_cblas_dgemm", F64)}
+_ROW_MAJOR, _AS_IT_IS, _TRANSPOSED = 101, 111, 112
+
+
+def find(usual: micro.Micro, product: Product, problem: Problem) -> int:
+    """The address of the micro-kernel for a product that OpenBLAS computes faster; 0 for others, or without it."""
+    return micro_kernel(product.dtype) if is_faster(usual, product, problem) else 0
+
+
+def is_faster(usual: micro.Micro, product: Product, problem: Problem) -> bool:
+    """Whether OpenBLAS computes a product faster than a micro-kernel, where that was measured."""
+    m, n, k = problem.m, problem.n, problem.k
+    if not usual.masks or product.dtype not in _GEMM or not product.epilogue.is_plain:
+        return False
+    # It complains of rows that overlap, and takes 32 bits for a distance.
+    rows_of_a, rows_of_b = m if product.transpose_a else k, k if product.transpose_b else n
+    distances = problem.lda, problem.ldb, problem.ldc
+    overlap = any(far < row for far, row in zip(distances, (rows_of_a, rows_of_b, n)))
+    if overlap or max(distances) >= 1 << 31 or min(m, n) < 2 or m * n * k > _MOST:
+        return False
+    blocks = (up(m, usual.rows) * up(n, usual.lanes), up(n, usual.rows) * up(m, usual.lanes))
+    filling = min(blocks) / (m * n) - 1
+    return any(
+        each.transpose_b == product.transpose_b
+        and each.terms[0] <= k <= each.terms[1]
+        and filling >= each.filling
+        and (not each.is_narrow or n <= usual.lanes // 2)
+        and m <= each.rows
+        for each in _CLASSES
+    )
+
+
+@once
+def micro_kernel(dtype: DType) -> int:
+    """The address of a micro-kernel (`micro.ARGUMENTS`) that is OpenBLAS; 0 where it is not installed.
+
+    It writes into C, any number of rows. The distance from k to k of a transposed b is minus that from column to
+    column, since there it is one.
+    """
+    name, element = _GEMM[dtype]
+    library = _library()
+    if library is None:
+        return 0
+    address = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
+    assert address is not None
+    symbol = f"tahr_{name}"
+    title = f"OpenBLAS {dtype.name}"
+    return engines.engine().load_module(_text(symbol, element), title, [symbol], {"gemm": address})[symbol]
+
+
+def _text(symbol: str, element: str) -> str:
+    """The module that calls it."""
+    f = ir.Function(symbol, micro.ARGUMENTS)
+    one, zero = (ir.number(value, element) for value in (1.0, 0.0))
+    along = f.value("icmp eq i64 %a_term, 1")
+    across = f.value("icmp slt i64 %b_term, 0")
+    kind_of_a, kind_of_b = (
+        either(f, condition, *kinds, I32)
+        for condition, kinds in ((along, (_AS_IT_IS, _TRANSPOSED)), (across, (_TRANSPOSED, _AS_IT_IS)))
+    )
+    lda = either(f, along, "%a_row", "%a_term")
+    ldb = either(f, across, f.sub(0, "%b_term"), "%b_term")
+    sizes = [f.value(f"trunc i64 {size} to i32") for size in ("%rows", "%columns", "%k", lda, ldb, "%c_row")]
+    rows, columns, k, lda, ldb, ldc = sizes
+    arguments = (
+        *((I32, value) for value in (_ROW_MAJOR, kind_of_a, kind_of_b, rows, columns, k)),
+        *((element, one), (POINTER, "%a"), (I32, lda), (POINTER, "%b"), (I32, ldb)),
+        *((element, zero), (POINTER, "%c"), (I32, ldc)),
+    )
+    f.do(f"call void @gemm({', '.join(f'{kind} {value}' for kind, value in arguments)})")
+    return QUICKLY + ir.module(
+        [f.finish()], [f"declare void @gemm({', '.join(kind for kind, _ in arguments)})"]
+    )
+
+
+@once
+def _library() -> ctypes.CDLL | None:
+    """The library, if it is installed, for this machine, and nobody else's."""
+    spec = importlib.util.find_spec("scipy_openblas32")
+    if spec is None or not spec.submodule_search_locations or targets.default_threads() > _MOST_THREADS:
+        return None
+    place = os.path.join(spec.submodule_search_locations[0], "lib")
+    with suppress(OSError, AttributeError, StopIteration), _one_thread():
+        name = next(
+            name
+            for name in sorted(os.listdir(place))
+            if name.startswith("libscipy_openblas") and name.endswith((".so", ".dylib", ".dll"))
+        )
+        library = ctypes.CDLL(os.path.join(place, name))
+        # Who had it before has settings of his own.
+        return library if library.scipy_openblas_get_num_threads() == 1 else None
+    return None
+
+
+@contextmanager
+def _one_thread() -> Generator[None]:
+    """The library looks into the environment when it is loaded; it starts no threads then."""
+    name = "OPENBLAS_NUM_THREADS"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
