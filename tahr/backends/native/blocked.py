@@ -140,7 +140,7 @@ def _library_sizes(plan: Blocking, product: Product, problem: Problem, library: 
     """The table with which OpenBLAS computes whole tiles; see `openblas.micro_kernel`."""
     rows, columns = _tile(plan, problem, min(problem.k, plan.depth), False, False)
     block = rows, columns, plan.lanes
-    sizes = table(product, problem, rows, columns, problem.k, is_direct=True, block=block, micro=library)
+    sizes = table(product, problem, rows, columns, problem.k, is_direct=True, block=block, library=library)
     if product.transpose_b:
         sizes[Size.B_TERM] = -problem.ldb
     return sizes
@@ -297,7 +297,7 @@ _PAGE = 4096
 def walk(plan: Blocking) -> Kernel:
     """The packed, register-tiled walk."""
     emitter = _Blocked(plan)
-    parts = (emitter.pack, emitter.turn)
+    parts = (emitter.pack, emitter.turn, *([emitter.library] if emitter.library else []))
     return Kernel(emitter.text(), emitter.scratch_bytes, f"blocked products {plan.dtype.name}", parts)
 
 
@@ -308,18 +308,22 @@ class _Blocked(Walk):
         super().__init__(plan.dtype, plan.lanes, plan.micro.masks)
         self.plan = plan
         self.pack, self.turn = plan.packing(plan.dtype), plan.packing(plan.micro.dtype)
+        self.library = openblas.micro_kernel(plan.dtype) if plan.micro.masks else None
         block = 2 * plan.rows * plan.columns  # of the usual micro-kernel, or another
         # An epilogue reads whole vectors, also where a block is narrower: what follows a block may be read.
         sizes = (plan.packed_a, plan.packed_b, block, block, fetching.BYTES // self.bytes, plan.accumulated)
         offsets = itertools.accumulate(sizes, initial=0)
         places = [self.f.at(self.element, "%scratch", offset) for offset in offsets]
         self.packed_a, self.packed_b, self.turned, self.small_c, self.lines, self.waiting, _ = places
+        self.listed = self.lines
         self.scratch_bytes = sum(sizes) * self.bytes
 
     def text(self) -> str:
         """The module."""
         self._blocks()
         declarations = [declaration(part.symbol, packing.ARGUMENTS) for part in (self.pack, self.turn)]
+        if self.library:
+            declarations.append(declaration(self.library.symbol, micro.ARGUMENTS))
         return AS_WRITTEN + ir.module([self.f.finish(), LOOP_METADATA], declarations)
 
     def _blocks(self) -> None:
@@ -330,9 +334,12 @@ class _Blocked(Walk):
         self.fetches = f.value(f"icmp ne i64 {size[Size.FETCHES]}, 0")
         self.is_indirect = f.value(f"icmp eq i64 {size[Size.DIRECT]}, 0")
         self.is_cut = f.value(f"icmp ne i64 {size[Size.K_BLOCKS]}, 1")
-        is_usual = f.value(f"icmp eq i64 {size[Size.MICRO]}, 0")
-        another = f.value(f"inttoptr i64 {size[Size.MICRO]} to ptr")
-        self.micro = either(f, is_usual, "%micro", another, POINTER)
+        self.micro = "%micro"
+        if self.library:
+            is_asked = f.value(f"icmp ne i64 {size[Size.LIBRARY]}, 0")
+            address = f.value(f"inttoptr i64 {size[Size.LIBRARY]} to ptr")
+            self.micro = either(f, is_asked, f"@{self.library.symbol}", "%micro", POINTER)
+            self.listed = either(f, is_asked, address, self.lines, POINTER)
         # Where the sums go that are results: to the only output.
         self.c = kernel.buffer(f, 2)
         # Which block each scratch holds; -1 is none.
@@ -389,7 +396,7 @@ class _Blocked(Walk):
                 with f.when(fetches):
                     fetching.fill(f, self.lines, "%arrays", rows, columns, offset, size[Size.LDC])
                 c = either(f, self.is_indirect, self.small_c, f.at(element, self.c, offset), POINTER)
-                values = a, a_row, a_term, height, b, b_term, width, depth, c, c_row, self.lines
+                values = a, a_row, a_term, height, b, b_term, width, depth, c, c_row, self.listed
                 call(f, self.micro, micro.ARGUMENTS, *values)
                 with f.when(self.is_cut):
                     self._add(start, row, k_block)

@@ -1,9 +1,9 @@
 """OpenBLAS, for the classes of plain products that it computes faster than tahr's own micro-kernel.
 
-It stands in the place of a micro-kernel, which a table of sizes names: so another batch size may be its, or not, and
-compiles nothing. It computes whole tiles, which the pool hands out, with the thread that has the tile. The library is
-scipy-openblas32's, which nobody else in the process uses: it is loaded when a product is its, without threads of its
-own, and NumPy's stays as the user has set it.
+It stands in the place of a micro-kernel, where a product's table of sizes names it: so another batch size may be its,
+or not, and compiles nothing. It computes whole tiles, which the pool hands out, with the thread that has the tile. The
+library is scipy-openblas32's, which nobody else in the process uses: it is loaded when a product is its, without
+threads of its own, and NumPy's stays as the user has set it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from tahr.backends.native import engine as engines, ir, micro, target as targets
+from tahr.backends.native import ir, micro, target as targets
 from tahr.backends.native.ir import F32, F64, I32, POINTER
-from tahr.backends.native.kernel import QUICKLY
+from tahr.backends.native.kernel import QUICKLY, SYMBOL, Kernel
 from tahr.backends.native.once import once
 from tahr.backends.native.products import Problem, Product, either, up
 from tahr.core import dtypes
@@ -59,13 +59,25 @@ _CLASSES = (
 )
 # More threads than this have no room of their own in it.
 _MOST_THREADS = 32
-_GEMM = {dtypes.float32: ("scipy_cblas_sgemm", F32), dtypes.float64: ("scipy_cblas_dgemm", F64)}
+
+
+class _Function(NamedTuple):
+    """A function of OpenBLAS: its name, and the type of what it multiplies."""
+
+    name: str
+    element: str
+
+
+_GEMM = {
+    dtypes.float32: _Function("scipy_cblas_sgemm", F32),
+    dtypes.float64: _Function("scipy_cblas_dgemm", F64),
+}
 _ROW_MAJOR, _AS_IT_IS, _TRANSPOSED = 101, 111, 112
 
 
 def find(usual: micro.Micro, product: Product, problem: Problem) -> int:
-    """The address of the micro-kernel for a product that OpenBLAS computes faster; 0 for others, or without it."""
-    return micro_kernel(product.dtype) if is_faster(usual, product, problem) else 0
+    """The address of OpenBLAS's function for a product that it computes faster; 0 for others, or without it."""
+    return _address(product.dtype) if is_faster(usual, product, problem) else 0
 
 
 def is_faster(usual: micro.Micro, product: Product, problem: Problem) -> bool:
@@ -91,34 +103,21 @@ def is_faster(usual: micro.Micro, product: Product, problem: Problem) -> bool:
     )
 
 
-@once
-def micro_kernel(dtype: DType) -> int:
-    """The address of a micro-kernel (`micro.ARGUMENTS`) that is OpenBLAS; 0 where it is not installed.
+def micro_kernel(dtype: DType) -> Kernel | None:
+    """A micro-kernel (`micro.ARGUMENTS`) that is OpenBLAS, whose function it is given in the place of lines to fetch.
 
     It writes into C, any number of rows. The distance from k to k of a transposed b is minus that from column to
-    column, since there it is one.
+    column, since there it is one. None where OpenBLAS does not know the dtype.
     """
-    name, element = _GEMM[dtype]
-    library = _library()
-    if library is None:
-        return 0
-    address = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
-    assert address is not None
-    symbol = f"tahr_{name}"
-    title = f"OpenBLAS {dtype.name}"
-    return engines.engine().load_module(_text(symbol, element), title, [symbol], {"gemm": address})[symbol]
-
-
-def _text(symbol: str, element: str) -> str:
-    """The module that calls it."""
-    f = ir.Function(symbol, micro.ARGUMENTS)
+    if dtype not in _GEMM:
+        return None
+    element = _GEMM[dtype].element
+    f = ir.Function(SYMBOL, micro.ARGUMENTS)
     one, zero = (ir.number(value, element) for value in (1.0, 0.0))
     along = f.value("icmp eq i64 %a_term, 1")
     across = f.value("icmp slt i64 %b_term, 0")
-    kind_of_a, kind_of_b = (
-        either(f, condition, *kinds, I32)
-        for condition, kinds in ((along, (_AS_IT_IS, _TRANSPOSED)), (across, (_TRANSPOSED, _AS_IT_IS)))
-    )
+    kind_of_a = either(f, along, _AS_IT_IS, _TRANSPOSED, I32)
+    kind_of_b = either(f, across, _TRANSPOSED, _AS_IT_IS, I32)
     lda = either(f, along, "%a_row", "%a_term")
     ldb = either(f, across, f.sub(0, "%b_term"), "%b_term")
     sizes = [f.value(f"trunc i64 {size} to i32") for size in ("%rows", "%columns", "%k", lda, ldb, "%c_row")]
@@ -128,10 +127,17 @@ def _text(symbol: str, element: str) -> str:
         *((element, one), (POINTER, "%a"), (I32, lda), (POINTER, "%b"), (I32, ldb)),
         *((element, zero), (POINTER, "%c"), (I32, ldc)),
     )
-    f.do(f"call void @gemm({', '.join(f'{kind} {value}' for kind, value in arguments)})")
-    return QUICKLY + ir.module(
-        [f.finish()], [f"declare void @gemm({', '.join(kind for kind, _ in arguments)})"]
-    )
+    f.do(f"call void %list({', '.join(f'{kind} {value}' for kind, value in arguments)})")
+    return Kernel(QUICKLY + ir.module([f.finish()]), 0, f"OpenBLAS {dtype.name}")
+
+
+@once
+def _address(dtype: DType) -> int:
+    """Where the function is that multiplies; 0 where OpenBLAS is not installed."""
+    library = _library()
+    if library is None:
+        return 0
+    return ctypes.cast(getattr(library, _GEMM[dtype].name), ctypes.c_void_p).value or 0
 
 
 @once

@@ -170,7 +170,7 @@ class Size(enum.IntEnum):
     ROWS = 29  # of the micro-kernel's block of C; its columns, and those of a vector
     COLUMNS = 30
     LANES = 31
-    MICRO = 32  # the address of another micro-kernel than the kernel's; 0 is none
+    LIBRARY = 32  # the address of OpenBLAS's function, where that is called; else 0
 
 
 def table(
@@ -186,14 +186,14 @@ def table(
     fetches: bool = False,
     is_direct: bool = False,
     block: tuple[int, int, int] = (0, 0, 0),
-    micro: int = 0,
+    library: int = 0,
 ) -> list[int]:
     """The table of sizes for tiles of so many rows and columns.
 
     Args:
         product, problem: the exchanged ones, if the operands are exchanged.
         block: the micro-kernel's rows, columns, and those of a vector.
-        micro: the address of another micro-kernel than the kernel's.
+        library: the address of OpenBLAS's function, where that is called.
     """
     outer, inner = [Batch(1, 0, 0, 0)] * (2 - len(problem.batches)) + list(problem.batches)
     row_blocks, column_blocks = blocks(problem.m, rows), blocks(problem.n, columns)
@@ -213,7 +213,7 @@ def table(
         Size.PACKS_A: int(packs_a), Size.PACKS_B: int(packs_b),
         Size.INNER_BLOCKS: row_blocks if by_columns else column_blocks, Size.BY_COLUMNS: int(by_columns),
         Size.SWAPPED: int(is_swapped), Size.FETCHES: int(fetches), Size.DIRECT: int(is_direct),
-        Size.ROWS: block[0], Size.COLUMNS: block[1], Size.LANES: block[2], Size.MICRO: micro,
+        Size.ROWS: block[0], Size.COLUMNS: block[1], Size.LANES: block[2], Size.LIBRARY: library,
     }  # fmt: skip
     return [places[place] for place in Size]
 

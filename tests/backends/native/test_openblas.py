@@ -58,7 +58,7 @@ def test_products_that_are_its(
     exact_sizes = gemm.problem(product, m, n, k)
     way = gemm.Way(gemm.BLOCKED)
     table = gemm.sizes(product, exact_sizes, way)
-    assert table[Size.MICRO] == openblas.micro_kernel(dtype) != 0
+    assert table[Size.LIBRARY]
     a, b = operands(product, m, n, k)
     results: list[Any] = []
     tiles = range(gemm.tiles(table))
@@ -79,7 +79,7 @@ def test_batches_and_rows_that_are_apart(dtype: DType) -> None:
     sizes = gemm.problem(product, 16, 25, 5, [Batch(3, 100, 150, 640)], lda=20, ldb=30, ldc=40)
     way = gemm.Way(gemm.BLOCKED)
     table = gemm.sizes(product, sizes, way)
-    assert table[Size.MICRO]
+    assert table[Size.LIBRARY]
     call(gemm.kernel(product, way), table, [a, b, c])
     expected = np.swapaxes(a[..., :16], 1, 2).astype(float) @ b[..., :25]
     assert_close(dtype, c[..., :25], expected, 5)
@@ -102,11 +102,11 @@ def test_products_that_are_not_its() -> None:
 
 
 def test_without_it_products_are_tahrs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openblas, "micro_kernel", lambda dtype: 0)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    monkeypatch.setattr(openblas, "_address", {dtypes.float32: 0}.get)
     product = Product(dtypes.float32, False, False, plain(dtypes.float32))
     sizes, way = gemm.problem(product, 512, 10, 64), gemm.Way(gemm.BLOCKED)
     table = gemm.sizes(product, sizes, way)
-    assert table[Size.MICRO] == 0
+    assert table[Size.LIBRARY] == 0
     a, b = operands(product, 512, 10, 64)
     c = np.zeros((512, 10), np.float32)
     call(gemm.kernel(product, way), table, [a, b, c])
@@ -144,7 +144,7 @@ def test_special_values() -> None:
     a[0, 0], a[1, 1], b[2, 2] = np.nan, np.inf, -np.inf
     c = np.full((9, 9), np.nan, np.float32)  # what was there before does not matter
     table = gemm.sizes(product, sizes, way)
-    assert table[Size.MICRO]
+    assert table[Size.LIBRARY]
     call(gemm.kernel(product, way), table, [a, b, c])
     with np.errstate(invalid="ignore"):
         expected = a.astype(float) @ b
@@ -161,7 +161,7 @@ from tahr.core import dtypes
 
 np.ones((500, 500)) @ np.ones((500, 500))  # NumPy's own has its threads by now
 before = len(os.listdir("/proc/self/task")), dict(os.environ)
-assert openblas.micro_kernel(dtypes.float32)
+assert openblas._address(dtypes.float32)
 assert (len(os.listdir("/proc/self/task")), dict(os.environ)) == before
 """
     for given in ({}, {"OPENBLAS_NUM_THREADS": "3"}):
