@@ -125,8 +125,6 @@ def sizes(
     Args:
         tailored: another micro-kernel, and whether it wants the operands to be exchanged.
     """
-    if tailored is None and (library := openblas.find(plan.micro, product, problem)):
-        return _library_sizes(plan, product, problem, library)
     if tailored is not None:
         plan, swaps = replace(plan, micro=tailored[0]), tailored[1]
     else:
@@ -136,8 +134,8 @@ def sizes(
     return tiled(plan, product, problem)
 
 
-def _library_sizes(plan: Blocking, product: Product, problem: Problem, library: int) -> list[int]:
-    """The table with which OpenBLAS computes whole tiles; see `openblas.micro_kernel`."""
+def library_sizes(plan: Blocking, product: Product, problem: Problem, library: int) -> list[int]:
+    """The table with which OpenBLAS, whose function is at an address, computes whole tiles; see `openblas.py`."""
     rows, columns = _tile(plan, problem, min(problem.k, plan.depth), False, False)
     block = rows, columns, plan.lanes
     sizes = table(product, problem, rows, columns, problem.k, is_direct=True, block=block, library=library)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tahr.backends.native import blocked, finishing, gemv, openblas, tailored, target as targets
 from tahr.backends.native.kernel import Kernel
@@ -39,6 +39,7 @@ class Way:
             in the kernel.
         m, n, k: these constants; None is what the kernel does not know.
         tailored: another micro-kernel than the usual one.
+        library: the address of OpenBLAS's function, where that multiplies; the kernel is the usual one.
     """
 
     kind: str
@@ -46,6 +47,7 @@ class Way:
     n: int | None = None
     k: int | None = None
     tailored: Tailored | None = None
+    library: int = field(default=0, compare=False)
 
 
 Known = tuple[int | None, int | None, int | None]
@@ -66,8 +68,8 @@ def choose(product: Product, problem: Problem, known: Known = (None, None, None)
     if problem.k > 0 and problem.n == 1 and problem.m > 0 and is_dense:
         return Way(COLUMN)
     target = targets.current()
-    if openblas.find(blocked.blocking(product.dtype, target).micro, product, problem):
-        return Way(BLOCKED)
+    if library := openblas.find(blocked.blocking(product.dtype, target).micro, product, problem):
+        return Way(BLOCKED, library=library)
     return Way(BLOCKED, tailored=_tailored(product, known, target))
 
 
@@ -115,6 +117,8 @@ def sizes(product: Product, problem: Problem, way: Way) -> list[int]:
     if way.kind in (ROW, COLUMN):
         return gemv.vector_sizes(product, problem, way.kind == ROW)
     plan = blocked.blocking(product.dtype, targets.current())
+    if way.library:
+        return blocked.library_sizes(plan, product, problem, way.library)
     return blocked.sizes(plan, product, problem, way.tailored)
 
 

@@ -106,10 +106,7 @@ def max_pool(spec: Spec, indices: bool = False) -> Kernel:
                 )
             if indices:
                 this = _numbered(walk, tap)
-                for value, highest, winner in zip(seen, best, winners):
-                    wins = _greater(f, spec.dtype, values, value, f.load(values, highest))
-                    _choose(f, values, wins, value, highest)
-                    _choose(f, counts, wins, this, winner)
+                _keep_greatest(walk, spec.dtype, seen, best, this, (winners, counts))
         place = walk.element(pixel.place, channel)
         walk.store(spec.dtype, [f.load(values, maximum) for maximum in maxima], y, place, vectors)
         if indices:
@@ -144,10 +141,7 @@ def max_pool_with_places(spec: Spec, places: DType, counts_images: bool) -> Kern
         with walk.each_tap(pixel) as tap:
             seen = walk.load(spec.dtype, x, walk.element(tap.place, channel), vectors)
             this = walk.splat(ir.I64, tap.place)
-            for value, highest, winner in zip(seen, best, winners):
-                wins = _greater(f, spec.dtype, values, value, f.load(values, highest))
-                _choose(f, values, wins, value, highest)
-                _choose(f, pixels, wins, this, winner)
+            _keep_greatest(walk, spec.dtype, seen, best, this, (winners, pixels))
         place = walk.element(pixel.place, channel)
         walk.store(spec.dtype, [f.load(values, highest) for highest in best], y, place, vectors)
         begin = "0" if counts_images else f.mul(pixel.image, f.mul(walk.seen[1], walk.seen[2]))
@@ -385,6 +379,29 @@ def _masked(walk: Walk, element: str, mask: str, value: str) -> str:
     """The value where the mask is true, 0 elsewhere."""
     bits, values = ir.vector(walk.lanes, ir.I1), ir.vector(walk.lanes, element)
     return walk.f.value(f"select {bits} {mask}, {values} {value}, {values} zeroinitializer")
+
+
+def _keep_greatest(
+    walk: Walk,
+    dtype: DType,
+    seen: Sequence[str],
+    best: Sequence[str],
+    this: str,
+    kept: tuple[Sequence[str], str],
+) -> None:
+    """Keeps values that are greater than the best so far, and where they are.
+
+    Args:
+        seen, best: the values, and the slots of the best.
+        this: where the values are, in each lane.
+        kept: the slots of where the best are, and their type.
+    """
+    f, values = walk.f, ir.vector(walk.lanes, kind(dtype))
+    winners, places = kept
+    for value, highest, winner in zip(seen, best, winners):
+        wins = _greater(f, dtype, values, value, f.load(values, highest))
+        _choose(f, values, wins, value, highest)
+        _choose(f, places, wins, this, winner)
 
 
 def _choose(f: ir.Function, values: str, mask: str, value: str, variable: str) -> None:

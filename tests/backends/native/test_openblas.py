@@ -56,7 +56,7 @@ def test_products_that_are_its(
 ) -> None:
     product = Product(dtype, transpose_a, transpose_b, plain(dtype))
     exact_sizes = gemm.problem(product, m, n, k)
-    way = gemm.Way(gemm.BLOCKED)
+    way = gemm.choose(product, exact_sizes)
     table = gemm.sizes(product, exact_sizes, way)
     assert table[Size.LIBRARY]
     a, b = operands(product, m, n, k)
@@ -77,7 +77,7 @@ def test_batches_and_rows_that_are_apart(dtype: DType) -> None:
     a, b = (rng.standard_normal(shape).astype(dtype.numpy) for shape in ((3, 5, 20), (3, 5, 30)))
     c = np.full((3, 16, 40), 7, dtype.numpy)
     sizes = gemm.problem(product, 16, 25, 5, [Batch(3, 100, 150, 640)], lda=20, ldb=30, ldc=40)
-    way = gemm.Way(gemm.BLOCKED)
+    way = gemm.choose(product, sizes)
     table = gemm.sizes(product, sizes, way)
     assert table[Size.LIBRARY]
     call(gemm.kernel(product, way), table, [a, b, c])
@@ -104,7 +104,8 @@ def test_products_that_are_not_its() -> None:
 def test_without_it_products_are_tahrs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openblas, "_address", {dtypes.float32: 0}.get)
     product = Product(dtypes.float32, False, False, plain(dtypes.float32))
-    sizes, way = gemm.problem(product, 512, 10, 64), gemm.Way(gemm.BLOCKED)
+    sizes = gemm.problem(product, 512, 10, 64)
+    way = gemm.choose(product, sizes)
     table = gemm.sizes(product, sizes, way)
     assert table[Size.LIBRARY] == 0
     a, b = operands(product, 512, 10, 64)
@@ -139,7 +140,8 @@ def test_any_number_of_threads_gives_the_same_bits_and_other_batches_compile_not
 
 def test_special_values() -> None:
     product = Product(dtypes.float32, False, False, plain(dtypes.float32))
-    sizes, way = gemm.problem(product, 9, 9, 3), gemm.Way(gemm.BLOCKED)
+    sizes = gemm.problem(product, 9, 9, 3)
+    way = gemm.choose(product, sizes)
     a, b = operands(product, 9, 9, 3)
     a[0, 0], a[1, 1], b[2, 2] = np.nan, np.inf, -np.inf
     c = np.full((9, 9), np.nan, np.float32)  # what was there before does not matter
