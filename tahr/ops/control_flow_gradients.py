@@ -17,7 +17,7 @@ from tahr.core.building import RegionScope
 from tahr.core.convert import Const, IndexedSlices
 from tahr.core.graph import Operation, Region, Tensor
 from tahr.core.shapes import Shape, Spec
-from tahr.ops import elementwise, fills, joining, lists, ranges, state, structural
+from tahr.ops import elementwise, fills, joining, list_arrays, lists, ranges, state, structural
 from tahr.ops.control_flow import (
     Arg,
     If,
@@ -139,8 +139,8 @@ _DONE_AGAIN = (
     joining.ConcatV2,
     ranges.Range,
     lists.TensorListReserve,
-    lists.TensorListFromTensor,
-    lists.TensorListScatter,
+    list_arrays.TensorListFromTensor,
+    list_arrays.TensorListScatter,
 )
 
 
@@ -546,7 +546,7 @@ def _gathered(back: _BackwardLoop, parts: tuple[Tensor, Tensor]) -> list[int]:
 
 def _gathered_inside(back: _BackwardLoop, part: Tensor) -> Tensor | None:
     """The list of which a part of slices is made, if a loop in `back` has filled it and nobody else takes it."""
-    if part.op.opdef is not lists.TensorListConcat or part.consumers():
+    if part.op.opdef is not list_arrays.TensorListConcat or part.consumers():
         return None
     (items,) = part.op.inputs
     loop = items.op
@@ -563,6 +563,6 @@ def _accumulated_gradient(tensor: Tensor, results: Sequence[Tensor]) -> Any:
     values, indices = results
     value = _value(tensor)
     row: Shape = None if value.spec.shape is None else (0, *value.spec.shape[1:])
-    all_values, _ = lists.TensorListConcat(values, element_dtype=value.spec.dtype, element_shape=row)
-    all_indices, _ = lists.TensorListConcat(indices, element_dtype=dtypes.int32, element_shape=(0,))
+    all_values, _ = list_arrays.TensorListConcat(values, element_dtype=value.spec.dtype, element_shape=row)
+    all_indices, _ = list_arrays.TensorListConcat(indices, element_dtype=dtypes.int32, element_shape=(0,))
     return IndexedSlices(all_values, all_indices, structural.shape(value))

@@ -1,7 +1,7 @@
 """TensorArray: a list of tensors that loops write and read element by element.
 
 A TensorArray is immutable: every method that changes it returns a new one. Behind it is one of the lists of
-`ops.lists`, so its gradient is theirs.
+`ops.list_values`, and its gradient is that of the ops on them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tahr.core import convert, dtypes, scopes, shapes
 from tahr.core.dtypes import DType
 from tahr.core.graph import Operation, Tensor
 from tahr.core.shapes import Shape, TensorShape
-from tahr.ops import control_flow, lists, ranges, structural
+from tahr.ops import control_flow, list_arrays, lists, ranges, structural
 
 
 class _Elements:
@@ -189,7 +189,7 @@ class TensorArray:
     def stack(self, name: str | None = None) -> Tensor:
         """The elements as the rows of one tensor, [size, ...]; those that were not written are zero."""
         with scopes.name_scope(name, "TensorArrayStack", [self._flow]):
-            return lists.TensorListStack(
+            return list_arrays.TensorListStack(
                 self._flow,
                 self.size(),
                 element_dtype=self._dtype,
@@ -199,7 +199,7 @@ class TensorArray:
 
     def gather(self, indices: Any, name: str | None = None) -> Tensor:
         """The elements at some indices, [len(indices), ...]."""
-        return lists.TensorListGather(
+        return list_arrays.TensorListGather(
             self._flow,
             convert.convert_to_tensor(indices, dtype=dtypes.int32, name="indices"),
             element_dtype=self._dtype,
@@ -210,7 +210,7 @@ class TensorArray:
     def concat(self, name: str | None = None) -> Tensor:
         """The elements joined along their first axis."""
         shape = self._elements.shape
-        joined, _ = lists.TensorListConcat(
+        joined, _ = list_arrays.TensorListConcat(
             self._flow,
             element_dtype=self._dtype,
             element_shape=shape if shape else None,
@@ -231,7 +231,7 @@ class TensorArray:
         with scopes.name_scope(name, "TensorArrayScatter", [self._flow, value, indices]):
             value = self._converted(value)
             self._learn(None if value.spec.shape is None else value.spec.shape[1:])
-            flow = lists.TensorListScatter(
+            flow = list_arrays.TensorListScatter(
                 self._flow,
                 value,
                 convert.convert_to_tensor(indices, dtype=dtypes.int32, name="indices"),
@@ -257,7 +257,7 @@ class TensorArray:
             lengths = convert.convert_to_tensor(lengths, dtype=dtypes.int64)
             self._learn(_part_shape(value, lengths))
             size = -1 if self._dynamic_size else self.size()
-            flow = lists.TensorListSplit(value, lengths, size, name="TensorArraySplitV3")
+            flow = list_arrays.TensorListSplit(value, lengths, size, name="TensorArraySplitV3")
         return self.with_flow(flow)
 
     def size(self, name: str | None = None) -> Tensor:

@@ -18,7 +18,7 @@ from tahr.core.convert import Const
 from tahr.core.graph import Operation, Tensor
 from tahr.core.shapes import Items, Spec
 from tahr.core.sizes import Dim, Size
-from tahr.ops.lists import StoredList
+from tahr.ops.list_values import StoredList
 from tahr.plan.plan import Plan, make_plan
 from tahr.program.effects import Key, StateRead, value_spec
 from tahr.program.extract import Stage, extract, result_key

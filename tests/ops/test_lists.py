@@ -13,8 +13,8 @@ from tahr.core.opdef import OpDef
 from tahr.core.shapes import Items
 from tahr.core.sizes import UNKNOWN
 from tahr.errors import Complaint
-from tahr.ops import lists
-from tahr.ops.lists import TensorList
+from tahr.ops import list_arrays, lists
+from tahr.ops.list_values import StoredList, TensorList
 
 A, B, C = np.array([1.0, 2.0]), np.array([3.0, 4.0]), np.array([5.0, 6.0])
 
@@ -72,10 +72,13 @@ def test_in_gradients_a_missing_item_is_zero():
     rest, last = compute(lists.TensorListPopBackLike, items, like)
     assert last.tolist() == zeros.tolist() and values(rest) == [A.tolist()]
     assert compute(lists.TensorListGetItemLike, items, np.int32(1), like).tolist() == zeros.tolist()
-    assert compute(lists.TensorListStackLike, items, np.ones((2, 2))).tolist() == [A.tolist(), [0.0, 0.0]]
-    gathered = compute(lists.TensorListGatherLike, items, np.array([1, 0, 0]), np.ones((3, 2)))
+    assert compute(list_arrays.TensorListStackLike, items, np.ones((2, 2))).tolist() == [
+        A.tolist(),
+        [0.0, 0.0],
+    ]
+    gathered = compute(list_arrays.TensorListGatherLike, items, np.array([1, 0, 0]), np.ones((3, 2)))
     assert gathered.tolist() == [[0.0, 0.0], A.tolist(), A.tolist()]
-    joined = compute(lists.TensorListConcatLike, items, np.ones(4), np.array([2, 2]))
+    joined = compute(list_arrays.TensorListConcatLike, items, np.ones(4), np.array([2, 2]))
     assert joined.tolist() == [1.0, 2.0, 0.0, 0.0]
 
 
@@ -165,7 +168,7 @@ def test_TensorListSetItem_TensorListOneItem_and_TensorListClearItem():
         put(TensorList([A]), 0, once=True)
     assert values(compute(lists.TensorListOneItem, TensorList([A, B]), np.int32(1), C)) == [None, C.tolist()]
     assert values(compute(lists.TensorListClearItem, TensorList([A, B]), np.int32(0))) == [None, B.tolist()]
-    assert values(compute(lists.TensorListClearItems, TensorList([A, B, C]), np.array([0, 2]))) == [
+    assert values(compute(list_arrays.TensorListClearItems, TensorList([A, B, C]), np.array([0, 2]))) == [
         None,
         B.tolist(),
         None,
@@ -177,10 +180,10 @@ def test_TensorListFromTensor_and_TensorListStack():
 
     def stack(items, count=-1, shape=(2,)):
         return compute(
-            lists.TensorListStack, items, np.int32(count), element_dtype=tf.float64, element_shape=shape
+            list_arrays.TensorListStack, items, np.int32(count), element_dtype=tf.float64, element_shape=shape
         )
 
-    items = compute(lists.TensorListFromTensor, rows)
+    items = compute(list_arrays.TensorListFromTensor, rows)
     rows[0] = 7.0  # the list holds copies
     assert stack(items, 2).tolist() == [A.tolist(), B.tolist()]
     assert stack(TensorList([None, B])).tolist() == [[0.0, 0.0], B.tolist()]
@@ -195,15 +198,17 @@ def test_TensorListFromTensor_and_TensorListStack():
 
 def test_lists_of_strings():
     text = np.array([b"a", b"bc"], object)
-    items = compute(lists.TensorListFromTensor, text)
-    back = compute(lists.TensorListStack, items, np.int32(-1), element_dtype=tf.string, element_shape=())
+    items = compute(list_arrays.TensorListFromTensor, text)
+    back = compute(
+        list_arrays.TensorListStack, items, np.int32(-1), element_dtype=tf.string, element_shape=()
+    )
     assert back.tolist() == text.tolist()
 
 
 def test_TensorListGather_and_TensorListScatterLike():
     def gather(indices, shape=(2,)):
         return compute(
-            lists.TensorListGather,
+            list_arrays.TensorListGather,
             TensorList([A, B, None]),
             np.array(indices, np.int32),
             element_dtype=tf.float64,
@@ -216,7 +221,9 @@ def test_TensorListGather_and_TensorListScatterLike():
         gather([3])
     with pytest.raises(Complaint, match="Could not read from TensorArray index 2"):
         gather([2], None)
-    sums = compute(lists.TensorListScatterLike, TensorList([A, B, C]), np.array([1, 1]), np.stack([A, B]))
+    sums = compute(
+        list_arrays.TensorListScatterLike, TensorList([A, B, C]), np.array([1, 1]), np.stack([A, B])
+    )
     assert values(sums) == [None, [4.0, 6.0], None]
 
 
@@ -225,7 +232,7 @@ def test_TensorListScatterIntoExistingList():
         attrs = {"resize_if_index_out_of_bounds": resize, "write_once": once}
         rows = np.stack([B, C])
         return values(
-            compute(lists.TensorListScatter, TensorList(list(items)), rows, np.array(indices), **attrs)
+            compute(list_arrays.TensorListScatter, TensorList(list(items)), rows, np.array(indices), **attrs)
         )
 
     assert scatter([1, 0]) == [C.tolist(), B.tolist()]
@@ -241,12 +248,12 @@ def test_TensorListScatterIntoExistingList():
 def test_TensorListConcat_and_TensorListSplit():
     def concat(items, shape=None):
         return compute(
-            lists.TensorListConcat, TensorList(items), element_dtype=tf.float64, element_shape=shape
+            list_arrays.TensorListConcat, TensorList(items), element_dtype=tf.float64, element_shape=shape
         )
 
     def split(lengths, count=-1):
         return values(
-            compute(lists.TensorListSplit, np.arange(3.0), np.array(lengths, np.int64), np.int32(count))
+            compute(list_arrays.TensorListSplit, np.arange(3.0), np.array(lengths, np.int64), np.int32(count))
         )
 
     joined, lengths = concat([A, C[:1]])
@@ -266,11 +273,9 @@ def test_TensorListConcat_and_TensorListSplit():
 # ---------------------------------------------------------------- lists that native code left
 
 
-def _stored() -> lists.StoredList:
+def _stored() -> StoredList:
     """Three items, of which one was not set, in an array with room for four."""
-    return lists.StoredList(
-        np.arange(8.0).reshape(4, 2), np.array([3, 1, 0, 1, 9]), Items(dtypes.float64, (2,))
-    )
+    return StoredList(np.arange(8.0).reshape(4, 2), np.array([3, 1, 0, 1, 9]), Items(dtypes.float64, (2,)))
 
 
 def test_a_stored_list_is_one_of_those_rows() -> None:
@@ -291,7 +296,7 @@ def test_versions_of_a_stored_list_are_values() -> None:
 
 def test_rows_of_a_stored_list_may_be_what_lies_in_lists() -> None:
     known = Items(dtypes.variant, (), Items(dtypes.variant, (), Items(dtypes.float64, ())))
-    items = lists.StoredList(np.arange(2.0), np.array([2, 1, 1]), known)
+    items = StoredList(np.arange(2.0), np.array([2, 1, 1]), known)
     assert items.get(1).get(0).get(0) == 1.0 and items.item_shape == ()
     assert known.innermost == Items(dtypes.float64, ())
     assert known.of_shape((3,)).innermost.shape == (3,)

@@ -11,7 +11,7 @@ import tahr as tf
 from tahr.core import dtypes
 from tahr.core.shapes import Items
 from tahr.core.sizes import Size, symbol
-from tahr.ops.lists import StoredList, TensorList
+from tahr.ops.list_values import StoredList, TensorList
 from tahr.plan import stages
 from tahr.plan.stages import PlannedStage, classify, first_stage
 from tahr.program.effects import Key

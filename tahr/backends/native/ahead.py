@@ -21,7 +21,7 @@ from tahr.backends.native.looked_up import LookedUp
 from tahr.backends.native.roles import Role
 from tahr.core import dtypes
 from tahr.core.opdef import known_int
-from tahr.ops import cropping, elementwise, indexing, joining, linalg, lists, transposing
+from tahr.ops import cropping, elementwise, indexing, joining, linalg, list_arrays, transposing
 from tahr.program.node import Builder, Input, Node, Program, Value
 from tahr.program.rewrite import is_rewritable, rewrite
 
@@ -234,7 +234,7 @@ class _Mover:
 
     def _item(self, tensor: Value, read: Node) -> Value:
         """The item of a tensor around the loop that lies where an iteration reads another tensor's item."""
-        items = self._builder.value(lists.TensorListFromTensor, tensor, op=read.op)
+        items = self._builder.value(list_arrays.TensorListFromTensor, tensor, op=read.op)
         assert tensor.shape is not None
         attrs = {**read.attrs, "element_dtype": tensor.dtype, "element_shape": tensor.shape[1:]}
         return self._body.builder.node(

@@ -27,7 +27,7 @@ from tahr.backends.report import Report
 from tahr.core import sizes
 from tahr.core.forks import new_lock
 from tahr.core.opdef import Array
-from tahr.ops.lists import StoredList
+from tahr.ops.list_values import StoredList
 from tahr.plan.plan import Notes, Plan
 from tahr.program.node import Node, Value
 from tahr.program.passes import pipeline

@@ -22,7 +22,7 @@ from tahr.backends.native.list_buffers import Lengths, is_unbounded
 from tahr.core import sizes
 from tahr.core.opdef import Array
 from tahr.core.shapes import Items
-from tahr.ops.lists import StoredList
+from tahr.ops.list_values import StoredList
 from tahr.program.node import Value
 
 # For how many items there is room at first.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tahr.core import dtypes
 from tahr.core.graph import Region, Tensor
-from tahr.ops import control_flow, lists, structural
+from tahr.ops import control_flow, list_arrays, lists, structural
 from tahr.program.function import Function
 from tahr.program.node import Node, Value
 
@@ -14,9 +14,9 @@ from tahr.program.node import Node, Value
 WRITES = (lists.TensorListPushBack, lists.TensorListSetItem, lists.TensorListClearItem, lists.TensorListAdd)
 POPS = (lists.TensorListPopBack, lists.TensorListPopBackLike)
 GETS = (lists.TensorListGetItem, lists.TensorListGetItemLike)
-STACKS = (lists.TensorListStack, lists.TensorListGatherLike, lists.TensorListStackLike)
+STACKS = (list_arrays.TensorListStack, list_arrays.TensorListGatherLike, list_arrays.TensorListStackLike)
 FRESH = (lists.EmptyTensorList, lists.TensorListReserve, lists.TensorListZerosLike)
-FILLED = (lists.TensorListFromTensor, lists.TensorListScatter)
+FILLED = (list_arrays.TensorListFromTensor, list_arrays.TensorListScatter)
 
 
 def start(value: Value) -> Value:

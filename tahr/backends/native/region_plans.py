@@ -50,20 +50,21 @@ from tahr.core.opdef import OpDef
 from tahr.core.shapes import Items, Spec
 from tahr.core.sizes import Dim
 from tahr.core.views import View
-from tahr.ops import elementwise, fills, lists
+from tahr.ops import elementwise, fills, list_arrays, lists
+from tahr.ops.list_values import StoredList
 from tahr.program.effects import SlotKey, slot_of
 from tahr.program.node import Node, Program, Value
 
 ListOf = OpDef("_ListOf", "items: T, lengths: int64 -> y: variant", register=False)
 """The list that lies in a storage, as Python has it."""
-ListOf.kernel(lists.StoredList)
+ListOf.kernel(StoredList)
 NoItems = OpDef("_NoItems", "-> y: variant", register=False)
 """An empty list, as Python has it where native code goes on with it later."""
 
 
 @NoItems.kernel
-def _no_items_kernel() -> lists.StoredList:
-    return lists.StoredList(np.zeros(0), np.zeros(1, np.int64), Items())
+def _no_items_kernel() -> StoredList:
+    return StoredList(np.zeros(0), np.zeros(1, np.int64), Items())
 
 
 Copy = OpDef("_Copy", "x: T -> y: T", form=Elementwise(scalar=lambda x: x), register=False)
@@ -265,7 +266,7 @@ class RegionPlans:
         return self._made_of(Lengths, [items], Spec(dtypes.int64, (items.shape[0] + 1,)), node, Role.LIST)
 
     def _place_filled(self, node: Node) -> None:
-        tensor = node.inputs[1] if node.opdef is lists.TensorListScatter else node.inputs[0]
+        tensor = node.inputs[1] if node.opdef is list_arrays.TensorListScatter else node.inputs[0]
         items = self._computed(Copy, [tensor], Spec(tensor.dtype, tensor.shape), node)
         meta = self._new_meta(node, items)
         self._add(meta.node, [])

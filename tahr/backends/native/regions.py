@@ -37,7 +37,7 @@ from tahr.core.forms import Iota
 from tahr.core.opdef import known_value
 from tahr.core.shapes import Items, Spec
 from tahr.core.sizes import UNKNOWN, Dim
-from tahr.ops import control_flow, lists
+from tahr.ops import control_flow, list_arrays, lists
 from tahr.program.node import Input, Node, Program, Value
 
 # In fewer iterations nothing is won by treating matrices ahead of a loop.
@@ -267,7 +267,7 @@ class _Search:
 
     def _filled(self, node: Node) -> list_buffers.Shape:
         tensor = node.inputs[0]
-        if node.opdef is lists.TensorListScatter:
+        if node.opdef is list_arrays.TensorListScatter:
             tensor = node.inputs[1]
             empty = self._list(node.inputs[0])
             if node.inputs[0].node.opdef is not lists.TensorListReserve:
@@ -292,7 +292,7 @@ class _Search:
             raise Unfit("the list's length is data, or it is changed later")
         if not shapes.surely_equal(shape, (found.length, *found.row)):
             raise Unfit("not the whole list")
-        if node.opdef is lists.TensorListGatherLike and not is_count(node.inputs[1], found.length):
+        if node.opdef is list_arrays.TensorListGatherLike and not is_count(node.inputs[1], found.length):
             raise Unfit("not the whole list in order")
 
     def _access(self, node: Node) -> None:
@@ -467,7 +467,9 @@ class _Search:
         builder = self._program.builder
         count = builder.constant(np.array(-1, np.int32))
         attrs = {"element_dtype": tensor.dtype, "element_shape": None}
-        stack = builder.node(lists.TensorListStack, [items, count], attrs, items.node.op, (), [tensor.spec])
+        stack = builder.node(
+            list_arrays.TensorListStack, [items, count], attrs, items.node.op, (), [tensor.spec]
+        )
         self._result.nodes.add(stack)
         return stack.outputs[0]
 
@@ -486,7 +488,9 @@ class _Search:
         for read in body.program.nodes():
             items = around.get(read.inputs[0]) if read.opdef is lists.TensorListGetItem else None
             if items is not None and items in self._result.lists and items.node.opdef in FILLED:
-                found.append((read, items, items.node.inputs[items.node.opdef is lists.TensorListScatter]))
+                found.append(
+                    (read, items, items.node.inputs[items.node.opdef is list_arrays.TensorListScatter])
+                )
         return found
 
     def _branching(self, node: Node) -> None:
@@ -737,7 +741,7 @@ def data(node: Node, role: Role, found: Found) -> Sequence[Value]:
         return ()
     if opdef in STACKS or opdef in POPS:
         return inputs[:1]
-    return inputs[:2] if opdef in GETS or opdef is lists.TensorListScatter else inputs
+    return inputs[:2] if opdef in GETS or opdef is list_arrays.TensorListScatter else inputs
 
 
 def ordered(order: Sequence[Node], found: Found) -> list[Node]:

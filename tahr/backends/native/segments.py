@@ -32,7 +32,7 @@ from tahr.core.dtypes import DType
 from tahr.core.opdef import Array, known_value
 from tahr.core.shapes import Items
 from tahr.core.sizes import Dim
-from tahr.ops.lists import StoredList
+from tahr.ops.list_values import StoredList
 from tahr.ops.streams import Stream
 from tahr.program.node import Value
 

@@ -15,7 +15,18 @@ import numpy as np
 from tahr.backends.native import ahead
 from tahr.core import dtypes
 from tahr.core.opdef import known_int, known_ints
-from tahr.ops import counted, cropping, elementwise, indexing, joining, linalg, lists, structural, transposing
+from tahr.ops import (
+    counted,
+    cropping,
+    elementwise,
+    indexing,
+    joining,
+    linalg,
+    list_arrays,
+    lists,
+    structural,
+    transposing,
+)
 from tahr.program.node import Node, Program, Value
 from tahr.program.rewrite import rewrite
 
@@ -203,7 +214,7 @@ def are_only_summed(items: Value, indices: Value, users: Users, outputs: Sequenc
         users: the nodes that take each value.
         outputs: the values that are wanted in any case.
     """
-    whole = (lists.TensorListStack, lists.TensorListGatherLike, lists.TensorListStackLike)
+    whole = (list_arrays.TensorListStack, list_arrays.TensorListGatherLike, list_arrays.TensorListStackLike)
     stacks = users.get(items, ())
     if (
         items in outputs

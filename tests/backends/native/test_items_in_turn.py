@@ -11,7 +11,7 @@ import pytest
 import tahr as tf
 from tahr.backends.native import ahead, blocked, execute, target
 from tahr.core import dtypes
-from tahr.ops import lists
+from tahr.ops import list_arrays, lists
 from tests.backends.native import natively
 
 RNG = np.random.RandomState(7)
@@ -128,7 +128,7 @@ def test_items_that_are_not_read_in_turn_stay_in_the_loop() -> None:
 
 def test_items_that_change_behind_the_loop() -> None:
     x, w = tf.placeholder(tf.float32, [7, 1, 4]), tf.placeholder(tf.float32, [4, 4])
-    items = lists.TensorListFromTensor(x)
+    items = list_arrays.TensorListFromTensor(x)
 
     def body(i: Any, total: Any) -> Any:
         item = lists.TensorListGetItem(items, i, element_dtype=tf.float32, element_shape=(1, 4))
@@ -136,7 +136,7 @@ def test_items_that_change_behind_the_loop() -> None:
 
     _, total = tf.while_loop(lambda i, _: i < 7, body, [0, tf.zeros([1, 4])])
     changed = lists.TensorListSetItem(items, 3, total)
-    stacked = lists.TensorListStack(changed, 7, element_dtype=tf.float32, element_shape=(1, 4))
+    stacked = list_arrays.TensorListStack(changed, 7, element_dtype=tf.float32, element_shape=(1, 4))
     assert is_ahead([total, stacked], {x: values(7, 1, 4), w: values(4, 4)})
 
 
