@@ -17,7 +17,13 @@ from tahr.core.forms import ELEMENTWISE, Elementwise
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import Array, OpDef
 from tahr.errors import Complaint
-from tahr.ops import scalar_math, scalars_arithmetic, special_functions as functions
+from tahr.ops import (
+    scalar_math,
+    scalars_angles,
+    scalars_arithmetic,
+    scalars_special,
+    special_functions as functions,
+)
 from tahr.ops.elementwise import cast, conj, equal, multiply_no_nan, not_equal, realdiv, select_v2
 from tahr.ops.fills import ones_like, zeros_like
 
@@ -286,7 +292,7 @@ def xdivy(x: Any, y: Any, name: str | None = None) -> Tensor:
 
 # ---------------------------------------------------------------- trigonometry, in radians
 
-Sin = OpDef("Sin", _UNARY, types={"T": FLOATING}, form=Elementwise(np.sin, scalar_math.sin))
+Sin = OpDef("Sin", _UNARY, types={"T": FLOATING}, form=Elementwise(np.sin, scalars_angles.sin))
 
 
 @Sin.gradient
@@ -299,7 +305,7 @@ def sin(x: Any, name: str | None = None) -> Tensor:
     return Sin(x, name=name)
 
 
-Cos = OpDef("Cos", _UNARY, types={"T": FLOATING}, form=Elementwise(np.cos, scalar_math.cos))
+Cos = OpDef("Cos", _UNARY, types={"T": FLOATING}, form=Elementwise(np.cos, scalars_angles.cos))
 
 
 @Cos.gradient
@@ -312,7 +318,7 @@ def cos(x: Any, name: str | None = None) -> Tensor:
     return Cos(x, name=name)
 
 
-Tan = OpDef("Tan", _UNARY, types={"T": FLOATING}, form=Elementwise(np.tan, scalar_math.tan))
+Tan = OpDef("Tan", _UNARY, types={"T": FLOATING}, form=Elementwise(np.tan, scalars_angles.tan))
 
 
 @Tan.gradient
@@ -325,7 +331,7 @@ def tan(x: Any, name: str | None = None) -> Tensor:
     return Tan(x, name=name)
 
 
-Asin = OpDef("Asin", _UNARY, types={"T": FLOATING}, form=Elementwise(np.arcsin, scalar_math.asin))
+Asin = OpDef("Asin", _UNARY, types={"T": FLOATING}, form=Elementwise(np.arcsin, scalars_angles.asin))
 
 
 @Asin.gradient
@@ -338,7 +344,7 @@ def asin(x: Any, name: str | None = None) -> Tensor:
     return Asin(x, name=name)
 
 
-Acos = OpDef("Acos", _UNARY, types={"T": FLOATING}, form=Elementwise(np.arccos, scalar_math.acos))
+Acos = OpDef("Acos", _UNARY, types={"T": FLOATING}, form=Elementwise(np.arccos, scalars_angles.acos))
 
 
 @Acos.gradient
@@ -351,7 +357,7 @@ def acos(x: Any, name: str | None = None) -> Tensor:
     return Acos(x, name=name)
 
 
-Atan = OpDef("Atan", _UNARY, types={"T": FLOATING}, form=Elementwise(np.arctan, scalar_math.atan))
+Atan = OpDef("Atan", _UNARY, types={"T": FLOATING}, form=Elementwise(np.arctan, scalars_angles.atan))
 
 
 @Atan.gradient
@@ -365,7 +371,7 @@ def atan(x: Any, name: str | None = None) -> Tensor:
 
 
 Atan2 = OpDef(
-    "Atan2", "y: T, x: T -> z: T", types={"T": FLOATS}, form=Elementwise(np.arctan2, scalar_math.atan2)
+    "Atan2", "y: T, x: T -> z: T", types={"T": FLOATS}, form=Elementwise(np.arctan2, scalars_angles.atan2)
 )
 
 
@@ -510,7 +516,7 @@ def _in_blocks(function: Callable[[Array], Array], dtype: Any = np.float64) -> C
     return kernel
 
 
-Erf = OpDef("Erf", _UNARY, types={"T": FLOATS}, form=Elementwise(scalar=scalar_math.erf))
+Erf = OpDef("Erf", _UNARY, types={"T": FLOATS}, form=Elementwise(scalar=scalars_special.erf))
 
 _erf_wide, _erf_narrow = _in_blocks(functions.erf), _in_blocks(functions.erf_float32, np.float32)
 
@@ -530,7 +536,7 @@ def erf(x: Any, name: str | None = None) -> Tensor:
     return Erf(x, name=name)
 
 
-Erfc = OpDef("Erfc", _UNARY, types={"T": FLOATS}, form=Elementwise(scalar=scalar_math.erfc))
+Erfc = OpDef("Erfc", _UNARY, types={"T": FLOATS}, form=Elementwise(scalar=scalars_special.erfc))
 Erfc.kernel(_in_blocks(functions.erfc))
 
 
@@ -546,7 +552,7 @@ def erfc(x: Any, name: str | None = None) -> Tensor:
 
 # ---------------------------------------------------------------- gamma and beta functions
 
-Lgamma = OpDef("Lgamma", _UNARY, types={"T": FLOATS}, form=Elementwise(scalar=scalar_math.lgamma))
+Lgamma = OpDef("Lgamma", _UNARY, types={"T": FLOATS}, form=Elementwise(scalar=scalars_special.lgamma))
 Lgamma.kernel(_in_blocks(functions.lgamma))
 
 
@@ -560,7 +566,7 @@ def lgamma(x: Any, name: str | None = None) -> Tensor:
     return Lgamma(x, name=name)
 
 
-Digamma = OpDef("Digamma", _UNARY, types={"T": FLOATS}, form=Elementwise(scalar=scalar_math.digamma))
+Digamma = OpDef("Digamma", _UNARY, types={"T": FLOATS}, form=Elementwise(scalar=scalars_special.digamma))
 Digamma.kernel(_in_blocks(functions.digamma))
 
 

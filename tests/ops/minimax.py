@@ -1,4 +1,4 @@
-"""Minimax polynomials by Remez's exchange algorithm in 50 decimals: the coefficients in `tahr.ops.scalar_math`."""
+"""Minimax polynomials by Remez's exchange algorithm in 50 decimals: `tahr.ops.scalar_math` has their coefficients."""
 
 from __future__ import annotations
 

@@ -14,11 +14,13 @@ import scipy.special
 from tahr.backends.native import target
 from tahr.core import dtypes, scalar
 from tahr.core.dtypes import DType
-from tahr.ops import scalar_math
+from tahr.ops import scalar_math, scalars_angles, scalars_formats, scalars_special
 from tests.backends.native.loop import Loop
 from tests.ops import minimax
 
 pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
+
+FUNCTIONS = {**vars(scalar_math), **vars(scalars_angles), **vars(scalars_special)}
 
 Array = np.ndarray[Any, Any]
 Wide = np.longdouble
@@ -68,7 +70,7 @@ EDGES = (
 
 def compiled(name: str, dtype: DType, *arrays: Array) -> Array:
     leaves = [scalar.leaf(i, dtype) for i in range(len(arrays))]
-    return Loop([getattr(scalar_math, name)(*leaves)], [dtype] * len(arrays))(*arrays)[0]
+    return Loop([FUNCTIONS[name](*leaves)], [dtype] * len(arrays))(*arrays)[0]
 
 
 def sample(low: float, high: float) -> Array:
@@ -196,7 +198,7 @@ def test_gamma_functions_of_float32(name: str, low: float, high: float):
 
 def test_gamma_functions_have_no_float64():
     with pytest.raises(scalar.Unsupported, match="not exact enough"):
-        scalar_math.lgamma(scalar.leaf(0, dtypes.float64))
+        scalars_special.lgamma(scalar.leaf(0, dtypes.float64))
 
 
 PI = Decimal("3.14159265358979323846264338327950288419716939937510")
@@ -286,23 +288,23 @@ def test_integers_have_no_such_functions():
 
 
 MINIMAX = {
-    "exp 32": (scalar_math._F32.exp, minimax.exponential(5), -26),
-    "exp 64": (scalar_math._F64.exp, minimax.exponential(11), -61),
+    "exp 32": (scalars_formats.F32.exp, minimax.exponential(5), -26),
+    "exp 64": (scalars_formats.F64.exp, minimax.exponential(11), -61),
     "log 32": (scalar_math._LOG_32, minimax.LOG_32, -30),
     "log 64": (scalar_math._LOG_64, minimax.LOG_64, -58),
     "log rest": (scalar_math._LOG_REST, minimax.LOG_REST, -51.5),
-    "sin": (scalar_math._SIN, minimax.sine(6), -57.5),
-    "cos": (scalar_math._COS, minimax.cosine(6), -63),
-    "sin short": (scalar_math._SIN_SHORT, minimax.sine(4), -37),
-    "cos short": (scalar_math._COS_SHORT, minimax.cosine(4), -42),
-    "atan": (scalar_math._ATAN, minimax.arctangent(11), -58.5),
-    "atan short": (scalar_math._ATAN_SHORT, minimax.arctangent(5), -30),
-    "asin": (scalar_math._ASIN, minimax.arcsine(12), -55),
-    "asin short": (scalar_math._ASIN_SHORT, minimax.arcsine(5), -27),
+    "sin": (scalars_angles._SIN, minimax.sine(6), -57.5),
+    "cos": (scalars_angles._COS, minimax.cosine(6), -63),
+    "sin short": (scalars_angles._SIN_SHORT, minimax.sine(4), -37),
+    "cos short": (scalars_angles._COS_SHORT, minimax.cosine(4), -42),
+    "atan": (scalars_angles._ATAN, minimax.arctangent(11), -58.5),
+    "atan short": (scalars_angles._ATAN_SHORT, minimax.arctangent(5), -30),
+    "asin": (scalars_angles._ASIN, minimax.arcsine(12), -55),
+    "asin short": (scalars_angles._ASIN_SHORT, minimax.arcsine(5), -27),
     "sinh": (scalar_math._SINH, minimax.hyperbolic_sine(7), -62.5),
     "sinh short": (scalar_math._SINH_SHORT, minimax.hyperbolic_sine(4), -33.5),
-    "erf small": (scalar_math._ERF_SMALL, minimax.ERF_SMALL, -29.5),
-    "erf large": (scalar_math._ERF_LARGE, minimax.ERF_LARGE, -24.5),
+    "erf small": (scalars_special._ERF_SMALL, minimax.ERF_SMALL, -29.5),
+    "erf large": (scalars_special._ERF_LARGE, minimax.ERF_LARGE, -24.5),
 }
 
 
