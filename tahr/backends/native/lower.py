@@ -69,7 +69,13 @@ class Lowering:
         if group.anchor is None:
             return [
                 _NestBuilder(
-                    self._roles, self._places, self._wanted, self._recomputed, self._seats, group
+                    self._roles,
+                    self._places,
+                    self._needs,
+                    self._wanted,
+                    self._recomputed,
+                    self._seats,
+                    group,
                 ).call(self._compiled)
             ]
         role = self._roles[group.anchor]
@@ -151,7 +157,8 @@ class Lowering:
         for node in group.nodes[1:]:
             role = self._roles[node]
             shape = fuse.iteration_shape(node, role)
-            results = _applied(node, role, lambda i, t, n=node, s=shape: operand(n.inputs[i], t, s))
+            read = _read(node, role, self._needs)
+            results = _applied(node, role, lambda i, t, r=read, s=shape: operand(r[i], t, s))
             if role is Role.UPDATE:
                 cells = (node.inputs[i] for i in node.opdef.effects.writes)
                 updated.update(zip(cells, results))
@@ -238,6 +245,7 @@ class _NestBuilder:
         self,
         node_roles: Mapping[Node, Role],
         places: Mapping[Value, Place],
+        needs: Mapping[Node, Sequence[Value]],
         wanted: Callable[[Value, Group], bool],
         recomputed: Set[Value],
         seats: Seats,
@@ -245,6 +253,7 @@ class _NestBuilder:
     ) -> None:
         self._roles = node_roles
         self._places = places
+        self._needs = needs
         self._wanted = wanted
         self._recomputed = recomputed
         self._seats = seats
@@ -299,7 +308,8 @@ class _NestBuilder:
         if role is Role.REDUCE:
             self._reduce(node, self._operand(node.inputs[0], None, mapping, shape))
             return
-        results = _applied(node, role, lambda i, dtype: self._operand(node.inputs[i], dtype, mapping, shape))
+        read = _read(node, role, self._needs)
+        results = _applied(node, role, lambda i, dtype: self._operand(read[i], dtype, mapping, shape))
         if role is Role.UPDATE:
             cells = [node.inputs[i] for i in node.opdef.effects.writes]
             self._updated += [(c, e, node) for c, e in zip(cells, results)]
@@ -426,6 +436,11 @@ def _nest_call(
         bind,
         loop=loop,
     )
+
+
+def _read(node: Node, role: Role, needs: Mapping[Node, Sequence[Value]]) -> Mapping[int, Value]:
+    """What a node reads in the place of each of its inputs: an update may read a copy."""
+    return dict(zip(roles.data_inputs(node, role), needs[node]))
 
 
 def _applied(node: Node, role: Role, operand: Callable[[int, DType], Scalar]) -> list[Scalar]:

@@ -20,7 +20,7 @@ from tahr.backends.native import assembling, draws, lower, recompute, region_pro
 from tahr.backends.native.arenas import Arenas
 from tahr.backends.native.branch_plans import BranchPlans
 from tahr.backends.native.calls import Call, Place
-from tahr.backends.native.fuse import Fusion
+from tahr.backends.native.fuse import Fusion, iteration_shape
 from tahr.backends.native.groups import Group
 from tahr.backends.native.list_buffers import Storage
 from tahr.backends.native.lower import Lowering
@@ -333,6 +333,8 @@ class _Planner:
             numbers = roles.data_inputs(node, role)
             fits = [lower.part_fits(node, i, self.places[v].view) for i, v in zip(numbers, needs)]
             needs = [v if fit else self.dense(v) for fit, v in zip(fits, needs)]
+        elif role is Role.UPDATE:
+            needs = self._apart(node, needs, View.dense(iteration_shape(node, role)))
         elif role in (Role.WINDOW, Role.SINGLE):
             needs = [self.dense(v) for v in self._apart(node, needs)]
         self.needs[node] = needs
@@ -345,10 +347,19 @@ class _Planner:
             a, b = self.dense(a), self.dense(b)
         return [a, b]
 
-    def _apart(self, node: Node, needs: Sequence[Value]) -> list[Value]:
-        """What a node reads; what lies in a variable that it changes meanwhile is copied."""
+    def _apart(self, node: Node, needs: Sequence[Value], safe: View | None = None) -> list[Value]:
+        """What a node reads; what lies in a variable that it changes meanwhile is copied.
+
+        Args:
+            safe: how a variable may be looked at nonetheless: each element is read before it is written.
+        """
         changed = {node.inputs[i] for i in node.opdef.effects.writes}
-        return [v if v in changed or self.places[v].root not in changed else self.copy(v) for v in needs]
+
+        def is_apart(value: Value) -> bool:
+            place = self.places[value]
+            return value in changed or place.root not in changed or place.view == safe
+
+        return [v if is_apart(v) else self.copy(v) for v in needs]
 
     def _place_host(self, node: Node, written: set[Value]) -> None:
         self.needs[node] = [self._fetchable(v, written) for v in node.inputs]

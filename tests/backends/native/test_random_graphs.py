@@ -113,12 +113,14 @@ def updated(variables: Sequence[Any], recipe: Recipe, x: Any) -> tuple[Any, list
     for what, target_, source, number in recipe:
         with tf.control_dependencies([last]):
             read = variables[source % len(variables)].read_value()
-            value = VIEWS[what % len(VIEWS)](read) + (x if number % 3 == 0 else 0.125)
+            value = VIEWS[what % len(VIEWS)](read)
+            if number % 4:  # else it is the view itself that is written
+                value = 0.5 * (value + (x if number % 3 == 0 else 0.125))
             old = seen[number % len(seen)] if seen and number % 2 else read
             seen.append(tf.identity(VIEWS[number % len(VIEWS)](old)))
             variable = variables[target_ % len(variables)]
         with tf.control_dependencies([last]):
-            update = (tf.assign, tf.assign_add, tf.assign_sub)[what // 16 % 3](variable, 0.5 * value)
+            update = (tf.assign, tf.assign_add, tf.assign_sub)[what // 16 % 3](variable, value)
         last = update.op
     return last, [s * 2.0 for s in seen] + seen
 

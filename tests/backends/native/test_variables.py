@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -108,9 +107,7 @@ def on_both(
     """Compares what `build(variable)` fetches on both backends, and the variable; gives the native kernels' members."""
     results: list[Any] = []
     with tf.Graph().as_default():
-        v = tf.get_variable(
-            "v", initializer=START.ravel()[: math.prod(shape)].reshape(shape), use_resource=True
-        )
+        v = tf.get_variable("v", initializer=np.resize(START, shape), use_resource=True)
         fetches = build(v)
         for backend, tier in (("numpy", None), ("native", "compiled")):
             with tf.Session(backend=backend, tier=tier) as session:
@@ -188,6 +185,41 @@ def test_elements_that_are_read_elsewhere_are_read_before_any_is_changed(taken: 
             return [tf.identity(new), tf.nn.softmax(new + 1.0)]
 
     on_both(build, (5, 5))
+
+
+@pytest.mark.parametrize("size", [5, 40])
+@pytest.mark.parametrize("change", ["assign", "assign_add", "descend", "loop"])
+@pytest.mark.parametrize(
+    "taken",
+    [
+        lambda old: tf.transpose(old),
+        lambda old: old[::-1],
+        lambda old: tf.reverse(old, [1]),
+        lambda old: tf.broadcast_to(old[2], old.shape),
+        lambda old: tf.reshape(old, old.shape),
+    ],
+)
+def test_a_variable_takes_a_view_of_itself(taken: Callable[[Any], Any], change: str, size: int):
+    """Elements that are read elsewhere are copied first, though nothing is computed from them."""
+
+    def write(v: Any) -> Any:
+        if change == "descend":
+            loss = tf.reduce_sum(v * tf.stop_gradient(taken(v)))
+            return tf.train.MomentumOptimizer(0.5, 0.5).minimize(loss)
+        if change == "loop":
+
+            def body(i: Any) -> Any:
+                with tf.control_dependencies([v.assign(taken(v.read_value()))]):
+                    return i + 1
+
+            return tf.while_loop(lambda i: i < 3, body, [0])
+        return getattr(v, change)(taken(v.read_value()))
+
+    def build(v: Any) -> Any:
+        with tf.control_dependencies([write(v)]):
+            return [v.read_value() * 2.0]
+
+    on_both(build, (size, size))
 
 
 def test_two_changes_of_one_variable_keep_their_order():
