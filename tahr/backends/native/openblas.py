@@ -15,7 +15,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from tahr.backends.native import ir, micro, target as targets
+from tahr.backends.native import ir, micro
 from tahr.backends.native.ir import F32, F64, I32, POINTER
 from tahr.backends.native.kernel import QUICKLY, SYMBOL, Kernel
 from tahr.backends.native.once import once
@@ -57,8 +57,9 @@ _CLASSES = (
     _Class(True, (21, 128), filling=0.7),  # 0.71; three products
     _Class(True, (65, _MOST), is_narrow=True, rows=128),  # 12 products of 8 columns: 0.53 to 0.87
 )
-# More threads than this have no room of their own in it.
-_MOST_THREADS = 32
+# It has room for two calls at a time on each of so many processors (its MAX_THREADS); for more, it complains. Threads
+# are not what counts: how many a session has must not change which product is its, nor so a bit of the result.
+_MOST_PROCESSORS = 64
 
 
 class _Function(NamedTuple):
@@ -144,7 +145,7 @@ def _address(dtype: DType) -> int:
 def _library() -> ctypes.CDLL | None:
     """The library, if it is installed, for this machine, and nobody else's."""
     spec = importlib.util.find_spec("scipy_openblas32")
-    if spec is None or not spec.submodule_search_locations or targets.default_threads() > _MOST_THREADS:
+    if spec is None or not spec.submodule_search_locations or (os.cpu_count() or 1) > _MOST_PROCESSORS:
         return None
     place = os.path.join(spec.submodule_search_locations[0], "lib")
     with suppress(OSError, AttributeError, StopIteration), _one_thread():

@@ -138,6 +138,12 @@ def test_any_number_of_threads_gives_the_same_bits_and_other_batches_compile_not
             np.testing.assert_array_equal(found[0], other)
 
 
+def test_the_number_of_threads_does_not_decide_whether_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the bits of a product would depend on that number."""
+    monkeypatch.setenv("TAHR_NUM_THREADS", "200")
+    assert getattr(openblas._library, "__wrapped__")() is not None  # noqa: B009, as `once` does not say that it is there
+
+
 def test_special_values() -> None:
     product = Product(dtypes.float32, False, False, plain(dtypes.float32))
     sizes = gemm.problem(product, 9, 9, 3)
