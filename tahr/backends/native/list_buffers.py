@@ -221,6 +221,20 @@ def _clear(f: ir.Function, meta: str, items: str, first: str, end: str, row: str
         f.do(f"call void @llvm.memset.p0.i64(ptr {start}, i8 0, i64 {bytes_}, i1 false)")
 
 
+def is_as_long() -> Kernel:
+    """The kernel that tells how long a list is. Buffers: meta, a bool. Sizes: it has more items than, and at most."""
+    f = kernel.function()
+    meta, flag = (kernel.buffer(f, i) for i in range(2))
+    least, most = kernel.sizes(f, 2)
+    length = f.load(ir.I64, meta)
+    is_more, is_at_most = (
+        f.value(f"icmp {c}") for c in (f"sgt i64 {length}, {least}", f"sle i64 {length}, {most}")
+    )
+    both = f.value(f"and i1 {is_more}, {is_at_most}")
+    f.store(ir.I8, f.value(f"zext i1 {both} to i8"), flag)
+    return Kernel(kernel.AS_WRITTEN + f.finish(), 0, "how long a list is")
+
+
 def clear_rest() -> Kernel:
     """The kernel that clears the rows behind a list's end. Buffers: meta, items. Sizes: bytes of a row, capacity."""
     f = kernel.function()

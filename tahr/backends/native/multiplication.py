@@ -31,13 +31,17 @@ class Multiplication:
     ldb: Dim
     batches: Sequence[tuple[Dim, Dim, Dim, Dim]] = ()
 
-    def binder(self, buffers: tuple[Ref, ...]) -> Callable[[Known], tuple[list[Bind], dict[Partial, int]]]:
+    def binder(
+        self, buffers: tuple[Ref, ...], is_always: bool = True
+    ) -> Callable[[Known], tuple[list[Bind], dict[Partial, int]]]:
         """What a `Call` binds it with.
 
         Args:
             buffers: A, B, the epilogue's operands and its outputs.
+            is_always: whether the sum is always as long as it is, if that is known: then the kernel may know it, too.
         """
         m, n, k = (d if isinstance(d, int) else None for d in (self.m, self.n, self.k))
+        k = k if is_always else None
 
         def bind(known: Known) -> tuple[list[Bind], dict[Partial, int]]:
             def value(dim: Dim) -> int:

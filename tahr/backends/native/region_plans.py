@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tahr.backends.native import (
+    added_up,
     flow,
     gemm,
     list_buffers,
@@ -26,6 +27,7 @@ from tahr.backends.native import (
     roles,
     single,
 )
+from tahr.backends.native.added_up import Added
 from tahr.backends.native.calls import (
     Call,
     Jump,
@@ -373,14 +375,14 @@ class RegionPlans:
                     self._readers.setdefault(value, []).append(node)
         self._loop_inputs[node] = inputs
         factors = dict.fromkeys(v for s in loop.sums for v in (s.a, s.b))
-        self._factors[node] = {v: self._place_factor(node, v, loop.trips) for v in factors}
+        self._factors[node] = {v: self._place_factor(node, v, loop.kept) for v in factors}
         self.owned[node] = own
         self._add(node, needs)
 
-    def _place_factor(self, node: Node, factor: Value, trips: Dim | None) -> Storage:
-        """Room for what a value of a loop's body is in each iteration."""
-        assert trips is not None and factor.shape is not None
-        spec = Spec(factor.dtype, (trips, *factor.shape))
+    def _place_factor(self, node: Node, factor: Value, kept: Dim) -> Storage:
+        """Room for what a value of a loop's body is in so many iterations."""
+        assert factor.shape is not None
+        spec = Spec(factor.dtype, (kept, *factor.shape))
         items = self._made_of(Rows, (), spec, node, Role.LIST)
         return Storage(items, self._new_meta(node, items))
 
@@ -471,20 +473,37 @@ class RegionPlans:
         holds = Ref(condition.root, condition.view.offset)
         calls.append(control("while", [Jump(end, holds)], [condition.root]))
         calls += deeper(self._body_calls(node, loop.body))
+        full, behind = self._adding(node)
+        calls += deeper(full)
         calls.append(control("end of the loop", [Jump(top), end]))
-        calls += [list_calls.clear_rest(storage) for storage in self._factors[node].values()]
+        return calls + behind
+
+    def _adding(self, node: Node) -> tuple[list[Call], list[Call]]:
+        """The calls that add sums to variables: at an iteration's end, and behind the loop."""
+        loop, factors = self.found.loops[node], list(self._factors[node].values())
+        if loop.sums and not loop.is_bounded:
+            flag = self._made_of(Rows, (), Spec(dtypes.bool_, ()), node, Role.LIST)
+            products = [self._added(node, summed) for summed in loop.sums]
+            args = factors, products, flag
+            return [added_up.when_full(*args)], [added_up.of_the_rest(*args)]
+        calls = [list_calls.clear_rest(storage) for storage in factors]
         for summed in loop.sums:
             calls += self._sum_calls(node, summed)
         for shares in loop.shares:
             calls += self._share_calls(node, shares)
-        return calls
+        return [], calls
+
+    def _added(self, node: Node, summed: Sum) -> Added:
+        """The product that is added to a variable."""
+        a, b = (self._factors[node][v].items for v in (summed.a, summed.b))
+        return Added(a, b, node.outputs[summed.place], summed.first)
 
     def _sum_calls(self, node: Node, summed: Sum) -> list[Call]:
         """The calls behind a loop that add to a variable what its iterations would have added."""
-        factors, target = self._factors[node], node.outputs[summed.place]
-        a, b = factors[summed.a].items, factors[summed.b].items
+        product = self._added(node, summed)
+        a, b, *_ = product
         if summed.lookup is None:
-            return [_sum_call(a, b, target, summed.first)]
+            return [product.product()]
         lookup = self._lookup_of_all(node, summed.lookup, a)
         table = lookup.inputs[0]
         assert table.shape is not None and b.shape is not None
@@ -494,7 +513,7 @@ class RegionPlans:
         return [
             lookups.rows_in_use(lookup, self._planner.places, used),
             lookups.sums_of_rows(lookup, self._planner.places, b, added),
-            _sum_call(used, added, target, summed.first),
+            product._replace(a=used, b=added).product(),
         ]
 
     def _share_calls(self, node: Node, shares: Shares) -> list[Call]:
@@ -633,19 +652,6 @@ def merge(inner: Planner, planner: Planner) -> None:
     """Makes what a region's planner knows part of what the planner around it knows."""
     planner.roles.update(inner.roles)
     planner.places.update(inner.places)
-
-
-def _sum_call(a: Value, b: Value, target: Value, first: int) -> Call:
-    """The product that is added to a variable from some row on: of matrices, or those of all iterations as one."""
-    dtype = target.dtype
-    assert dtype is not None and a.shape is not None and b.shape is not None
-    *rows, m = a.shape
-    n = b.shape[-1]
-    product = gemm.Product(dtype, True, False, accumulating(dtype))
-    multiplication = Multiplication(product, m, n, math.prod(rows), m, n)
-    sum_ = Ref(target, first * n)
-    buffers = (Ref(a), Ref(b), sum_, sum_)
-    return Call("MatMul AddV2", (), (a, b, target), (target,), (), multiplication.binder(buffers))
 
 
 def _access(node: Node, index: Value | None, is_bounded: bool) -> Access:

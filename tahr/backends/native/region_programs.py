@@ -67,7 +67,8 @@ class Loop:
         adopted: the places of its variables that are lists, and are changed where they lie.
         sums: the variables that are computed behind it.
         shares: the lists that are.
-        trips: the greatest number of iterations, where that is known.
+        kept: of how many iterations the factors of sums are kept.
+        is_bounded: whether there are no more iterations than that.
     """
 
     inputs: tuple[Value, ...]
@@ -76,7 +77,8 @@ class Loop:
     adopted: frozenset[int]
     sums: Sequence[Sum]
     shares: Sequence[Shares]
-    trips: Dim | None
+    kept: Dim
+    is_bounded: bool
 
 
 @dataclass(eq=False)

@@ -31,7 +31,15 @@ from tahr.backends.native.looked_up import LookedUp, looked_up
 from tahr.backends.native.region_programs import REGIONS, Found, Loop, Region, Unfit, has_regions, without
 from tahr.backends.native.roles import Role
 from tahr.backends.native.single import is_plain
-from tahr.backends.native.sums import Shares, Sum, are_only_summed, find_shares, find_sums
+from tahr.backends.native.sums import (
+    Shares,
+    Sum,
+    are_only_summed,
+    find_shares,
+    find_sums,
+    kept_at_once,
+    worth_keeping,
+)
 from tahr.core import dtypes, shapes, sizes
 from tahr.core.forms import Iota
 from tahr.core.opdef import known_value
@@ -352,7 +360,7 @@ class _Search:
         trips = self._bounds.trips(node)
         in_turn = [i for i, first in counters(node, body).items() if first == 0]
         body, inputs = self._ahead(node, body, trips, in_turn)
-        sums, shares = self._behind(node, test, body, inputs) if trips is not None else ((), ())
+        sums, shares = self._behind(node, test, body, inputs, trips is not None)
         body, sums, shares = without(body, sums, shares)
         body_bounds = self._bounds.inside(node, body, inputs, trips)
         infos: list[list_buffers.Shape | None] = [None] * len(inputs)
@@ -386,8 +394,9 @@ class _Search:
         for output, info in zip(node.outputs, infos):
             if info is not None:
                 self._result.lists[output] = info
+        kept = kept_at_once(sums) if trips is None else trips
         self._result.loops[node] = Loop(
-            inputs, regions[0], regions[1], frozenset(adopted), sums, shares, trips
+            inputs, regions[0], regions[1], frozenset(adopted), sums, shares, kept, trips is not None
         )
 
     def _check_dense(self, node: Node, i: int, value: Value) -> None:
@@ -411,9 +420,12 @@ class _Search:
         )
 
     def _behind(
-        self, node: Node, test: Region, body: Region, inputs: Sequence[Value]
+        self, node: Node, test: Region, body: Region, inputs: Sequence[Value], is_bounded: bool
     ) -> tuple[Sequence[Sum], Sequence[Shares]]:
-        """What is added up behind a loop, instead of in its iterations."""
+        """What is added up behind a loop, instead of in its iterations; where these have no bound, for some at once."""
+        if not is_bounded:
+            count = len(node.outputs)
+            return worth_keeping(find_sums(test.program, body.program, body.results, count, frozenset())), ()
         sums = find_sums(test.program, body.program, body.results, len(node.outputs), body.lookups)
         captured = body.program.inputs[len(node.outputs) :]
         around = {v: inputs[p] for v, p in zip(captured, body.places)}

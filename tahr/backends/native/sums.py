@@ -1,6 +1,7 @@
 """What a loop adds up, and what can as well be added up behind it, at once.
 
 That is a matrix product in each iteration, the gradient of a weight: the factors are kept, and there is one product.
+Where nobody knows how many iterations there are, the factors of some are kept, and multiplied together: `added_up.py`.
 Rows of a factor that were looked up in a table are not multiplied one by one: see `looked_up.py`. The gradient of such
 a table adds up products, too. As P^T (G W^T) = (P^T G) W^T, it needs the same sums of rows of G as the gradient of W.
 """
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tahr.backends.native import ahead
-from tahr.core import dtypes
+from tahr.core import dtypes, sizes
 from tahr.core.opdef import known_int, known_ints
+from tahr.core.sizes import Dim
 from tahr.ops import (
     counted,
     cropping,
@@ -128,6 +130,43 @@ def _parts(place: int, a: Value, b: Value, looked_up: Set[Value]) -> list[Sum]:
         found.append(Sum(place, first, part if lookup is None else lookup.inputs[1], b, lookup))
         first += width
     return found
+
+
+# Where nobody knows how many iterations there are, so many rows of factors are multiplied at once, those of so many
+# iterations at most.
+_AT_ONCE, _ITERATIONS = 128, 32
+# What is saved is to read and write the sum in each iteration, what is spent to copy factors to where they wait.
+# Measured on a Zen 4, an element takes about as long in both; it shall pay twice, and more than further steps take.
+# Where nobody knows how many rows there are in an iteration, they count as so many.
+_WORTH, _LEAST, _USUAL_ROWS = 2, 2048, 32
+
+
+def worth_keeping(sums: Sequence[Sum]) -> list[Sum]:
+    """Those of which it pays to add the products of some iterations at once, where their number has no bound."""
+    return [s for s in sums if _is_worth_keeping(s)]
+
+
+def _is_worth_keeping(each: Sum) -> bool:
+    m, n = ((v.shape or (None,))[-1] for v in (each.a, each.b))
+    rows = _rows(each)
+    rows = rows if isinstance(rows, int) else _USUAL_ROWS
+    if not isinstance(m, int) or not isinstance(n, int) or 2 * rows > _AT_ONCE:
+        return False
+    return m * n >= max(_LEAST, _WORTH * (m + n) * rows)
+
+
+def _rows(each: Sum) -> Dim:
+    """How many rows factors have in an iteration."""
+    assert each.a.shape is not None
+    return each.a.shape[0]
+
+
+def kept_at_once(sums: Sequence[Sum]) -> Dim:
+    """Of how many iterations the factors are kept, where their number has no bound."""
+    most: Dim = 1
+    for each in sums:
+        most = sizes.maximum(most, _rows(each))
+    return sizes.maximum(1, sizes.minimum(_ITERATIONS, _AT_ONCE // most))
 
 
 def _users(*programs: Program) -> dict[Value, list[Node]]:
