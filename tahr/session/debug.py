@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tahr.backends import costs
-from tahr.backends.native import listing, plan as plans, target
+from tahr.backends.native import listing, planner, target
+from tahr.backends.native.plan import Unplannable
 from tahr.core import scopes
 from tahr.plan.stages import first_program
 from tahr.program import show
@@ -109,8 +110,8 @@ def _stages(session: BaseSession, fetches: Any, feed_dict: Any) -> Stages:
             passes[prefix + each.name] = show.show(program)
     known = costs.known_sizes(program, values)
     try:
-        plan = plans.make_plan(program)
-    except plans.Unplannable as error:
+        plan = planner.make_plan(program)
+    except Unplannable as error:
         return Stages(extracted, passes, f"NumPy computes all of it, because {error}", "", ())
     numbers = listing.numbers_of(plan)
     return Stages(

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from tahr.backends.native import lower, region_programs
 from tahr.backends.native.calls import Call, Jump, Mark, Place, Ref, deeper
+from tahr.backends.native.list_plans import Planner, settled
 from tahr.backends.native.list_versions import previous
-from tahr.backends.native.region_plans import Planner, control, is_whole, merge, settled, with_storage
+from tahr.backends.native.region_plans import control, is_whole, merge, with_storage
 from tahr.backends.native.region_programs import Found, Region
 from tahr.core import dtypes
 from tahr.core.views import View
@@ -38,20 +39,20 @@ class BranchPlans:
         results = self._results[node] = [self._result(output) for output in node.outputs]
         owned = [v for v in results if v is not None and v not in node.outputs]
         for output in self._begun(node):
-            owned += self._planner.regions.begin(node, output)
-        self._planner.regions.owned[node] = owned
+            owned += self._planner.lists.begin(node, output)
+        self._planner.lists.owned[node] = owned
         taken, other = (
             [self._taken(node.inputs[p], region_programs.writes(node, name)) for p in region.places]
             for name, region in zip(("then_branch", "else_branch"), self._found.branches[node])
         )
         self._given[node] = taken, other
         needs = dict.fromkeys(v for v in (node.inputs[0], *taken, *other) if v is not None)
-        for value in dict.fromkeys(v for v in node.inputs if v in self._planner.regions.storage):
-            needs.update(dict.fromkeys(self._planner.regions.read(node, value)))
+        for value in dict.fromkeys(v for v in node.inputs if v in self._planner.lists.storage):
+            needs.update(dict.fromkeys(self._planner.lists.read(node, value)))
         self._planner.needs[node] = list(needs)
         for output in node.outputs:
             if output in self._found.lists and (before := previous(output)) is not None:
-                self._planner.regions.change(node, before, output)
+                self._planner.lists.change(node, before, output)
         self._planner.nodes.append(node)
 
     def _begun(self, node: Node) -> list[Value]:
@@ -65,7 +66,7 @@ class BranchPlans:
         result = output
         if output.dtype is dtypes.variant:
             result = Value(output.node, output.index, self._found.optional[output])
-            self._planner.regions.items[output] = result
+            self._planner.lists.items[output] = result
         assert result.shape is not None
         self._planner.places[result] = Place(result, View.dense(result.shape))
         return result
@@ -74,11 +75,11 @@ class BranchPlans:
         """What a branch that changes some variables takes; None for a list with buffers."""
         if self._is_list(value):
             return None
-        return settled(self._planner, self._planner.regions.items.get(value, value), changed)
+        return settled(self._planner, self._planner.lists.items.get(value, value), changed)
 
     def _is_list(self, value: Value) -> bool:
         """Whether a value is a list that is no single item."""
-        return value.dtype is dtypes.variant and value not in self._planner.regions.items
+        return value.dtype is dtypes.variant and value not in self._planner.lists.items
 
     def calls(self, node: Node) -> list[Call]:
         """The calls of a conditional."""
@@ -101,7 +102,7 @@ class BranchPlans:
         """The calls of one branch; its results lie where the conditional's do."""
         inner = self._inner(node, region, given)
         inner.prepare()
-        items = inner.regions.items
+        items = inner.lists.items
         results = {
             output: settled(inner, items.get(value, value))
             for value, output in zip(region.results, self._results[node])
@@ -110,11 +111,11 @@ class BranchPlans:
         begun = {output: region.results[output.index] for output in self._begun(node)}
         leaves = {inner.places[v].root for v in results.values()}
         for value in begun.values():
-            if value in inner.regions.storage:
-                storage = inner.regions.storage[value]
+            if value in inner.lists.storage:
+                storage = inner.lists.storage[value]
                 leaves |= {storage.items, storage.meta}
         calls = inner.finished(leaves)
-        own = inner.regions.computed()
+        own = inner.lists.computed()
         moved: dict[Value, Value] = {}
         for output, value in results.items():
             place = inner.places[value]
@@ -125,8 +126,8 @@ class BranchPlans:
             else:
                 calls.append(lower.copy_call(Place(moved.get(root, root), place.view), value, output))
         for output, value in begun.items():
-            target = self._planner.regions.storage[output]
-            calls += inner.regions.brought(value, target, self._found.lists[output])
+            target = self._planner.lists.storage[output]
+            calls += inner.lists.brought(value, target, self._found.lists[output])
         merge(inner, self._planner)
         return calls
 
@@ -136,11 +137,11 @@ class BranchPlans:
         inner = planner.inner(region.program, region.found)
         for value, taken, place in zip(region.program.inputs, given, region.places):
             if taken is None:
-                storage = planner.regions.storage.get(node.inputs[place])
+                storage = planner.lists.storage.get(node.inputs[place])
                 if storage is not None:
-                    inner.regions.give(value, storage, planner.places)
+                    inner.lists.give(value, storage, planner.places)
             elif value.dtype is dtypes.variant:
-                inner.regions.items[value] = taken
+                inner.lists.items[value] = taken
                 inner.places[taken] = planner.places[taken]
             else:
                 inner.places[value] = planner.places[taken]

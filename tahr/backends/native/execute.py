@@ -14,7 +14,7 @@ import numpy as np
 from tahr import errors
 from tahr.backends import numpy as reference, report as reports
 from tahr.backends.base import Check, Executor, Form, Run, Shortcut, runtime_error
-from tahr.backends.native import builtin, engine, heap, inspection, plan as plans, roles, tracing
+from tahr.backends.native import builtin, engine, heap, inspection, plan as plans, planner, roles, tracing
 from tahr.backends.native.calls import Place
 from tahr.backends.native.compiler import CompileError
 from tahr.backends.native.fitting import Fitting
@@ -237,7 +237,7 @@ class _Record:
         """Makes the native form, or finds out why there is none."""
         heap.trim()  # of what NumPy's runs have left
         try:
-            self.native = plans.make_plan(pipeline.for_native(plan.program))
+            self.native = planner.make_plan(pipeline.for_native(plan.program))
             self.fitting = Fitting(self.native)
             if not self.native.segments:
                 self.reason = "nothing in it is native"
