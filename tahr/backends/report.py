@@ -30,6 +30,7 @@ class Step:
         flops: arithmetic operations, likewise; None where nobody knows.
         ms: the median of the measured times, in milliseconds; None where nothing was measured.
         depth: in how many loops and branches of its segment it is.
+        library: the library whose function computes it for these sizes; empty where that is tahr's own code, or NumPy.
     """
 
     segment: int | None
@@ -41,6 +42,7 @@ class Step:
     flops: int | None
     ms: float | None = None
     depth: int = 0
+    library: str = ""
 
     @property
     def lines(self) -> list[str]:
@@ -245,7 +247,8 @@ def table(report: Report, width: int = 44) -> str:
         title = "  " * step.depth + step.title
         title = title if len(title) <= width else title[: width - 3] + "..."
         time_ = "" if step.ms is None else f"{step.ms:.4f}"
-        where = f"{step.places}   {step.reason}".strip() if step.reason else step.places
+        by = f"by {step.library}" if step.library else ""
+        where = "   ".join(filter(None, (step.places, by, step.reason)))
         rows.append(
             (
                 f"  {title}",

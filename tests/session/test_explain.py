@@ -10,7 +10,7 @@ import pytest
 
 import tahr as tf
 from tahr.backends import costs
-from tahr.backends.native import target
+from tahr.backends.native import gemm, target
 from tahr.backends.report import Report, amount
 from tahr.core import sizes
 from tahr.session.explain import TIMED_RUNS
@@ -76,6 +76,30 @@ def test_bytes_and_operations_of_a_fused_product() -> None:
     assert step.flops is not None and step.flops >= 2 * 16 * 4 * 8 + 2 * 16 * 8
     assert [line.split("   ")[1] for line in step.lines] == ["y = tf.tanh(tf.matmul(x, w) + 1.0)"]
     assert step.places.startswith("test_explain.py:")
+
+
+@needs_llvm
+def test_products_that_are_a_library_s() -> None:
+    x, w = tf.placeholder(tf.float32, [None, 64]), tf.placeholder(tf.float32, [64, 10])
+    plain, fused = tf.matmul(x, w), tf.tanh(tf.matmul(x, w) * 2.0)
+    own, theirs = gemm.Way(gemm.BLOCKED), gemm.Way(gemm.BLOCKED, library=1)
+
+    def choose(product: gemm.Product, problem: gemm.Problem, known: gemm.Known) -> gemm.Way:
+        return theirs if product.epilogue.is_plain and problem.m > 100 else own
+
+    with pytest.MonkeyPatch.context() as patch, tf.Session(backend="native") as session:
+        patch.setattr(gemm, "choose", choose)
+        found = {
+            (name, rows): session.explain(y, {x: np.ones((rows, 64)), w: np.ones((64, 10))})
+            for name, y in (("plain", plain), ("fused", fused))
+            for rows in (50, 512)
+        }
+    libraries = {key: [step.library for step in each.steps] for key, each in found.items()}
+    assert libraries.pop(("plain", 512)) == ["OpenBLAS"]
+    assert all(not any(each) for each in libraries.values())
+    (line,) = (line for line in str(found["plain", 512]).splitlines() if "MatMul" in line)
+    assert line.endswith("   by OpenBLAS")
+    assert "OpenBLAS" not in str(found["plain", 50])
 
 
 @needs_llvm

@@ -88,11 +88,13 @@ class Bind(NamedTuple):
         kernel: what is called.
         buffers: what it is given.
         bound: its sizes, tiles and scratch.
+        library: whose function computes it, for people; empty for tahr's own.
     """
 
     kernel: Kernel
     buffers: tuple[Ref, ...]
     bound: Bound
+    library: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -125,4 +125,4 @@ def renamed(step: Step | Mark, rename: Callable[[Ref], Ref]) -> Step | Mark:
     refs = tuple(map(rename, step.buffers))
     if isinstance(step, Seat):
         return Seat(step.kernel, refs, step.sizes, step.value)
-    return Bind(step.kernel, refs, step.bound)
+    return step._replace(buffers=refs)

@@ -9,7 +9,7 @@ from tahr.backends import costs, report
 from tahr.backends.native import roles
 from tahr.backends.native.calls import Bind, Call, Seat
 from tahr.backends.native.engine import Statistics
-from tahr.backends.native.kernel import with_parts
+from tahr.backends.native.kernel import Kernel, with_parts
 from tahr.backends.native.nests import Access, Nest
 from tahr.backends.native.plan import NativePlan, Segment
 from tahr.backends.native.roles import Role
@@ -33,18 +33,17 @@ def native_report(plan: NativePlan, known: Mapping[str, int], arena: int, built:
         built: what was compiled and loaded for it.
     """
     steps: list[Step] = []
+    kernels: list[Kernel] = []
     segments = plan.segments
     for item in plan.items:
         if isinstance(item, Segment):
             number = segments.index(item) + 1
-            steps += [_kernel_step(number, call, plan, known) for call in item.calls]
+            for call in item.calls:
+                bound = [b for b in call.bind(known)[0] if isinstance(b, Bind | Seat)]
+                kernels += [*call.kernels, *(each.kernel for each in bound)]
+                steps.append(_kernel_step(number, call, _libraries(bound), plan, known))
         else:
             steps.append(report.host_step(item.node, item.reason, known))
-    calls = [call for segment in segments for call in segment.calls]
-    kernels = [kernel for call in calls for kernel in call.kernels]
-    kernels += [
-        bind.kernel for call in calls for bind in call.bind(known)[0] if isinstance(bind, Bind | Seat)
-    ]
     return Report(
         "native",
         tuple(steps),
@@ -57,7 +56,12 @@ def native_report(plan: NativePlan, known: Mapping[str, int], arena: int, built:
     )
 
 
-def _kernel_step(number: int, call: Call, plan: NativePlan, known: Mapping[str, int]) -> Step:
+def _libraries(bound: Sequence[Bind | Seat]) -> str:
+    """The libraries whose functions some steps are, by name."""
+    return ", ".join(sorted({b.library for b in bound if isinstance(b, Bind) and b.library}))
+
+
+def _kernel_step(number: int, call: Call, library: str, plan: NativePlan, known: Mapping[str, int]) -> Step:
     counted = [costs.flops(node, known) for node in call.nodes]
     flops = None if None in counted else sum(c for c in counted if c is not None)
     if call.loop is not None:
@@ -69,7 +73,7 @@ def _kernel_step(number: int, call: Call, plan: NativePlan, known: Mapping[str, 
     else:
         reads = _sum(_read(node, i, plan, known) for node, i in _inputs(call, plan))
         writes = _sum(_root_bytes(v, known) for v in call.writes)
-    return Step(number, call.title, call.nodes, "", reads, writes, flops, depth=call.depth)
+    return Step(number, call.title, call.nodes, "", reads, writes, flops, depth=call.depth, library=library)
 
 
 def _bytes(access: Access, nest: Nest, known: Mapping[str, int]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tahr.backends.native import gemm
+from tahr.backends.native import gemm, openblas
 from tahr.backends.native.calls import Bind, Known, Partial, Ref
 from tahr.backends.native.nests import Bound
 from tahr.core import sizes
@@ -60,6 +60,7 @@ class Multiplication:
             # The rows of a whole batch may have become those of one product: their number is not fixed then.
             way = gemm.choose(self.product, exact, (m if m == exact.m else None, n, k))
             kernel, table = gemm.kernel(self.product, way), gemm.sizes(self.product, exact, way)
-            return [Bind(kernel, buffers, Bound(tuple(table), gemm.tiles(table), kernel.scratch))], {}
+            bound = Bound(tuple(table), gemm.tiles(table), kernel.scratch)
+            return [Bind(kernel, buffers, bound, openblas.NAME if way.library else "")], {}
 
         return bind

@@ -23,6 +23,9 @@ from tahr.backends.native.products import Problem, Product, either, up
 from tahr.core import dtypes
 from tahr.core.dtypes import DType
 
+NAME = "OpenBLAS"
+"""What people are told of it."""
+
 
 class _Class(NamedTuple):
     """Products that OpenBLAS computes faster.
@@ -129,7 +132,7 @@ def micro_kernel(dtype: DType) -> Kernel | None:
         *((element, zero), (POINTER, "%c"), (I32, ldc)),
     )
     f.do(f"call void %list({', '.join(f'{kind} {value}' for kind, value in arguments)})")
-    return Kernel(QUICKLY + ir.module([f.finish()]), 0, f"OpenBLAS {dtype.name}")
+    return Kernel(QUICKLY + ir.module([f.finish()]), 0, f"{NAME} {dtype.name}")
 
 
 @once
