@@ -515,7 +515,7 @@ def _accumulate(back: _BackwardLoop, tensor: Tensor, gradient: Any) -> list[int]
             start = _zeros(tensor)
         place, total = back.add_variable(start, start.spec.shape)
         is_list = tensor.spec.dtype is dtypes.variant
-        back.next[place] = lists.add_lists([total, gradient]) if is_list else elementwise.add(total, gradient)
+        back.next[place] = _with_items(back, total, gradient) if is_list else elementwise.add(total, gradient)
         return [place]
     parts = gradient.values, gradient.indices
     if parts not in back.slices:
@@ -524,33 +524,87 @@ def _accumulate(back: _BackwardLoop, tensor: Tensor, gradient: Any) -> list[int]
 
 
 def _gathered(back: _BackwardLoop, parts: tuple[Tensor, Tensor]) -> list[int]:
-    """The places of lists that gather the slices of all iterations, given the values and indices of one.
-
-    What a loop in this one has gathered already, is not put together only to be gathered again: it goes on with this
-    one's lists. How many slices it has in an iteration then need not be known there.
-    """
+    """The places of lists that gather the slices of all iterations, given the values and indices of one."""
     places: list[int] = []
-    gathered = [_gathered_inside(back, part) for part in parts]
-    for part, inner in zip((parts[0], elementwise.cast(parts[1], dtypes.int32)), gathered):
+    starts: list[Tensor] = []
+    for _ in parts:
         with RegionScope(back.graph, back.parent):
             start = lists.EmptyTensorList()
         place, items = back.add_variable(start, ())
-        if inner is None or None in gathered:
-            back.next[place] = lists.TensorListPushBack(items, part)
-        else:
-            inner.op.replace_input(inner.value_index, items)
-            back.next[place] = inner
         places.append(place)
+        starts.append(items)
+    for place, items in zip(places, _with_slices(back, starts, parts)):
+        back.next[place] = items
     return places
 
 
-def _gathered_inside(back: _BackwardLoop, part: Tensor) -> Tensor | None:
-    """The list of which a part of slices is made, if a loop in `back` has filled it and nobody else takes it."""
+def _with_slices(region: Region, items: Sequence[Tensor], parts: Sequence[Tensor]) -> list[Tensor]:
+    """Lists of values and of indices, with the slices that a region makes in an execution.
+
+    What a loop in it has gathered already, or a cond in it gives, is not put together only to be gathered again: those
+    go on with these lists. How many slices there are in an execution then need not be known.
+    """
+    gathered = [_gathered_inside(region, part) for part in parts]
+    if None not in gathered:
+        for list_, inner in zip(items, gathered):
+            assert inner is not None
+            inner.op.replace_input(inner.value_index, list_)
+        return [inner for inner in gathered if inner is not None]
+    op = parts[0].op
+    if op.opdef is If and op.region is region and not any(p.op is not op or p.consumers() for p in parts):
+        return _with_slices_of_branches(op, items, [p.value_index for p in parts])
+    values, indices = parts
+    pushed = zip(items, (values, elementwise.cast(indices, dtypes.int32)))
+    return [lists.TensorListPushBack(list_, part) for list_, part in pushed]
+
+
+def _with_slices_of_branches(
+    branching: Operation, items: Sequence[Tensor], places: Sequence[int]
+) -> list[Tensor]:
+    """Lists with the slices that a branch of a cond makes, of those two results of it which are values and indices."""
+
+    def build(branch: Region) -> Sequence[Tensor]:
+        parts = [branch.outputs[place] for place in places]
+        return items if parts[1].spec.shape == (0,) else _with_slices(branch, items, parts)
+
+    return _changed_in_branches(branching, items, build)
+
+
+def _with_items(region: Region, items: Tensor, added: Tensor) -> Tensor:
+    """A list with another one added, which a region makes; in the branch of a cond, where that makes it."""
+    op = added.op
+    if op.opdef is lists.TensorListZerosLike:
+        return items
+    if op.opdef is not If or op.region is not region or added.consumers():
+        return lists.add_lists([items, added])
+    place = added.value_index
+    return _changed_in_branches(
+        op, [items], lambda branch: [_with_items(branch, items, branch.outputs[place])]
+    )[0]
+
+
+def _changed_in_branches(
+    branching: Operation, items: Sequence[Tensor], build: Callable[[Region], Sequence[Tensor]]
+) -> list[Tensor]:
+    """Gives a cond further results, versions of lists from around it that `build` makes in each of its branches."""
+    for list_ in items:
+        if list_ not in branching.inputs[1:]:
+            branching.insert_input(len(branching.inputs), list_)
+    for branch in (branching.attrs["then_branch"], branching.attrs["else_branch"]):
+        with RegionScope(branching.graph, branch):
+            branch.outputs += build(branch)
+    branching.attrs["Tout"] += [dtypes.variant for _ in items]
+    branching.graph.touch()
+    return [branching.add_output(Spec(dtypes.variant, ())) for _ in items]
+
+
+def _gathered_inside(region: Region, part: Tensor) -> Tensor | None:
+    """The list of which a part of slices is made, if a loop in a region has filled it and nobody else takes it."""
     if part.op.opdef is not list_arrays.TensorListConcat or part.consumers():
         return None
     (items,) = part.op.inputs
     loop = items.op
-    if loop.opdef is not While or loop.region is not back or items.consumers() != [part.op]:
+    if loop.opdef is not While or loop.region is not region or items.consumers() != [part.op]:
         return None
     begins = loop.inputs[items.value_index]
     return items if begins.op.opdef is lists.EmptyTensorList and begins.consumers() == [loop] else None
