@@ -353,7 +353,7 @@ from tahr.ops.segments import unsorted_segment_prod as unsorted_segment_prod
 from tahr.ops.segments import unsorted_segment_sqrt_n as unsorted_segment_sqrt_n
 
 # random values
-from tahr.ops.random import get_seed as get_seed
+from tahr.ops.seeds import get_seed as get_seed
 from tahr.ops.random import multinomial as multinomial
 from tahr.ops.random import random_crop as random_crop
 from tahr.ops.random import random_gamma as random_gamma

@@ -13,8 +13,8 @@ from tahr.ops.special import tanh as tanh
 from tahr.ops.embeddings import embedding_lookup as embedding_lookup
 from tahr.ops.sorting import in_top_k as in_top_k
 from tahr.ops.sorting import top_k as top_k
-from tahr.ops.random import log_uniform_candidate_sampler as log_uniform_candidate_sampler
-from tahr.ops.random import uniform_candidate_sampler as uniform_candidate_sampler
+from tahr.ops.candidate_sampling import log_uniform_candidate_sampler as log_uniform_candidate_sampler
+from tahr.ops.candidate_sampling import uniform_candidate_sampler as uniform_candidate_sampler
 from tahr.ops.candidate_sampling import compute_accidental_hits as compute_accidental_hits
 from tahr.ops.candidate_sampling import nce_loss as nce_loss
 from tahr.ops.candidate_sampling import sampled_softmax_loss as sampled_softmax_loss

@@ -6,11 +6,11 @@ from tahr.core import boundary as _boundary
 from tahr.ops import random as _random
 from tahr.core.scopes import set_random_seed as set_random_seed
 from tahr.ops.random import categorical as categorical
-from tahr.ops.random import get_seed as get_seed
-from tahr.ops.random import log_uniform_candidate_sampler as log_uniform_candidate_sampler
+from tahr.ops.seeds import get_seed as get_seed
+from tahr.ops.candidate_sampling import log_uniform_candidate_sampler as log_uniform_candidate_sampler
 from tahr.ops.random import multinomial as multinomial
 from tahr.ops.random import truncated_normal as truncated_normal
-from tahr.ops.random import uniform_candidate_sampler as uniform_candidate_sampler
+from tahr.ops.candidate_sampling import uniform_candidate_sampler as uniform_candidate_sampler
 
 # names that differ from those of tahr's own
 gamma = _random.random_gamma

@@ -1,4 +1,4 @@
-"""Losses that compare the true classes with a sample of the others, where all logits would be too many.
+"""Samples of classes, and losses that compare the true classes with them, where all logits would be too many.
 
 Source: Jean, Cho, Memisevic, Bengio, "On Using Very Large Target Vocabulary for Neural Machine Translation"
 (2014); Gutmann, Hyvärinen, "Noise-contrastive estimation" (2010).
@@ -14,8 +14,9 @@ import numpy as np
 from tahr.core import shapes
 from tahr.core.convert import convert_to_tensor
 from tahr.core.dtypes import int32, int64
+from tahr.core.forms import Candidates
 from tahr.core.graph import Tensor
-from tahr.core.opdef import REQUIRED, Array, OpDef
+from tahr.core.opdef import DRAWS, REQUIRED, Array, OpDef
 from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN
@@ -29,11 +30,132 @@ from tahr.ops.fills import ones, ones_like, zeros_like
 from tahr.ops.joining import concat, stack
 from tahr.ops.linalg import matmul
 from tahr.ops.nn import sigmoid_cross_entropy_with_logits
-from tahr.ops.random import log_uniform_candidate_sampler
+from tahr.ops.sampling import Sampler
 from tahr.ops.scattering import sparse_to_dense
+from tahr.ops.seeds import SEEDS, drawing, seeds
 from tahr.ops.softmax import softmax_cross_entropy_with_logits_v2
 from tahr.ops.special import log
 from tahr.ops.structural import expand_dims, reshape, shape, stop_gradient
+
+# ---------------------------------------------------------------- samplers of classes
+
+
+def _define_sampler(name: str, sampler: Sampler) -> OpDef:
+    op = OpDef(
+        name,
+        "true_classes: int64 -> sampled_candidates: int64, true_expected_count: float32, "
+        "sampled_expected_count: float32",
+        attrs={
+            "num_true": REQUIRED,
+            "num_sampled": REQUIRED,
+            "unique": REQUIRED,
+            "range_max": REQUIRED,
+            **SEEDS,
+        },
+        form=Candidates(sampler),
+        effects=DRAWS,
+    )
+    op.not_differentiable()
+    op.shape(_candidates_shape)
+
+    @op.stateful_kernel
+    def _candidates_kernel(  # pyright: ignore[reportUnusedFunction]
+        context: Any,
+        true_classes: Array,
+        *,
+        num_true: int,
+        num_sampled: int,
+        unique: bool,
+        range_max: int,
+        seed: int,
+        seed2: int,
+    ) -> tuple[Array, Array, Array]:
+        if true_classes.ndim == 2 and true_classes.shape[1] != num_true:
+            raise Complaint(
+                f"true_classes must have num_true columns, expected: {num_true} was: {true_classes.shape[1]}"
+            )
+        with drawing(context, seed, seed2) as stream:
+            return stream.candidates(sampler, true_classes, num_sampled, unique, range_max)
+
+    return op
+
+
+def _candidates_shape(true_classes: Spec, *, num_true: int, num_sampled: int, **_: Any) -> list[Shape]:
+    batch, _classes = shapes.dims(true_classes.shape, 2)
+    return [(num_sampled,), (batch, num_true), (num_sampled,)]
+
+
+UniformCandidateSampler = _define_sampler("UniformCandidateSampler", "uniform")
+LogUniformCandidateSampler = _define_sampler("LogUniformCandidateSampler", "log_uniform")
+
+
+def uniform_candidate_sampler(
+    true_classes: Any,
+    num_true: int,
+    num_sampled: int,
+    unique: bool,
+    range_max: int,
+    seed: int | None = None,
+    name: str | None = None,
+) -> results.UniformCandidateSampler:
+    """Draws classes that are all equally likely.
+
+    Args:
+        true_classes: [batch, num_true] int64, the target classes.
+        num_true: how many target classes each example has.
+        num_sampled: how many classes to draw.
+        unique: whether they all differ.
+        range_max: the number of classes.
+        seed: see `set_random_seed`.
+        name: the operation's name.
+
+    Returns:
+        The classes and their expected counts.
+    """
+    attrs: dict[str, Any] = {
+        "num_true": num_true,
+        "num_sampled": num_sampled,
+        "unique": unique,
+        "range_max": range_max,
+    }
+    sample = UniformCandidateSampler(true_classes, **attrs, **seeds(seed), name=name)
+    return results.UniformCandidateSampler(*sample)
+
+
+def log_uniform_candidate_sampler(
+    true_classes: Any,
+    num_true: int,
+    num_sampled: int,
+    unique: bool,
+    range_max: int,
+    seed: int | None = None,
+    name: str | None = None,
+) -> results.LogUniformCandidateSampler:
+    """Draws classes of which small numbers are likelier: P(k) = log((k + 2) / (k + 1)) / log(range_max + 1).
+
+    Words numbered by falling frequency are nearly distributed like that (Zipf's law).
+
+    Args:
+        true_classes: [batch, num_true] int64, the target classes.
+        num_true: how many target classes each example has.
+        num_sampled: how many classes to draw.
+        unique: whether they all differ.
+        range_max: the number of classes.
+        seed: see `set_random_seed`.
+        name: the operation's name.
+
+    Returns:
+        The classes and their expected counts.
+    """
+    attrs: dict[str, Any] = {
+        "num_true": num_true,
+        "num_sampled": num_sampled,
+        "unique": unique,
+        "range_max": range_max,
+    }
+    sample = LogUniformCandidateSampler(true_classes, **attrs, **seeds(seed), name=name)
+    return results.LogUniformCandidateSampler(*sample)
+
 
 # ---------------------------------------------------------------- ComputeAccidentalHits
 

@@ -16,7 +16,7 @@ from tahr.core.shapes import Shape, Spec, TensorShape
 from tahr.core.sizes import UNKNOWN
 from tahr.errors import Complaint
 from tahr.ops.queue_states import Buffer, ByPriority, Element, FirstInFirstOut, QueueState, Shuffled
-from tahr.ops.random import get_seed
+from tahr.ops.seeds import get_seed
 
 BLOCKS = Effects(io=True, may_block=True)
 

@@ -8,63 +8,25 @@ Source of the values: TensorFlow 1.15, python/ops/random_ops.py and core/kernels
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from tahr.core import convert, dtypes, shapes
 from tahr.core.dtypes import FLOATS, INDICES, REALS, DType
-from tahr.core.forms import ELEMENTWISE, Candidates, Classes, Draw, Permutation
+from tahr.core.forms import ELEMENTWISE, Classes, Draw, Permutation
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import DRAWS, REQUIRED, Array, OpDef, known_ints, known_value
-from tahr.core.scopes import get_default_graph, name_scope
+from tahr.core.scopes import name_scope
 from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
 from tahr.errors import Complaint
-from tahr.ops import results, special_functions
+from tahr.ops import special_functions
 from tahr.ops.cropping import slice_
 from tahr.ops.elementwise import add, floormod, maximum, multiply, subtract, truediv
-from tahr.ops.philox import seed_pair
-from tahr.ops.sampling import Sampler
+from tahr.ops.seeds import SEEDS, drawing, seeds
 from tahr.ops.shaping import shape as shape_of
-from tahr.ops.streams import Stream
 from tahr.ops.structural import broadcast_dynamic_shape, broadcast_to, reduce_sum
-
-_SEEDS = {"seed": 0, "seed2": 0}
-
-
-def get_seed(op_seed: int | None) -> tuple[int | None, int | None]:
-    """The two seeds of an operation that is about to be made, from the graph's seed and its own.
-
-    Args:
-        op_seed: the operation's `seed` argument, or None.
-
-    Returns:
-        Both None where neither seed is set. With a graph's seed alone the second is the number of operations
-        so far.
-    """
-    graph = get_default_graph()
-    return seed_pair(graph.seed, op_seed, graph.version)
-
-
-def _seeds(op_seed: int | None) -> dict[str, Any]:
-    """The seeds as attributes; 0 and 0 ask for a seed from the operating system."""
-    seed, seed2 = get_seed(op_seed)
-    return {"seed": seed or 0, "seed2": seed2 or 0}
-
-
-@contextmanager
-def _drawing(context: Any, seed: int, seed2: int) -> Generator[Stream]:
-    """The stream of the operation that runs; its objections to the arguments become complaints."""
-    try:
-        with context.stream(seed, seed2) as stream:
-            yield stream
-    except Complaint:
-        raise
-    except ValueError as error:
-        raise Complaint(str(error)) from None
 
 
 def _shape_tensor(shape: Any) -> Tensor:
@@ -98,7 +60,7 @@ def _per_element(shape: Spec, parameter: Spec) -> Shape:
 RandomUniform = OpDef(
     "RandomUniform",
     "shape: T -> output: dtype",
-    attrs={**_SEEDS, "dtype": REQUIRED},
+    attrs={**SEEDS, "dtype": REQUIRED},
     types={"T": INDICES, "dtype": FLOATS},
     form=Draw("uniform"),
     effects=DRAWS,
@@ -113,14 +75,14 @@ def _drawn_shape(shape: Spec, **_: Any) -> Shape:
 
 @RandomUniform.stateful_kernel
 def _random_uniform_kernel(context: Any, shape: Array, *, seed: int, seed2: int, dtype: DType) -> Array:
-    with _drawing(context, seed, seed2) as stream:
+    with drawing(context, seed, seed2) as stream:
         return stream.uniform(shape.tolist(), dtype.numpy)
 
 
 RandomUniformInt = OpDef(
     "RandomUniformInt",
     "shape: T, minval: Tout, maxval: Tout -> output: Tout",
-    attrs=_SEEDS,
+    attrs=SEEDS,
     types={"T": INDICES, "Tout": INDICES},
     form=Draw("integers"),
     effects=DRAWS,
@@ -139,7 +101,7 @@ def _random_uniform_int_shape(shape: Spec, minval: Spec, maxval: Spec, **_: Any)
 def _random_uniform_int_kernel(
     context: Any, shape: Array, minval: Array, maxval: Array, *, seed: int, seed2: int
 ) -> Array:
-    with _drawing(context, seed, seed2) as stream:
+    with drawing(context, seed, seed2) as stream:
         return stream.uniform_int(shape.tolist(), int(minval), int(maxval), minval.dtype)
 
 
@@ -182,8 +144,8 @@ def random_uniform(
         minval = convert.convert_to_tensor(minval, dtype=dtype, name="min")
         maxval = convert.convert_to_tensor(maxval, dtype=dtype, name="max")
         if dtype.is_integer:
-            return RandomUniformInt(shape, minval, maxval, **_seeds(seed), name=scope)
-        drawn = RandomUniform(shape, dtype=dtype, **_seeds(seed))
+            return RandomUniformInt(shape, minval, maxval, **seeds(seed), name=scope)
+        drawn = RandomUniform(shape, dtype=dtype, **seeds(seed))
         scaled = multiply(drawn, subtract(maxval, minval, name="sub"), name="mul")
         return add(scaled, minval, name=scope)
 
@@ -193,7 +155,7 @@ def random_uniform(
 RandomStandardNormal = OpDef(
     "RandomStandardNormal",
     "shape: T -> output: dtype",
-    attrs={**_SEEDS, "dtype": REQUIRED},
+    attrs={**SEEDS, "dtype": REQUIRED},
     types={"T": INDICES, "dtype": FLOATS},
     form=Draw("normal"),
     effects=DRAWS,
@@ -206,14 +168,14 @@ RandomStandardNormal.shape(_drawn_shape)
 def _random_standard_normal_kernel(
     context: Any, shape: Array, *, seed: int, seed2: int, dtype: DType
 ) -> Array:
-    with _drawing(context, seed, seed2) as stream:
+    with drawing(context, seed, seed2) as stream:
         return stream.standard_normal(shape.tolist(), dtype.numpy)
 
 
 TruncatedNormal = OpDef(
     "TruncatedNormal",
     "shape: T -> output: dtype",
-    attrs={**_SEEDS, "dtype": REQUIRED},
+    attrs={**SEEDS, "dtype": REQUIRED},
     types={"T": INDICES, "dtype": FLOATS},
     form=Draw("truncated_normal"),
     effects=DRAWS,
@@ -224,7 +186,7 @@ TruncatedNormal.shape(_drawn_shape)
 
 @TruncatedNormal.stateful_kernel
 def _truncated_normal_kernel(context: Any, shape: Array, *, seed: int, seed2: int, dtype: DType) -> Array:
-    with _drawing(context, seed, seed2) as stream:
+    with drawing(context, seed, seed2) as stream:
         return stream.truncated_normal(shape.tolist(), dtype.numpy)
 
 
@@ -244,7 +206,7 @@ def _scaled_normal(
         shape = _shape_tensor(shape)
         mean = convert.convert_to_tensor(mean, dtype=dtype, name="mean")
         stddev = convert.convert_to_tensor(stddev, dtype=dtype, name="stddev")
-        drawn = draw(shape, dtype=dtype, **_seeds(seed))
+        drawn = draw(shape, dtype=dtype, **seeds(seed))
         return add(multiply(drawn, stddev, name="mul"), mean, name=scope)
 
 
@@ -307,7 +269,7 @@ def truncated_normal(
 RandomGamma = OpDef(
     "RandomGamma",
     "shape: S, alpha: T -> output: T",
-    attrs=_SEEDS,
+    attrs=SEEDS,
     types={"S": INDICES, "T": frozenset({dtypes.float16, dtypes.float32, dtypes.float64})},
     effects=DRAWS,
 )
@@ -320,7 +282,7 @@ def _random_gamma_shape(shape: Spec, alpha: Spec, **_: Any) -> Shape:
 
 @RandomGamma.stateful_kernel
 def _random_gamma_kernel(context: Any, shape: Array, alpha: Array, *, seed: int, seed2: int) -> Array:
-    with _drawing(context, seed, seed2) as stream:
+    with drawing(context, seed, seed2) as stream:
         return stream.gamma(shape.tolist(), alpha)
 
 
@@ -388,7 +350,7 @@ def random_gamma(
         alpha = convert.convert_to_tensor(alpha, dtype=dtype, name="alpha")
         beta = convert.convert_to_tensor(1 if beta is None else beta, dtype=dtype, name="beta")
         alpha = broadcast_to(alpha, broadcast_dynamic_shape(shape_of(alpha), shape_of(beta)))
-        drawn = truediv(RandomGamma(shape, alpha, **_seeds(seed)), beta)
+        drawn = truediv(RandomGamma(shape, alpha, **seeds(seed)), beta)
         return maximum(np.finfo(dtype.numpy).tiny, drawn)
 
 
@@ -397,7 +359,7 @@ def random_gamma(
 RandomPoissonV2 = OpDef(
     "RandomPoissonV2",
     "shape: S, rate: R -> output: dtype",
-    attrs={**_SEEDS, "dtype": dtypes.int64},
+    attrs={**SEEDS, "dtype": dtypes.int64},
     types={
         "S": INDICES,
         "R": frozenset({dtypes.float16, dtypes.float32, dtypes.float64, dtypes.int32, dtypes.int64}),
@@ -415,7 +377,7 @@ def _random_poisson_shape(shape: Spec, rate: Spec, **_: Any) -> Shape:
 def _random_poisson_kernel(
     context: Any, shape: Array, rate: Array, *, seed: int, seed2: int, dtype: DType
 ) -> Array:
-    with _drawing(context, seed, seed2) as stream:
+    with drawing(context, seed, seed2) as stream:
         return stream.poisson(shape.tolist(), rate, dtype.numpy)
 
 
@@ -436,7 +398,7 @@ def random_poisson(
     """
     with name_scope(name, "random_poisson", [lam, shape]):
         shape = convert.convert_to_tensor(shape, dtype=dtypes.int32, name="shape")
-        return RandomPoissonV2(shape, lam, dtype=dtypes.as_dtype(dtype), **_seeds(seed))
+        return RandomPoissonV2(shape, lam, dtype=dtypes.as_dtype(dtype), **seeds(seed))
 
 
 # ---------------------------------------------------------------- classes
@@ -444,7 +406,7 @@ def random_poisson(
 Multinomial = OpDef(
     "Multinomial",
     "logits: T, num_samples: int32 -> output: output_dtype",
-    attrs={**_SEEDS, "output_dtype": dtypes.int64},
+    attrs={**SEEDS, "output_dtype": dtypes.int64},
     types={"T": REALS, "output_dtype": INDICES},
     form=Classes(),
     effects=DRAWS,
@@ -473,7 +435,7 @@ def _count(scalar: Spec) -> Dim:
 def _multinomial_kernel(
     context: Any, logits: Array, num_samples: Array, *, seed: int, seed2: int, output_dtype: DType
 ) -> Array:
-    with _drawing(context, seed, seed2) as stream:
+    with drawing(context, seed, seed2) as stream:
         return stream.multinomial(logits, int(num_samples), output_dtype.numpy)
 
 
@@ -483,7 +445,7 @@ def _draw_classes(
     with name_scope(name, default_name, [logits]):
         logits = convert.convert_to_tensor(logits, name="logits")
         dtype = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
-        return Multinomial(logits, num_samples, output_dtype=dtype, **_seeds(seed))
+        return Multinomial(logits, num_samples, output_dtype=dtype, **seeds(seed))
 
 
 def multinomial(
@@ -525,7 +487,7 @@ def categorical(
 # ---------------------------------------------------------------- shuffling and cropping
 
 RandomShuffle = OpDef(
-    "RandomShuffle", "value: T -> output: T", attrs=_SEEDS, form=Permutation(), effects=DRAWS
+    "RandomShuffle", "value: T -> output: T", attrs=SEEDS, form=Permutation(), effects=DRAWS
 )
 RandomShuffle.not_differentiable()
 
@@ -539,7 +501,7 @@ def _random_shuffle_shape(value: Spec, **_: Any) -> Shape:
 def _random_shuffle_kernel(context: Any, value: Array, *, seed: int, seed2: int) -> Array:
     if value.size == 0 or value.ndim == 0:
         return value.copy()  # nothing is drawn either, so that the stream stays where TensorFlow's does
-    with _drawing(context, seed, seed2) as stream:
+    with drawing(context, seed, seed2) as stream:
         return value[stream.random_shuffle(len(value))]
 
 
@@ -554,7 +516,7 @@ def random_shuffle(value: Any, seed: int | None = None, name: str | None = None)
     Returns:
         A tensor of the same shape and dtype. No gradient flows through it.
     """
-    return RandomShuffle(value, **_seeds(seed), name=name)
+    return RandomShuffle(value, **seeds(seed), name=name)
 
 
 # TensorFlow asserts this beside the shape. One op that lets the shape pass needs no control dependency.
@@ -597,123 +559,3 @@ def random_crop(value: Any, size: Any, seed: int | None = None, name: str | None
         places = add(subtract(shape, size, name="sub"), 1, name="add")
         drawn = random_uniform(shape_of(shape), maxval=dtypes.int32.max, dtype=dtypes.int32, seed=seed)
         return slice_(value, floormod(drawn, places, name="mod"), size, name=scope)
-
-
-# ---------------------------------------------------------------- candidate classes for sampled losses
-
-
-def _define_sampler(name: str, sampler: Sampler) -> OpDef:
-    op = OpDef(
-        name,
-        "true_classes: int64 -> sampled_candidates: int64, true_expected_count: float32, "
-        "sampled_expected_count: float32",
-        attrs={
-            "num_true": REQUIRED,
-            "num_sampled": REQUIRED,
-            "unique": REQUIRED,
-            "range_max": REQUIRED,
-            **_SEEDS,
-        },
-        form=Candidates(sampler),
-        effects=DRAWS,
-    )
-    op.not_differentiable()
-    op.shape(_candidates_shape)
-
-    @op.stateful_kernel
-    def _candidates_kernel(  # pyright: ignore[reportUnusedFunction]
-        context: Any,
-        true_classes: Array,
-        *,
-        num_true: int,
-        num_sampled: int,
-        unique: bool,
-        range_max: int,
-        seed: int,
-        seed2: int,
-    ) -> tuple[Array, Array, Array]:
-        if true_classes.ndim == 2 and true_classes.shape[1] != num_true:
-            raise Complaint(
-                f"true_classes must have num_true columns, expected: {num_true} was: {true_classes.shape[1]}"
-            )
-        with _drawing(context, seed, seed2) as stream:
-            return stream.candidates(sampler, true_classes, num_sampled, unique, range_max)
-
-    return op
-
-
-def _candidates_shape(true_classes: Spec, *, num_true: int, num_sampled: int, **_: Any) -> list[Shape]:
-    batch, _classes = shapes.dims(true_classes.shape, 2)
-    return [(num_sampled,), (batch, num_true), (num_sampled,)]
-
-
-UniformCandidateSampler = _define_sampler("UniformCandidateSampler", "uniform")
-LogUniformCandidateSampler = _define_sampler("LogUniformCandidateSampler", "log_uniform")
-
-
-def uniform_candidate_sampler(
-    true_classes: Any,
-    num_true: int,
-    num_sampled: int,
-    unique: bool,
-    range_max: int,
-    seed: int | None = None,
-    name: str | None = None,
-) -> results.UniformCandidateSampler:
-    """Draws classes that are all equally likely.
-
-    Args:
-        true_classes: [batch, num_true] int64, the target classes.
-        num_true: how many target classes each example has.
-        num_sampled: how many classes to draw.
-        unique: whether they all differ.
-        range_max: the number of classes.
-        seed: see `set_random_seed`.
-        name: the operation's name.
-
-    Returns:
-        The classes and their expected counts.
-    """
-    attrs: dict[str, Any] = {
-        "num_true": num_true,
-        "num_sampled": num_sampled,
-        "unique": unique,
-        "range_max": range_max,
-    }
-    sample = UniformCandidateSampler(true_classes, **attrs, **_seeds(seed), name=name)
-    return results.UniformCandidateSampler(*sample)
-
-
-def log_uniform_candidate_sampler(
-    true_classes: Any,
-    num_true: int,
-    num_sampled: int,
-    unique: bool,
-    range_max: int,
-    seed: int | None = None,
-    name: str | None = None,
-) -> results.LogUniformCandidateSampler:
-    """Draws classes of which small numbers are likelier: P(k) = log((k + 2) / (k + 1)) / log(range_max + 1).
-
-    Words numbered by falling frequency are nearly distributed like that (Zipf's law).
-
-    Args:
-        true_classes: [batch, num_true] int64, the target classes.
-        num_true: how many target classes each example has.
-        num_sampled: how many classes to draw.
-        unique: whether they all differ.
-        range_max: the number of classes.
-        seed: see `set_random_seed`.
-        name: the operation's name.
-
-    Returns:
-        The classes and their expected counts.
-    """
-    attrs: dict[str, Any] = {
-        "num_true": num_true,
-        "num_sampled": num_sampled,
-        "unique": unique,
-        "range_max": range_max,
-    }
-    sample = LogUniformCandidateSampler(true_classes, **attrs, **_seeds(seed), name=name)
-    return results.LogUniformCandidateSampler(*sample)
