@@ -3,9 +3,9 @@
 It is what depends on nothing that changes in the loop; it becomes a value that the loop captures. A matrix by whose
 transpose each iteration multiplies is transposed ahead, so that its rows lie as the product reads them. And where
 iterations multiply one item each of a list by a matrix, as a recurrent net does with its inputs, all items are
-multiplied at once if that pays: larger products are faster. If the items were looked up in a table, the table is
-multiplied instead: see `looked_up.py`. If the item is only a part of what is multiplied, [x, h] W, the product is taken
-apart: x W1 + h W2.
+multiplied at once if that pays: larger products are faster. Where only a run knows whether it does, see `by_rows.py`.
+If the items were looked up in a table, the table is multiplied instead: see `looked_up.py`. If the item is only a part
+of what is multiplied, [x, h] W, the product is taken apart: x W1 + h W2.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from functools import cached_property
 
 import numpy as np
 
-from tahr.backends.native import blocked, roles, target as targets
+from tahr.backends.native import blocked, by_rows, roles, target as targets
 from tahr.backends.native.looked_up import LookedUp
 from tahr.backends.native.roles import Role
 from tahr.core import dtypes
 from tahr.core.opdef import known_int
+from tahr.core.sizes import Size
 from tahr.ops import cropping, elementwise, indexing, joining, linalg, list_arrays, transposing
 from tahr.program.node import Builder, Input, Node, Program, Value
 from tahr.program.rewrite import is_rewritable, rewrite
@@ -165,7 +166,7 @@ class _Mover:
         parts = self._separable(node)
         leaving = {p for p in parts if p in self._lookups or (p in self._rows and self._pays(p))}
         if not leaving:
-            return None
+            return self._with_choice(node, parts)
         b = node.inputs[1]
         terms: list[Value] = []
         first, rest = 0, list[Value]()
@@ -188,6 +189,20 @@ class _Mover:
             total = self._body.builder.value(elementwise.AddV2, total, term, op=node.op)
         return [total]
 
+    def _with_choice(self, node: Node, parts: Sequence[Value]) -> Sequence[Value] | None:
+        """A product of which the first or the last part is computed ahead if there turn out to be few rows."""
+        part = next((p for p in (*parts[:1], *parts[-1:]) if p in self._rows), None)
+        if part is None or not isinstance(part.dims[0], Size):
+            return None
+        a, b = node.inputs
+        rest = _width(a) - _width(part)
+        is_first = part is parts[0]
+        few = {"most_rows": self._few_rows(part)}
+        item = self._product_of_all(part, b, 0 if is_first else rest, node, few)
+        attrs = {**node.attrs, **few, "first": _width(part) if is_first else 0, "count": rest}
+        specs = [node.outputs[0].spec]
+        return self._body.builder.node(by_rows.ProductOfRest, [a, b, item], attrs, node.op, (), specs).outputs
+
     def _separable(self, node: Node) -> Sequence[Value]:
         """The matrices beside each other that a node multiplies by one that does not change, if each could be alone."""
         if node.opdef is not linalg.MatMul or node.attrs["transpose_a"] or node.attrs["transpose_b"]:
@@ -203,10 +218,16 @@ class _Mover:
         much of matrices that it is not in the cache any more when they need it again.
         """
         assert part.shape is not None and part.dtype is not None
-        blocking = blocked.blocking(part.dtype, targets.current())
         rows = part.shape[0]
-        is_low = isinstance(rows, int) and rows <= blocking.rows // 2
-        return is_low or self._bytes_of_factors >= _MANY_CACHES * blocking.cache
+        is_low = isinstance(rows, int) and rows <= self._few_rows(part)
+        cache = blocked.blocking(part.dtype, targets.current()).cache
+        return is_low or self._bytes_of_factors >= _MANY_CACHES * cache
+
+    @staticmethod
+    def _few_rows(part: Value) -> int:
+        """With up to so many rows the micro-kernel is hardly used."""
+        assert part.dtype is not None
+        return blocked.blocking(part.dtype, targets.current()).rows // 2
 
     @cached_property
     def _bytes_of_factors(self) -> int:
@@ -218,10 +239,21 @@ class _Mover:
             if part in self._rows and part.dtype is not None
         )
 
-    def _product_of_all(self, part: Value, matrix: Value, first: int, node: Node) -> Value:
-        """The row that belongs to the iteration of a product that was computed ahead."""
+    def _product_of_all(
+        self, part: Value, matrix: Value, first: int, node: Node, few: Mapping[str, int] | None = None
+    ) -> Value:
+        """The row that belongs to the iteration of a product that was computed ahead.
+
+        Args:
+            few: the most rows for which it is; None for any number.
+        """
         factor = _rows_of(self._builder, self._around(matrix), first, _width(part))
-        product = self._builder.value(linalg.BatchMatMulV2, self._rows[part], factor, op=node.op)
+        factors = self._rows[part], factor
+        product = self._builder.value(linalg.BatchMatMulV2, *factors, op=node.op)
+        if few is not None:
+            attrs = {**product.node.attrs, **few}
+            specs = [product.spec]
+            product = self._builder.node(by_rows.ProductAhead, factors, attrs, node.op, (), specs).outputs[0]
         return self._item(product, part.node)
 
     def _rows_of_product(self, part: Value, matrix: Value, first: int, node: Node) -> Value:

@@ -9,7 +9,7 @@ from itertools import zip_longest
 import numpy as np
 
 from tahr import errors
-from tahr.backends.native.lower import flips
+from tahr.backends.native.matrices import flips
 from tahr.backends.native.plan import NativePlan
 from tahr.core import sizes
 from tahr.core.forms import Contraction, Elementwise, Reduction
@@ -76,7 +76,7 @@ def _always_fits(node: Node) -> bool:
     if node.opdef.broadcasts:
         return _surely_broadcast(shapes)
     if isinstance(node.opdef.form, Contraction):
-        (a, b), (flip_a, flip_b) = shapes, flips(node)
+        (a, b), (flip_a, flip_b) = shapes[:2], flips(node)
         return (
             min(len(a), len(b)) >= 2
             and sizes.surely_equal(a[-2 if flip_a else -1], b[-1 if flip_b else -2])

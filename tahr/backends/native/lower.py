@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tahr.backends.native import fuse, gemm, nest_kernels, nests, roles, singles, tracing, windows
+from tahr.backends.native import by_rows, fuse, gemm, nest_kernels, nests, roles, singles, tracing, windows
 from tahr.backends.native.assembling import Seats
 from tahr.backends.native.calls import Bind, Call, Known, Partial, Place, Ref
 from tahr.backends.native.epilogue import COLUMN, FULL, SCALAR, Epilogue, Operand
 from tahr.backends.native.fuse import Fusion
 from tahr.backends.native.groups import Group, Map
 from tahr.backends.native.loops import Loop
+from tahr.backends.native.matrices import flips, matrix, merged_batches
 from tahr.backends.native.multiplication import Multiplication
 from tahr.backends.native.nests import Access, Bound, Extent, Nest, Position, Reduce
 from tahr.backends.native.roles import Role
-from tahr.core import scalar, sizes
+from tahr.core import scalar
 from tahr.core.convert import Const
 from tahr.core.dtypes import DType
 from tahr.core.forms import Reduction
@@ -29,6 +30,22 @@ from tahr.program.node import Node, Value
 
 # Leaves that stand for results of reductions while a nest's inputs are still being counted.
 _RESULTS = 1 << 20
+
+
+@dataclass(frozen=True)
+class _Form:
+    """One way to compute a product.
+
+    Attributes:
+        multiplication: its sizes, and for how many rows it is computed.
+        buffers: A, B, the epilogue's operands and its outputs.
+        reads, writes: the storages that it uses.
+    """
+
+    multiplication: Multiplication
+    buffers: tuple[Ref, ...]
+    reads: tuple[Value, ...]
+    writes: tuple[Value, ...]
 
 
 class Lowering:
@@ -99,34 +116,73 @@ class Lowering:
     # ------------------------------------------------------------ products
 
     def _product(self, group: Group) -> Call:
+        """The call of a product, in each of its forms."""
+        forms = self._forms(group)
+        title = " ".join(_unique(n.opdef.name for n in group.nodes))
+        reads = dict.fromkeys(r for form in forms for r in form.reads)
+        binders = [form.multiplication.binder(form.buffers) for form in forms]
+
+        def bind(known: Known) -> tuple[list[Bind], dict[Partial, int]]:
+            return [step for binder in binders for step in binder(known)[0]], {}
+
+        return Call(title, tuple(group.nodes), tuple(reads), forms[0].writes, (), bind)
+
+    def _forms(self, group: Group) -> list[_Form]:
+        """The forms of a product, of which the number of rows chooses one."""
+        anchor = group.anchor
+        assert anchor is not None
+        if anchor.opdef is by_rows.ProductAhead:
+            return [self._form(group, most_rows=anchor.attrs["most_rows"])]
+        if anchor.opdef is not by_rows.ProductOfRest:
+            return [self._form(group)]
+        most, first, count = (anchor.attrs[name] for name in ("most_rows", "first", "count"))
+        rest = self._form(group, self._needs[anchor][2], (first, count), most_rows=most)
+        return [rest, self._form(group, least_rows=most + 1)]
+
+    def _form(
+        self, group: Group, added: Value | None = None, terms: tuple[int, int] | None = None, **rows: int
+    ) -> _Form:
+        """A product for some numbers of rows.
+
+        Args:
+            added: what is added to it.
+            terms: the first term of its sums, and how many they have; None for all of them.
+            rows: the least and the most rows for which it is computed.
+        """
         anchor = group.anchor
         assert anchor is not None and anchor.outputs[0].dtype is not None
-        a, b = (self._places[v] for v in self._needs[anchor])
-        epilogue, operands, outputs = self._epilogue(group)
+        a, b = (self._places[v] for v in self._needs[anchor][:2])
+        epilogue, operands, outputs = self._epilogue(group, added)
         shape = anchor.outputs[0].dims
         flip_a, flip_b = flips(anchor)
         left, right = matrix(a.view, flip_a), matrix(b.view, flip_b)
         assert left is not None and right is not None
         spec = gemm.Product(anchor.outputs[0].dtype, left.is_transposed, right.is_transposed, epilogue)
         batch_shape = shape[:-2]
-        m, n, k = shape[-2], shape[-1], left.columns
         out = dense_strides(shape)
-        dims = _merged_batches(batch_shape, left.batches(batch_shape), right.batches(batch_shape), out[:-2])
+        dims = merged_batches(batch_shape, left.batches(batch_shape), right.batches(batch_shape), out[:-2])
+        first, k = terms or (0, left.columns)
+        skipped_a = first * (left.stride if left.is_transposed else 1)
+        skipped_b = first * (1 if right.is_transposed else right.stride)
         buffers = (
-            Ref(a.root, a.view.offset),
-            Ref(b.root, b.view.offset),
+            Ref(a.root, a.view.offset + skipped_a),
+            Ref(b.root, b.view.offset + skipped_b),
             *operands,
             *(Ref(v) for v in outputs),
         )
-        multiplication = Multiplication(spec, m, n, k, left.stride, right.stride, dims)
-        reads = [r.storage for r in buffers[: 2 + len(operands)] if isinstance(r.storage, Value)]
-        title = " ".join(_unique(n.opdef.name for n in group.nodes))
-        return Call(
-            title, tuple(group.nodes), tuple(reads), tuple(outputs), (), multiplication.binder(buffers)
+        return _Form(
+            Multiplication(spec, shape[-2], shape[-1], k, left.stride, right.stride, dims, **rows),
+            buffers,
+            tuple(r.storage for r in buffers[: 2 + len(operands)] if isinstance(r.storage, Value)),
+            tuple(outputs),
         )
 
-    def _epilogue(self, group: Group) -> tuple[Epilogue, list[Ref], list[Value]]:
-        """What a group computes from its product: the expressions, their operands and where results go."""
+    def _epilogue(self, group: Group, added: Value | None = None) -> tuple[Epilogue, list[Ref], list[Value]]:
+        """What a group computes from its product: the expressions, their operands and where results go.
+
+        Args:
+            added: what is added to the product before.
+        """
         anchor = group.anchor
         assert anchor is not None
         product = anchor.outputs[0]
@@ -154,6 +210,8 @@ class Lowering:
                 operands[key] = scalar.leaf(len(described), dtype)
             return operands[key]
 
+        if added is not None:
+            values[product] = operand(added, product.dtype, product.dims) + values[product]
         for node in group.nodes[1:]:
             role = self._roles[node]
             shape = fuse.iteration_shape(node, role)
@@ -490,75 +548,3 @@ def compose(inner: View, outer: View, shape: Sequence[Dim]) -> View | None:
     if inner.strides == strides and inner.offset == 0:
         return outer
     return None
-
-
-# ---------------------------------------------------------------- matrices
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """An operand of a product as it lies in memory.
-
-    Attributes:
-        view: the operand, not transposed.
-        is_transposed: whether it is stored with rows as columns.
-        stride: the distance between stored rows.
-        columns: the number of columns of the operand.
-    """
-
-    view: View
-    is_transposed: bool
-    stride: Dim
-    columns: Dim
-
-    def batches(self, shape: Sequence[Dim]) -> list[Dim]:
-        """The strides along the batch dimensions of a product."""
-        return list(self.view.broadcast((*shape, *self.view.shape[-2:])).strides[:-2])
-
-
-def flips(node: Node) -> tuple[bool, bool]:
-    """Whether the operands of a product are transposed. Real numbers: the adjoint is the transpose."""
-    attrs = node.attrs
-    if "transpose_a" in attrs:
-        return attrs["transpose_a"], attrs["transpose_b"]
-    return attrs["adj_x"], attrs["adj_y"]
-
-
-def matrix(view: View, flip: bool) -> Matrix | None:
-    """A view as an operand of a product; None where neither rows nor columns lie without gaps."""
-    if len(view.shape) < 2:
-        return None
-    if flip:
-        rank = len(view.shape)
-        view = view.transposed([*range(rank - 2), rank - 1, rank - 2])
-    (rows, columns), (down, across) = view.shape[-2:], view.strides[-2:]
-    if across == 1 or columns == 1:
-        return Matrix(view, False, columns if rows == 1 else down, columns)
-    if down == 1 or rows == 1:
-        return Matrix(view, True, rows if columns == 1 else across, columns)
-    return None
-
-
-def _merged_batches(
-    shape: Sequence[Dim], a: Sequence[Dim], b: Sequence[Dim], c: Sequence[Dim]
-) -> list[tuple[Dim, Dim, Dim, Dim]]:
-    """Batch dimensions with their strides, neighbours merged where all three operands allow it."""
-    merged: list[tuple[Dim, Dim, Dim, Dim]] = []
-    for dim in zip(shape, a, b, c):
-        if dim[0] == 1:
-            continue
-        if merged and all(sizes.surely_equal(merged[-1][i], dim[i] * dim[0]) for i in (1, 2, 3)):
-            merged[-1] = (merged[-1][0] * dim[0], *dim[1:])
-        else:
-            merged.append(dim)
-    return merged
-
-
-def product_fits(node: Node, a: View, b: View) -> bool:
-    """Whether the operands of a product can be read where they lie."""
-    left, right = matrix(a, flips(node)[0]), matrix(b, flips(node)[1])
-    if left is None or right is None:
-        return False
-    shape = node.outputs[0].dims
-    out = dense_strides(shape)[:-2]
-    return len(_merged_batches(shape[:-2], left.batches(shape[:-2]), right.batches(shape[:-2]), out)) <= 2

@@ -21,6 +21,7 @@ class Multiplication:
         m, n, k: C is [m, n], A B sums over k.
         lda, ldb: the distance between rows of A and B as they are stored. C is dense.
         batches: batch dimensions: how many products, and the strides of A, B and C.
+        least_rows, most_rows: where m is less, or more, nothing is computed.
     """
 
     product: gemm.Product
@@ -30,6 +31,11 @@ class Multiplication:
     lda: Dim
     ldb: Dim
     batches: Sequence[tuple[Dim, Dim, Dim, Dim]] = ()
+    least_rows: int = 0
+    most_rows: int | None = None
+
+    def _is_wanted(self, rows: int) -> bool:
+        return self.least_rows <= rows and (self.most_rows is None or rows <= self.most_rows)
 
     def binder(
         self, buffers: tuple[Ref, ...], is_always: bool = True
@@ -60,7 +66,8 @@ class Multiplication:
             # The rows of a whole batch may have become those of one product: their number is not fixed then.
             way = gemm.choose(self.product, exact, (m if m == exact.m else None, n, k))
             kernel, table = gemm.kernel(self.product, way), gemm.sizes(self.product, exact, way)
-            bound = Bound(tuple(table), gemm.tiles(table), kernel.scratch)
-            return [Bind(kernel, buffers, bound, openblas.NAME if way.library else "")], {}
+            tiles = gemm.tiles(table) if self._is_wanted(value(self.m)) else 0
+            bound = Bound(tuple(table), tiles, kernel.scratch)
+            return [Bind(kernel, buffers, bound, openblas.NAME if way.library and tiles else "")], {}
 
         return bind

@@ -13,7 +13,16 @@ from functools import partial, reduce
 from operator import or_
 from typing import Any
 
-from tahr.backends.native import assembling, draws, lower, recompute, region_programs, regions, roles
+from tahr.backends.native import (
+    assembling,
+    draws,
+    lower,
+    matrices,
+    recompute,
+    region_programs,
+    regions,
+    roles,
+)
 from tahr.backends.native.branch_plans import BranchPlans
 from tahr.backends.native.calls import Call, Place
 from tahr.backends.native.fuse import Fusion, iteration_shape
@@ -262,10 +271,10 @@ class _Planner:
 
     def _product_operands(self, node: Node, needs: Sequence[Value]) -> list[Value]:
         """A product's operands; one that cannot be read where it lies is copied."""
-        a, b = needs
-        if not lower.product_fits(node, self.places[a].view, self.places[b].view):
+        a, b, *added = needs
+        if not matrices.product_fits(node, self.places[a].view, self.places[b].view):
             a, b = self.dense(a), self.dense(b)
-        return [a, b]
+        return [a, b, *added]
 
     def _apart(self, node: Node, needs: Sequence[Value], safe: View | None = None) -> list[Value]:
         """What a node reads; what lies in a variable that it changes meanwhile is copied.

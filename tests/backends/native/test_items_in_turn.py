@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import ahead, blocked, execute, target
+from tahr.backends.native import ahead, blocked, engine, execute, target
 from tahr.core import dtypes
 from tahr.ops import list_arrays, lists
 from tests.backends.native import natively
@@ -35,10 +35,14 @@ def is_ahead(fetches: Any, *feeds: Mapping[Any, Any], tolerance: float = 2e-5) -
         for *ours, wanted in zip(one, two, four, numpy):
             assert all(natively.same(ours[0], other) for other in ours)
             np.testing.assert_allclose(ours[0], wanted, rtol=tolerance, atol=tolerance)
-    (plan,) = [r.native for r in execute._records.values() if r.native is not None]
+    (plan,) = _plans()
     titles = [call.title for segment in plan.segments for call in segment.calls]
     assert not any("BatchMatMul" in title for title in titles[titles.index("loop") :])
     return any("BatchMatMul" in title for title in titles[: titles.index("loop")])
+
+
+def _plans() -> list[Any]:
+    return [r.native for r in execute._records.values() if r.native is not None]
 
 
 def _natively(
@@ -75,6 +79,82 @@ CELLS = pytest.mark.parametrize("cell", [tf.nn.rnn_cell.BasicLSTMCell, tf.nn.rnn
 def test_few_rows_leave_the_loop(cell: Any, batch: int) -> None:
     x, fetches = net(cell, batch)
     assert is_ahead(fetches, {x: values(batch, 7, 6)}) == (batch <= LOW)
+
+
+def multiplied(tiles: bool = True) -> set[str]:
+    """The titles of the products in the plan that have tiles for the sizes that came last, or have none."""
+    (record,) = [r for r in execute._records.values() if r.native is not None]
+    *_, binding = record.bindings.values()
+    steps = [s for item in binding.items for s in zip(item._flow.calls, item._flow.steps)]
+    return {
+        call.title.split()[0]
+        for call, step in steps
+        if "_Product" in call.title and bool(step.bound.tiles) == tiles
+    }
+
+
+@CELLS
+@pytest.mark.parametrize("time_major", [False, True])
+def test_the_number_of_rows_chooses_when_it_is_known(cell: Any, time_major: bool) -> None:
+    """Both ways are in one plan: another batch compiles nothing, and results are NumPy's."""
+    x, fetches = net(cell, None, time_major)
+    feeds = [{x: values(LOW, 7, 6)}, {x: values(LOW + 1, 7, 6)}, {x: values(2, 3, 6)}, {x: values(33, 2, 6)}]
+    is_ahead(fetches, *feeds)
+    with tf.Session(backend="native", tier="compiled") as session:
+        session.run(tf.global_variables_initializer())
+        execute._records.clear()
+        batches = (2, LOW, LOW + 1, 31, 3)
+        for count in batches:
+            shape = (7, count, 6) if time_major else (count, 7, 6)
+            before = engine.statistics().compiled
+            session.run(fetches, {x: values(*shape)})
+            assert ("_ProductAhead" in multiplied()) == (count <= LOW)
+            assert count == batches[0] or engine.statistics().compiled == before
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+def test_which_part_of_a_product_may_leave(place: int, dtype: Any) -> None:
+    """The first or the last of the matrices side by side, for what is left must be one matrix."""
+    x, w = tf.placeholder(dtype, [5, None, 4]), tf.placeholder(dtype, [10, 3])
+    items = tf.TensorArray(dtype, 5).unstack(x)
+
+    def body(i: Any, h: Any, y: Any) -> Any:
+        parts = [h, y]
+        parts.insert(place, items.read(i))
+        return i + 1, tf.tanh(tf.matmul(tf.concat(parts, 1), w)), h + y
+
+    first = [tf.ones([tf.shape(x)[1], 3], dtype) for _ in range(2)]
+    results = tf.while_loop(lambda i, h, y: i < 5, body, [0, *first])
+    w_fed = RNG.randn(10, 3)
+    for count in (2, LOW + 5):
+        is_ahead(results, {x: RNG.randn(5, count, 4), w: w_fed})
+        assert ("_ProductAhead" in multiplied() | multiplied(tiles=False)) == (place != 1)
+
+
+def test_nothing_is_left_of_a_product() -> None:
+    """All of it is ahead for few rows: sums without terms are added."""
+    x, w = tf.placeholder(tf.float32, [5, None, 4]), tf.placeholder(tf.float32, [4, 4])
+    items = tf.TensorArray(tf.float32, 5).unstack(x)
+    results = tf.while_loop(
+        lambda i, a: i < 5,
+        lambda i, a: (i + 1, tf.nn.relu(a + tf.matmul(items.read(i), w))),
+        [0, tf.zeros([tf.shape(x)[1], 4])],
+    )
+    matrix = values(4, 4)
+    is_ahead(results, *({x: values(5, count, 4), w: matrix} for count in (2, LOW, LOW + 1, 40)))
+
+
+def test_not_a_number_and_infinity_stay_in_their_rows() -> None:
+    x, fetches = net(tf.nn.rnn_cell.BasicRNNCell, None)
+    for count in (2, LOW + 2):
+        fed = values(count, 6, 6)
+        fed[0, 2, 1], fed[1, 3, 0] = np.nan, np.inf
+        with tf.Session(backend="native", tier="compiled") as session:
+            session.run(tf.global_variables_initializer())
+            outputs = session.run(fetches[0], {x: fed})
+        assert np.isfinite(outputs[0, :2]).all() and np.isnan(outputs[0, 2:]).all()
+        assert np.isfinite(outputs[1, :3]).all() and np.isfinite(outputs[2:]).all()
 
 
 @CELLS
