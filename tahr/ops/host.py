@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tahr import errors
-from tahr.core import convert, dtypes, scopes
+from tahr.core import blas, convert, dtypes, scopes
 from tahr.core.convert import register_tensor_conversion_function
 from tahr.core.dtypes import DType
 from tahr.core.graph import Operation, Tensor, hooks, install_operators
@@ -30,13 +30,14 @@ _KINDS: list[tuple[type[Exception], Any]] = [
 
 
 def call_python(function: Callable[..., Any], *args: Any) -> Any:
-    """What a user's function returns.
+    """What a user's function returns, which computes with as many threads as the user has set.
 
     Raises:
         Complaint: it raised an exception; the text has its traceback without the library's own frames.
     """
     try:
-        return function(*args)
+        with blas.AS_SET:
+            return function(*args)
     except Exception as error:
         kind = next((k for cls, k in _KINDS if isinstance(error, cls)), errors.UnknownError)
         inner = error.__traceback__.tb_next if error.__traceback__ is not None else None

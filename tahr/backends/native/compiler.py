@@ -105,12 +105,17 @@ class Compiler:
             job.is_wanted = is_wanted
             self._waiting.append(job)
 
+    def begin(self) -> None:
+        """Has others begin with what was announced, while the caller does something else."""
+        self._get_help(self._threads - 1)
+
     def finish(self, jobs: Sequence[Job]) -> None:
         """Compiles, with others' help, until modules that were announced are there; the others see to the rest."""
         for job in jobs:
             job.is_wanted = True
         if any(not job.is_done for job in jobs):
-            self._get_help()
+            # One module fewer than wait: the caller is about to take one.
+            self._get_help(min(self._threads, len(self._waiting)) - 1)
         while job := self._next(lambda job: job.is_wanted):
             self._run(job)
         with self._changed:
@@ -125,10 +130,10 @@ class Compiler:
         with self._changed:
             self._changed.wait_for(lambda: not self._running)
 
-    def _get_help(self) -> None:
-        """Starts threads in the background, one for each module that the caller cannot compile at once."""
+    def _get_help(self, most: int) -> None:
+        """Starts threads in the background, as many as are useful and no more than are given, with those that run."""
         with self._changed:
-            missing = min(self._threads, len(self._waiting)) - 1 - self._running
+            missing = min(most, len(self._waiting)) - self._running
             self._running += max(0, missing)
         for _ in range(missing):
             try:

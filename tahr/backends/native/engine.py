@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tahr.backends.native import conversions, llvm, target as targets
@@ -73,6 +73,14 @@ class Engine:
         """Says that a module will be loaded: it is compiled with the next kernels, or behind them."""
         with LOCK:
             self._begin(text, title, is_urgent)
+
+    def foresee(self, kernels: Iterable[Kernel]) -> None:
+        """Begins, in the background, to compile kernels that will be loaded, their parts and what was announced."""
+        with LOCK:
+            for kernel in with_parts(kernels):
+                if kernel.symbol not in self._addresses:
+                    self._begin(kernel.linked_text, kernel.title)
+        self._compiler.begin()
 
     def is_at_work(self, text: str) -> bool:
         """Whether a module that was announced is being compiled in the background, so that who loads it waits."""
@@ -244,6 +252,11 @@ def engine() -> Engine:
 def load(kernels: Sequence[Kernel]) -> list[int]:
     """The addresses of kernels for this machine; see `Engine.load`."""
     return engine().load(kernels)
+
+
+def foresee(kernels: Iterable[Kernel]) -> None:
+    """Begins to compile kernels for this machine; see `Engine.foresee`."""
+    engine().foresee(kernels)
 
 
 def ir_of(kernel: Kernel) -> str:

@@ -14,7 +14,17 @@ import numpy as np
 from tahr import errors
 from tahr.backends import numpy as reference, report as reports
 from tahr.backends.base import Check, Executor, Form, Run, Shortcut, runtime_error
-from tahr.backends.native import builtin, engine, heap, inspection, plan as plans, planner, roles, tracing
+from tahr.backends.native import (
+    builtin,
+    engine,
+    foresight,
+    heap,
+    inspection,
+    plan as plans,
+    planner,
+    roles,
+    tracing,
+)
 from tahr.backends.native.calls import Place
 from tahr.backends.native.compiler import CompileError
 from tahr.backends.native.fitting import Fitting
@@ -24,7 +34,7 @@ from tahr.backends.native.segments import BoundSegment, Unexpected, dense_array,
 from tahr.backends.native.shortcuts import is_repeatable, make_shortcut
 from tahr.backends.native.single import exact
 from tahr.backends.report import Report
-from tahr.core import sizes
+from tahr.core import blas, sizes
 from tahr.core.forks import new_lock
 from tahr.core.opdef import Array
 from tahr.ops.list_values import StoredList
@@ -107,7 +117,8 @@ class Binding:
                 item.run(arrays, cells, threads, run, times)
             else:
                 timed = item if times is None else replace(item, run=reports.timed_call(item.run, times))
-                self._host(timed, arrays, cells, executor, run)
+                with blas.ONE_THREAD:
+                    self._host(timed, arrays, cells, executor, run)
             for value in frees:
                 arrays.pop(value, None)
         return [self._fetch(v, arrays, cells) for v in self.plan.program.outputs]
@@ -233,9 +244,10 @@ class _Record:
             self.times = 0
         self.times += 1
 
-    def make_plan(self, plan: Plan) -> None:
+    def make_plan(self, plan: Plan, values: Sequence[Any]) -> None:
         """Makes the native form, or finds out why there is none."""
         heap.trim()  # of what NumPy's runs have left
+        foresight.begin(plan.program, values)
         try:
             self.native = planner.make_plan(pipeline.for_native(plan.program))
             self.fitting = Fitting(self.native)
@@ -270,18 +282,21 @@ class Backend:
             record = _records.setdefault(plan, _Record())
         record.count(run)
         is_early = record.runs < self._compiled_from and record.times < COMPILED_IN_LOOPS_FROM
-        if is_early or record.reason:
+        binding = None
+        if not record.reason and (
+            not is_early or (record.times == 1 and foresight.is_long(plan.program, values))
+        ):
+            binding = self._binding(record, plan, values)
+        if binding is not None:
+            try:
+                found = binding.run(values, _cells(binding.plan, run.store), executor, run, self._threads)
+            except Unexpected:
+                pass
+            else:
+                record.ran(binding)
+                return found
+        with blas.ONE_THREAD:
             return reference.execute(plan, values, executor, run)
-        binding = self._binding(record, plan, values)
-        if binding is None:
-            return reference.execute(plan, values, executor, run)
-        cells = _cells(binding.plan, run.store)
-        try:
-            found = binding.run(values, cells, executor, run, self._threads)
-        except Unexpected:
-            return reference.execute(plan, values, executor, run)
-        record.ran(binding)
-        return found
 
     def shortcut(
         self, plan: Plan, values: Sequence[Any], store: Any, form: Form, check: Check | None
@@ -330,13 +345,14 @@ class Backend:
                 )
             except Unexpected:
                 times.clear()
-        return reference.execute(reports.timed_plan(plan, times), values, executor, run)
+        with blas.ONE_THREAD:
+            return reference.execute(reports.timed_plan(plan, times), values, executor, run)
 
     def _binding(self, record: _Record, plan: Plan, values: Sequence[Any]) -> Binding | None:
         """A plan for the exact sizes of its inputs; None where NumPy runs it. What is not there yet is made."""
         with record.lock:
             if record.native is None and not record.reason:
-                record.make_plan(plan)
+                record.make_plan(plan, values)
             native = record.native
             if native is None or record.fitting is None or record.reason:
                 return None

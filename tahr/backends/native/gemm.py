@@ -92,7 +92,7 @@ def _kernel(product: Product, way: Way, target: Target) -> Kernel:
     if way.kind in (ROW, COLUMN):
         by_sums = gemv.sums_rows(product, way.kind == ROW)
         return finishing.kernel_of(product, _vector_walk(product.dtype, by_sums, target), target, way.kind)
-    walk, usual = _blocked_walk(product.dtype, target)
+    walk, usual = shared(product.dtype, target)
     micro = way.tailored.micro.kernel() if way.tailored else usual
     return finishing.kernel_of(product, walk, target, way.kind, micro)
 
@@ -104,8 +104,8 @@ def _vector_walk(dtype: DType, by_sums: bool, target: Target) -> Kernel:
 
 
 @functools.cache
-def _blocked_walk(dtype: DType, target: Target) -> tuple[Kernel, Kernel]:
-    """The blocked walk and its micro-kernel."""
+def shared(dtype: DType, target: Target) -> tuple[Kernel, Kernel]:
+    """What all large products of a dtype share: the blocked walk and its micro-kernel."""
     plan = blocked.blocking(dtype, target)
     return blocked.walk(plan), plan.micro.kernel()
 

@@ -38,7 +38,7 @@ def text(target: Target) -> str:
 
 
 @once
-def _announce() -> None:
+def announce() -> None:
     """Has the runtime compiled along with the first kernels."""
     engine = engines.engine()
     engine.announce(text(engine.target), TITLE)
@@ -181,7 +181,7 @@ class Steps:
 
     def __init__(self, steps: Sequence[Step | Jump], others: Sequence[Kernel] = ()) -> None:
         kernels = [step.kernel for step in steps if isinstance(step, Step)]
-        _announce()
+        announce()
         addresses = iter(engines.load([*kernels, *others]))
         self._indices = np.array([i for step in steps for i in step.buffers], np.int32)
         all_sizes = np.array([size for step in steps for size in step.sizes], np.int64)
