@@ -161,6 +161,9 @@ class _Search:
             if not mixed:
                 return
             nodes -= mixed
+            for node in mixed:
+                self._result.loops.pop(node, None)
+                self._result.branches.pop(node, None)
 
     def _may_leave(self, value: Value) -> bool:
         """Whether a list may be handed to Python, or to the region around this one."""
@@ -634,6 +637,8 @@ def _optional_result(branches: Sequence[Region], results: Sequence[Value]) -> Sp
 
 def _begun_in_branches(branches: Sequence[Region], results: Sequence[Value]) -> list_buffers.Shape:
     """What is known of a list that branches give: it is copied from where the branch that is taken has it."""
+    if any(result not in branch.found.lists for branch, result in zip(branches, results)):
+        raise Unfit("it gives a list of one item")  # what reads an array in a branch is given as its gradient
     infos = [branch.found.lists[result] for branch, result in zip(branches, results)]
     first = next((info for info in infos if info.dtype is not None), None)
     if first is None:

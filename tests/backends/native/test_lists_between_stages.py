@@ -148,3 +148,31 @@ def test_lists_without_items_and_lists_of_lists() -> None:
     ]
     slices = ["_NoItems", "TensorListConcat", "UnsortedSegmentSum"]
     natively.is_as_numpy(fetches, *feeds, hosts=[*HANDED, *slices, "TensorListGatherLike"])
+
+
+def test_two_gradients_in_turn_of_one_array() -> None:
+    """One of the backward loops is NumPy's: it is handed lists that nobody looks into, too."""
+    n, x, rows = (
+        tf.placeholder(tf.int32, []),
+        tf.placeholder(F, [None, 2]),
+        tf.placeholder(F, [None, None, 2]),
+    )
+    inputs = tf.TensorArray(F, tf.shape(rows)[0], clear_after_read=False).unstack(rows)
+
+    def step(i: Any, h: Any) -> Any:
+        return tf.tanh(h + inputs.read(i))
+
+    def body(i: Any, h: Any, items: Any) -> Any:
+        h = step(i, h)
+        return i + 1, h, items.write(i, h)
+
+    items = tf.TensorArray(F, 0, dynamic_size=True, element_shape=[None, 2])
+    _, y, items = tf.while_loop(lambda i, *_: i < n, body, [0, x, items])
+    _, y = tf.while_loop(
+        lambda i, h: tf.logical_and(i < n, tf.reduce_sum(h) < 100), lambda i, h: (i + 1, step(i, h)), [0, y]
+    )
+    gradients = tf.gradients(tf.reduce_sum(y * y) + tf.reduce_sum(tf.sin(items.stack())), [x, rows])
+    for count in (4, 1, 6):
+        natively.is_as_numpy_somehow(
+            [y, *gradients], {n: count, x: RNG.randn(2, 2), rows: RNG.randn(6, 2, 2)}
+        )
