@@ -180,16 +180,17 @@ def test_errors_in_branches(x: Any) -> None:
                 session.run(y, {x: np.ones((1, 3)), at: 3})
 
 
-@pytest.mark.parametrize("is_in_loop", [True, False])
-def test_the_gradient_of_an_array_that_one_branch_reads(x: Any, is_in_loop: bool) -> None:
-    """That branch gives a list of one item, and so the gradient is NumPy's."""
+@pytest.mark.parametrize("where", ["alone", "in a loop", "in a loop that reads it, too"])
+def test_the_gradient_of_an_array_that_one_branch_reads(x: Any, where: str) -> None:
+    """That branch gives a list of one item; where it is not added to another in the loop, the gradient is NumPy's."""
     n, rows = tf.placeholder(tf.int32, []), tf.placeholder(F, [4, None, 3])
     inputs = tf.TensorArray(F, 4, clear_after_read=False).unstack(rows)
 
     def step(i: Any, h: Any) -> Any:
-        return tf.cond(tf.equal(i % 2, 0), lambda: tf.sin(h), lambda: tf.tanh(h + inputs.read(i)))
+        h = tf.cond(tf.equal(i % 2, 0), lambda: tf.sin(h), lambda: tf.tanh(h + inputs.read(i)))
+        return h * inputs.read(i) if where.endswith("too") else h
 
-    y = repeated(n, step, x) if is_in_loop else step(n, x)
+    y = step(n, x) if where == "alone" else repeated(n, step, x)
     for size, count in ((2, 3), (1, 0)):
         feed = {x: RNG.randn(size, 3), rows: RNG.randn(4, size, 3), n: count}
         natively.is_as_numpy_somehow(with_gradients(y, x, rows), feed)
