@@ -20,6 +20,7 @@ from tahr.backends.native import (
     matrices,
     recompute,
     region_programs,
+    region_roles,
     regions,
     roles,
 )
@@ -79,7 +80,7 @@ class _Planner:
             Role.LOOP: LoopPlans(self, found),
             Role.BRANCHING: BranchPlans(self, found),
         }
-        self.order = regions.ordered(schedule.order(program), found)
+        self.order = region_roles.ordered(schedule.order(program), found)
         self.roles: dict[Node, Role] = {}
         self.places: dict[Value, Place] = {}
         self.needs: dict[Node, list[Value]] = {}
@@ -113,7 +114,7 @@ class _Planner:
     def prepare(self) -> set[Value]:
         """Finds out what is needed and where it lies; gives the variables that native nodes change."""
         for node in self.order:
-            self.roles[node] = regions.role_of(node, self.found)
+            self.roles[node] = region_roles.role_of(node, self.found)
         for cell in self._own_cells():
             self._cells.setdefault(_slot(cell), cell)
         needed = self._needed()
@@ -151,7 +152,7 @@ class _Planner:
             if node in needed:
                 continue
             needed.add(node)
-            stack += [v.node for v in regions.data(node, self.roles[node], self.found)]
+            stack += [v.node for v in region_roles.data(node, self.roles[node], self.found)]
             stack += node.tokens
         return needed
 
