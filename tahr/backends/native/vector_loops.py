@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tahr.backends.native import ir, loops, scalars
 from tahr.backends.native.epilogue import Segment, broadcast
-from tahr.backends.native.kernel import AS_WRITTEN
+from tahr.backends.native.kernel import AS_WRITTEN, QUICKLY
 from tahr.backends.native.loops import Emitter, itemsize, stash_kind
 from tahr.backends.native.nests import Access, Nest, Position, Reduce
 from tahr.backends.native.products import mask
@@ -78,6 +78,8 @@ class VectorEmitter(Emitter):
 
     def __init__(self, nest: Nest, title: str) -> None:
         super().__init__(nest, title)
+        if all(size == 1 for size in self.dims):
+            self.heading = QUICKLY  # a number, as of a learning rate
         computed = [e for e in scalar.ordered(nest.expressions) if self._is_vector(e)]
         self.lanes = current().lanes(max((itemsize(e.dtype) for e in computed), default=4))
         self.copies = next((n for n, most in COPIES if len(computed) <= most), 1)
