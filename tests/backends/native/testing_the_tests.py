@@ -211,8 +211,8 @@ def missing_numbers_lost_in_maxima(patch: pytest.MonkeyPatch) -> None:
 def operands_swapped(patch: pytest.MonkeyPatch) -> None:
     right = lower.Lowering._epilogue
 
-    def epilogue(self: Any, group: Any) -> Any:
-        what, operands, outputs = right(self, group)
+    def epilogue(self: Any, *given: Any) -> Any:
+        what, operands, outputs = right(self, *given)
         columns = [i for i, o in enumerate(what.operands) if o.access == "column"]
         if len(columns) == 2:
             i, j = columns
