@@ -43,12 +43,14 @@ class PlannedStage:
         plan: how it runs.
         results: for each of the function's results, where it is found: the index among `stage.outputs`, or None.
         following: the stages that come next, by what is still blocked and by the class of their inputs.
+        exact: the same by what is exactly known of these.
     """
 
     stage: Stage
     plan: Plan
     results: tuple[int | None, ...]
     following: dict[ClassKey, PlannedStage] = field(default_factory=dict[ClassKey, "PlannedStage"])
+    exact: dict[ClassKey, PlannedStage] = field(default_factory=dict[ClassKey, "PlannedStage"])
 
     @property
     def is_whole(self) -> bool:
@@ -118,15 +120,28 @@ def next_stage(
         begun: operations that have been started and still block.
         optimize: the passes.
     """
+    resolved = done - previous.stage.done
+    exact = resolved, begun, *available, *map(_exact, available.values())
+    found = previous.exact.get(exact)
+    if found is not None:
+        return found
     specs, key = classify(available, function.demanded, with_items=True)
-    key = (done - previous.stage.done, begun, key)
+    key = (resolved, begun, key)
     with function.lock:
         planned = previous.following.get(key)
         if planned is None:
             if len(previous.following) >= MAX_PLANS:
                 previous.following.clear()
             planned = previous.following[key] = _plan(function, specs, done, begun, optimize)
+        if len(previous.exact) >= MAX_EXACT:
+            previous.exact.clear()
+        previous.exact[exact] = planned
     return planned
+
+
+def _exact(value: Any) -> Any:
+    """All of a value on which its class depends; whether a constant was fed, the first stage's class says."""
+    return (value.item_shape, value.known) if isinstance(value, StoredList) else (value.shape, value.dtype)
 
 
 def _plan(

@@ -167,6 +167,31 @@ def test_the_memory_of_following_stages_is_bounded(monkeypatch: pytest.MonkeyPat
         assert session.run(y, {x: float(rank)}) == 2.0
 
 
+@pytest.mark.parametrize("most", [3, 4096])
+def test_the_stage_behind_exactly_equal_values_is_found_at_once(monkeypatch: pytest.MonkeyPatch, most: int):
+    """Sizes, dtypes and the values of constants may change from run to run."""
+    monkeypatch.setattr(stages, "MAX_EXACT", most)
+    classified: list[int] = []
+
+    def noted(*args: Any, **how: Any) -> Any:
+        classified.append(1)
+        return classify(*args, **how)
+
+    monkeypatch.setattr(stages, "classify", noted)
+    x, shape = tf.placeholder(tf.float64, [None]), tf.constant([2, 3])
+    middle = tf.py_func(lambda x: x[x > 0], [x], x.dtype)
+    y = tf.reduce_sum(middle) + tf.reshape(tf.range(6.0, dtype=tf.float64), shape)
+    session = tf.Session()
+    counts: list[int] = []
+    for _ in range(2):
+        for n in (0, 1, 2, 5, 2, 7):
+            for rows in (2, 3, 6):
+                found = session.run(y, {x: np.full(n, 2.0), shape: [rows, 6 // rows]})
+                np.testing.assert_array_equal(found, 2 * n + np.arange(6.0).reshape(rows, -1))
+        counts.append(len(classified))
+    assert counts[1] == counts[0] if most > 3 else counts[1] > counts[0]
+
+
 # ---------------------------------------------------------------- where a stage ends
 
 

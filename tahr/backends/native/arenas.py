@@ -57,10 +57,13 @@ class Room(NamedTuple):
     Attributes:
         rows: bytes, for its items.
         lengths: int64: for how many items there is room, how many there are, and for each 1 where it has been set.
+        rows_at, lengths_at: their addresses.
     """
 
     rows: Array
     lengths: Array
+    rows_at: int
+    lengths_at: int
 
 
 class Arena(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tahr.backends.native import list_buffers, runtime, single
+from tahr.backends.native import runtime, single
 from tahr.backends.native.arenas import Arenas, Room
 from tahr.backends.native.calls import Ref
 from tahr.backends.native.list_buffers import Lengths, is_unbounded
@@ -34,15 +34,23 @@ class _List(NamedTuple):
 
     Attributes:
         items, lengths: its storage.
-        row: the bytes of an item.
+        shape, dtype: those of an item.
+        row: its bytes.
         items_at, lengths_at: the slots of the run's table that lead there.
     """
 
     items: Value
     lengths: Value
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
     row: int
     items_at: int
     lengths_at: int
+
+    def rows_in(self, room: Room) -> Array:
+        """The items that there is room for."""
+        capacity = int(room.lengths[0])
+        return room.rows[: capacity * self.row].view(self.dtype).reshape(capacity, *self.shape)
 
 
 class Growing:
@@ -55,15 +63,16 @@ class Growing:
     """
 
     def __init__(self, slots: Mapping[Ref, int], bound: Mapping[str, int], arenas: Arenas) -> None:
-        self._bound = bound
         self._arenas = arenas
         self._lists: dict[Any, _List] = {}
         for ref, slot in slots.items():
             lengths = ref.storage
             if isinstance(lengths, Value) and lengths.node.opdef is Lengths and is_unbounded(lengths):
                 (items,) = lengths.node.inputs
-                row = list_buffers.row_bytes(items, bound)
-                self._lists[lengths] = _List(items, lengths, row, slots[Ref(items)], slot)
+                shape = tuple(sizes.evaluate(d, bound) for d in items.dims[1:])  # pyright: ignore[reportArgumentType]
+                dtype = single.dtype_of(items).numpy
+                row = math.prod(shape) * dtype.itemsize
+                self._lists[lengths] = _List(items, lengths, shape, dtype, row, slots[Ref(items)], slot)
 
     def __bool__(self) -> bool:
         """Whether there are any."""
@@ -111,28 +120,20 @@ class Growing:
     def _put(self, frame: runtime.Frame, each: _List, room: Room) -> None:
         room.lengths[0] = _capacity(room, each.row)
         self._arenas.rows[each.lengths] = max(room.rows.size, self._arenas.rows.get(each.lengths, 0))
-        frame.buffers[each.items_at] = room.rows.ctypes.data
-        frame.buffers[each.lengths_at] = room.lengths.ctypes.data + room.lengths.itemsize
+        frame.buffers[each.items_at] = room.rows_at
+        frame.buffers[each.lengths_at] = room.lengths_at + room.lengths.itemsize
 
     def leave(self, arrays: dict[Value, Any], outputs: Collection[Value], rooms: dict[Value, Room]) -> None:
         """Makes the rooms of lists that came from earlier segments, or are outputs, arrays."""
         for each in self._lists.values():
             if each.lengths in arrays or each.lengths in outputs:
                 room = rooms.pop(each.lengths)
-                arrays[each.items] = self.rows(each.items, room)
+                arrays[each.items] = each.rows_in(room)
                 arrays[each.lengths] = room.lengths[1:]
 
-    def rows(self, items: Value, room: Room) -> Array:
-        """The items that there is room for."""
-        assert items.shape is not None
-        row = tuple(sizes.evaluate(d, self._bound) for d in items.shape[1:])  # pyright: ignore[reportArgumentType]
-        capacity, dtype = int(room.lengths[0]), single.dtype_of(items).numpy
-        count = capacity * math.prod(row) * dtype.itemsize
-        return room.rows[:count].view(dtype).reshape(capacity, *row)
-
-    def list_in(self, items: Value, room: Room) -> StoredList:
+    def list_in(self, lengths: Value, room: Room) -> StoredList:
         """A list as Python has it."""
-        return StoredList(self.rows(items, room), room.lengths[1:], Items())
+        return StoredList(self._lists[lengths].rows_in(room), room.lengths[1:], Items())
 
     # ------------------------------------------------------------ in a run
 
@@ -150,7 +151,7 @@ class Growing:
         each = next(self._lists[ref.storage] for ref in buffers if ref.storage in self._lists)
         old, row = rooms[each.lengths], int(frame.status["detail"])
         new = _larger(old, each.row, max(2 * int(old.lengths[0]), row + 1))
-        _move(frame, old.rows, new.rows)
+        _move(frame, old, new)
         rooms[each.lengths] = new
         self._put(frame, each, new)
         frame.status["resume"] = frame.status["step"]
@@ -166,12 +167,19 @@ def _new_room(row: int, count: int) -> Room:
     """Room for so many items of so many bytes each."""
     lengths = runtime.aligned(8 * (count + 2)).view(np.int64)
     lengths[1] = 0
-    return Room(runtime.aligned(count * row), lengths)
+    return _room(runtime.aligned(count * row), lengths)
 
 
 def _room_of(rows: Array, lengths: Array) -> Room:
-    """The room of a list that lies in arrays."""
-    return Room(rows.reshape(-1).view(np.uint8), np.concatenate([[len(rows)], lengths]))
+    """The room of a list that lies in arrays; its lengths are copied, as it may change."""
+    own = np.empty(lengths.size + 1, np.int64)
+    own[0], own[1:] = len(rows), lengths
+    return _room(rows.reshape(-1).view(np.uint8), own)
+
+
+def _room(rows: Array, lengths: Array) -> Room:
+    """Some memory as a list's."""
+    return Room(rows, lengths, rows.ctypes.data, lengths.ctypes.data)
 
 
 def _larger(room: Room, row: int, count: int) -> Room:
@@ -183,8 +191,8 @@ def _larger(room: Room, row: int, count: int) -> Room:
     return larger
 
 
-def _move(frame: runtime.Frame, before: Array, after: Array) -> None:
+def _move(frame: runtime.Frame, before: Room, after: Room) -> None:
     """Has what leads into a list, such as to a row in which a value lies, lead to where that is now."""
-    table, start = frame.buffers, before.ctypes.data
-    inside = (table >= start) & (table < start + before.nbytes)
-    table[inside] += np.uint64((after.ctypes.data - start) % 2**64)
+    table, start = frame.buffers, before.rows_at
+    inside = (table >= start) & (table < start + before.rows.nbytes)
+    table[inside] += np.uint64((after.rows_at - start) % 2**64)

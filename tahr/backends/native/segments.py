@@ -312,7 +312,7 @@ class BoundSegment:
         if value.dtype is dtypes.variant:
             items, meta = call.reads[:2]
             if meta in arena.rooms:
-                return self.growing.list_in(items, arena.rooms[meta])
+                return self.growing.list_in(meta, arena.rooms[meta])
             rows, lengths = (self._seen(frame, v, Ref(v)) for v in (items, meta))
             return StoredList(rows, lengths, Items())
         if index in call.operands:
