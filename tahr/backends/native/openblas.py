@@ -151,7 +151,7 @@ def _library() -> ctypes.CDLL | None:
     if spec is None or not spec.submodule_search_locations or (os.cpu_count() or 1) > _MOST_PROCESSORS:
         return None
     place = os.path.join(spec.submodule_search_locations[0], "lib")
-    with suppress(OSError, AttributeError, StopIteration), _one_thread():
+    with suppress(OSError, AttributeError, StopIteration), _one_processor():
         name = next(
             name
             for name in sorted(os.listdir(place))
@@ -164,15 +164,17 @@ def _library() -> ctypes.CDLL | None:
 
 
 @contextmanager
-def _one_thread() -> Generator[None]:
-    """The library looks into the environment when it is loaded; it starts no threads then."""
-    name = "OPENBLAS_NUM_THREADS"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
+def _one_processor() -> Generator[None]:
+    """Where it is loaded, the library starts a thread for each further processor that the loading thread may use.
+
+    Only that thread is restricted meanwhile; what the environment says of threads others could see, and inherit.
+
+    Raises:
+        AttributeError: the system has no such restriction.
+    """
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+        os.sched_setaffinity(0, before)

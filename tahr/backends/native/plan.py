@@ -63,7 +63,6 @@ class Segment:
     cells: list[Value]
     written: list[Value]
     overwritten: frozenset[Value]
-    number: int = 0
 
 
 @dataclass(eq=False)
@@ -114,11 +113,11 @@ def frees(plan: NativePlan, outputs: Iterable[Value]) -> list[list[Value]]:
             used = [plan.places[v].root if v in plan.places else v for v in item.needs]
             used += item.node.outputs
         last.update(dict.fromkeys(used, i))
-    frees: list[list[Value]] = [[] for _ in plan.items]
+    found: list[list[Value]] = [[] for _ in plan.items]
     for value, i in last.items():
         if value not in kept:
-            frees[i].append(value)
-    return frees
+            found[i].append(value)
+    return found
 
 
 def constant_array(value: Value, known: Mapping[str, int]) -> np.ndarray[Any, Any]:

@@ -488,7 +488,6 @@ class _Planner:
             cells,
             [v for v in cells if v in written],
             _overwritten(calls, cells),
-            number,
         )
 
     def _calls(

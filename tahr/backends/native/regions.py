@@ -155,8 +155,6 @@ class _Search:
                 self._result.loops.pop(node, None)
                 self._result.branches.pop(node, None)
 
-    # ------------------------------------------------------------ lists
-
     # ------------------------------------------------------------ loops
 
     def _loop(self, node: Node) -> None:

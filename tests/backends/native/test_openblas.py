@@ -162,15 +162,28 @@ def test_special_values() -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are counted as Linux shows them")
 def test_loading_it_starts_no_threads_and_changes_no_settings() -> None:
     program = """
+import ctypes
 import os
 import numpy as np
 from tahr.backends.native import openblas
 from tahr.core import dtypes
 
 np.ones((500, 500)) @ np.ones((500, 500))  # NumPy's own has its threads by now
-before = len(os.listdir("/proc/self/task")), dict(os.environ)
+def state():
+    return len(os.listdir("/proc/self/task")), dict(os.environ), os.sched_getaffinity(0)
+
+before = state()
+while_loading = []
+usual = ctypes.CDLL
+
+def load(*arguments):
+    while_loading.append(dict(os.environ))  # which a program that is started now inherits
+    return usual(*arguments)
+
+ctypes.CDLL = load
 assert openblas._address(dtypes.float32)
-assert (len(os.listdir("/proc/self/task")), dict(os.environ)) == before
+assert while_loading == [dict(os.environ)]
+assert state() == before
 """
     for given in ({}, {"OPENBLAS_NUM_THREADS": "3"}):
         environment = {**os.environ, **given}
