@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tahr import errors
-from tahr.core import dtypes, opdef, scopes, shapes, source
+from tahr.core import dtypes, memory, opdef, scopes, shapes, source
 from tahr.core.dtypes import DType
 from tahr.core.forms import MOVEMENT
 from tahr.core.graph import Graph, Operation, Tensor
@@ -108,12 +108,16 @@ def _from_array(array: Array, dtype: DType | None) -> Array:
     return _cast(array, dtype)
 
 
+# Constants of so many elements may be weights.
+_LARGE = 1024
+
+
 def _cast(array: Array, dtype: DType) -> Array:
     """A copy in another type; what is too large for a float becomes infinite."""
     if dtype is dtypes.string:
         return _as_bytes(array)
     with np.errstate(over="ignore", invalid="ignore"):
-        return array.astype(dtype.numpy)
+        return memory.copy(array, dtype.numpy) if array.size >= _LARGE else array.astype(dtype.numpy)
 
 
 def _from_python(value: Any) -> Array:

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from tahr import errors
-from tahr.core import scopes
+from tahr.core import memory, scopes
 from tahr.core.forks import new_lock
 from tahr.core.graph import Operation
 from tahr.core.opdef import Array
@@ -81,7 +81,7 @@ class Cell:
                 lazy = self._variable.lazy_value
                 if lazy is None or scopes.is_strict():
                     raise errors.FailedPreconditionError(None, self._variable, _uninitialized(self._variable))
-                self.array, self.is_lazy = np.array(lazy), True
+                self.array, self.is_lazy = memory.copy(lazy), True
             return self.array
 
     def assign(self, value: Array) -> Array:
@@ -102,7 +102,7 @@ class Cell:
                 finally:
                     self.array = old
                 return old
-            self.array = new = np.array(value, dtype=dtype)
+            self.array = new = memory.copy(value, dtype)
             return new
 
     def writable(self) -> Array:
@@ -110,7 +110,7 @@ class Cell:
         array = self._needed()
         self.is_lazy = False
         if not _COUNTS_ARE_EXACT or sys.getrefcount(array) > _UNREAD:
-            self.array = array = np.array(array)
+            self.array = array = memory.copy(array)
         return array
 
     def take(self) -> Array:

@@ -149,11 +149,14 @@ def tiled(plan: Blocking, product: Product, problem: Problem, is_swapped: bool =
     depth = _depth(plan, problem)
     packs_a, packs_b = _packs_a(plan, product, problem), _packs_b(plan, product, problem)
     rows, columns = _tile(plan, problem, depth, packs_a, packs_b)
+    stays = not (packs_a or packs_b or is_swapped) and _stays(plan, problem, depth)
+    if stays and columns == plan.columns and blocks(problem.n, plan.lanes) % 12 in (4, 8):
+        columns = 2 * plan.lanes  # so that the same columns are half of the tiles, and a quarter
     # A block stays packed from one tile to the next if both need it and K is one block: along a row of tiles A's, down
     # a column B's.
     again_a = problem.m * (blocks(problem.n, columns) - 1) if packs_a else 0
     again_b = problem.n * (blocks(problem.m, rows) - 1) if packs_b else 0
-    by_columns = depth == problem.k and again_a < again_b
+    by_columns = (depth == problem.k and again_a < again_b) or stays
     fetches = _fetches(plan, product, problem)
     is_direct = (
         plan.micro.in_place and depth == problem.k and (plan.micro.masks or problem.n % plan.lanes == 0)
@@ -163,6 +166,17 @@ def tiled(plan: Blocking, product: Product, problem: Problem, is_swapped: bool =
     return table(
         product, problem, rows, columns, depth, *packs, by_columns, is_swapped, fetches, is_direct, block
     )
+
+
+def _stays(plan: Blocking, problem: Problem, depth: int) -> bool:
+    """Whether B and C are small enough to stay in caches until another product has them.
+
+    Then a thread is given the same columns of both: B's may be weights, of which C is the gradient in the next product,
+    or an update. What one processor has written, another would have to fetch: a training step of 784-128-10 with
+    batch 32 takes two 81 us, and 97 where tiles go along rows.
+    """
+    size = max(problem.m, problem.k) * problem.n * plan.element_bytes
+    return problem.batch == 1 and depth == problem.k and size <= plan.cache
 
 
 def _swaps(plan: Blocking, product: Product, problem: Problem) -> bool:

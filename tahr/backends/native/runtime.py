@@ -22,6 +22,7 @@ from tahr.backends.native.once import once
 from tahr.backends.native.systems import System, float_mode, now, set_float_mode
 from tahr.backends.native.target import Target, default_threads
 from tahr.backends.native.walk import SAMPLES, STATUS, STEP
+from tahr.core import memory
 
 TITLE = "runtime"
 
@@ -250,8 +251,6 @@ def aligned(count: int) -> np.ndarray[Any, Any]:
         ResourceExhaustedError: there is no memory.
     """
     try:
-        room = np.empty(count + 63, np.uint8)
+        return memory.empty((count,), np.uint8)
     except (MemoryError, ValueError) as error:  # the latter where no array can be so large
         raise errors.ResourceExhaustedError(None, None, f"OOM when allocating {count} bytes") from error
-    start = -room.ctypes.data % 64
-    return room[start : start + count]

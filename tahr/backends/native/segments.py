@@ -26,7 +26,7 @@ from tahr.backends.native.list_buffers import is_unbounded
 from tahr.backends.native.plan import Segment
 from tahr.backends.native.single import exact
 from tahr.backends.native.walk import FULL, PAUSED
-from tahr.core import dtypes, sizes
+from tahr.core import dtypes, memory, sizes
 from tahr.core.convert import Const
 from tahr.core.dtypes import DType
 from tahr.core.opdef import Array, known_value
@@ -380,7 +380,7 @@ class BoundSegment:
         for cell, value in written.items():
             if value in self.segment.overwritten:
                 # Whatever it held, or nothing, is replaced; a reader may still have the old array.
-                array = new_array(value.node.attrs["shape"], dtype_of(value).numpy)
+                array = new_array(value.node.attrs["shape"], dtype_of(value).numpy, memory.empty)
                 old = cell.vacate()
                 stack.push(partial(_replace, cell, old, array))
             else:
@@ -437,14 +437,16 @@ class Unexpected(Exception):
     """An array is not what the plan was made for; nothing was computed with it."""
 
 
-def new_array(shape: Sequence[int], dtype: Any) -> Array:
+def new_array(
+    shape: Sequence[int], dtype: Any, empty: Callable[[Sequence[int], Any], Array] = np.empty
+) -> Array:
     """An array, not initialized.
 
     Raises:
         ResourceExhaustedError: there is no memory.
     """
     try:
-        return np.empty(shape, dtype)
+        return empty(shape, dtype)
     except MemoryError as error:
         raise errors.ResourceExhaustedError(None, None, f"OOM when allocating tensor: {error}") from error
 

@@ -637,3 +637,21 @@ def test_older_processors(cpu: str, vector_bytes: int) -> None:
             for m, n, k in [(9, 30, 17), (9, 3, 17), (1, 30, 17), (30, 1, 17)]:
                 problem = gemm.problem(product, m, n, k)
                 check(product, gemm.choose(product, problem), problem)
+
+
+@pytest.mark.parametrize("vectors", [4, 8, 16, 20])
+def test_products_of_the_same_weights_are_halved_at_the_same_column(vectors: int) -> None:
+    """Forward and in the weights' gradient, where all of it stays in caches."""
+    plan = dataclasses.replace(blocked.blocking(dtypes.float32, targets.current()), cache=1 << 20)
+    m, n, k = 32, vectors * plan.lanes, 250
+    forward = Product(dtypes.float32, False, False, plain(dtypes.float32))
+    backward = Product(dtypes.float32, True, False, plain(dtypes.float32))
+    for product, sizes in ((forward, (m, n, k)), (backward, (k, n, m))):
+        table = blocked.tiled(plan, product, gemm.problem(product, *sizes))
+        if table[Size.PACKS_A] or table[Size.PACKS_B]:
+            continue
+        assert table[Size.BY_COLUMNS]
+        if plan.micro.vectors == 3:
+            assert n // 2 % table[Size.NC] == 0
+    large = gemm.problem(forward, 32, n, 1 << 15)
+    assert not blocked.tiled(plan, forward, large)[Size.BY_COLUMNS]

@@ -10,6 +10,8 @@ import pytest
 
 import tahr as tf
 from tahr.backends.native import ahead, blocked, engine, execute, target
+from tahr.backends.native.calls import Bind
+from tahr.backends.native.segments import BoundSegment
 from tahr.core import dtypes
 from tahr.ops import list_arrays, lists
 from tests.backends.native import natively
@@ -85,11 +87,13 @@ def multiplied(tiles: bool = True) -> set[str]:
     """The titles of the products in the plan that have tiles for the sizes that came last, or have none."""
     (record,) = [r for r in execute._records.values() if r.native is not None]
     *_, binding = record.bindings.values()
-    steps = [s for item in binding.items for s in zip(item._flow.calls, item._flow.steps)]
+    assert binding is not None
+    segments = [item for item in binding.items if isinstance(item, BoundSegment)]
     return {
         call.title.split()[0]
-        for call, step in steps
-        if "_Product" in call.title and bool(step.bound.tiles) == tiles
+        for segment in segments
+        for call, step in zip(segment._flow.calls, segment._flow.steps)
+        if "_Product" in call.title and isinstance(step, Bind) and bool(step.bound.tiles) == tiles
     }
 
 
