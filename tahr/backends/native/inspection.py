@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from tahr.backends import costs, report
 from tahr.backends.native import roles
@@ -41,7 +42,7 @@ def native_report(plan: NativePlan, known: Mapping[str, int], arena: int, built:
             for call in item.calls:
                 bound = [b for b in call.bind(known)[0] if isinstance(b, Bind | Seat)]
                 kernels += [*call.kernels, *(each.kernel for each in bound)]
-                steps.append(_kernel_step(number, call, _libraries(bound), plan, known))
+                steps.append(_kernel_step(number, call, bound, plan, known))
         else:
             steps.append(report.host_step(item.node, item.reason, known))
     return Report(
@@ -61,7 +62,14 @@ def _libraries(bound: Sequence[Bind | Seat]) -> str:
     return ", ".join(sorted({b.library for b in bound if isinstance(b, Bind) and b.library}))
 
 
-def _kernel_step(number: int, call: Call, library: str, plan: NativePlan, known: Mapping[str, int]) -> Step:
+def _kernel_step(
+    number: int, call: Call, bound: Sequence[Bind | Seat], plan: NativePlan, known: Mapping[str, int]
+) -> Step:
+    step = Step(number, call.title, call.nodes, "", 0, 0, 0, depth=call.depth, library=_libraries(bound))
+    if bound and all(isinstance(b, Bind) and not b.bound.tiles for b in bound):
+        return (
+            step  # sizes for which nothing is computed, as of a product that is not wanted ahead of its loop
+        )
     counted = [costs.flops(node, known) for node in call.nodes]
     flops = None if None in counted else sum(c for c in counted if c is not None)
     if call.loop is not None:
@@ -73,7 +81,7 @@ def _kernel_step(number: int, call: Call, library: str, plan: NativePlan, known:
     else:
         reads = _sum(_read(node, i, plan, known) for node, i in _inputs(call, plan))
         writes = _sum(_root_bytes(v, known) for v in call.writes)
-    return Step(number, call.title, call.nodes, "", reads, writes, flops, depth=call.depth, library=library)
+    return replace(step, reads=reads, writes=writes, flops=flops)
 
 
 def _bytes(access: Access, nest: Nest, known: Mapping[str, int]) -> int:

@@ -116,6 +116,16 @@ def test_the_number_of_rows_chooses_when_it_is_known(cell: Any, time_major: bool
             assert count == batches[0] or engine.statistics().compiled == before
 
 
+def test_what_is_not_wanted_costs_nothing_as_people_are_told() -> None:
+    x, fetches = net(tf.nn.rnn_cell.BasicRNNCell, None)
+    with tf.Session(backend="native") as session:
+        for count in (LOW, LOW + 1):
+            explained = session.explain(fetches[0], {x: values(count, 7, 6)})
+            (step,) = (s for s in explained.steps if s.title.startswith("_ProductAhead"))
+            costs = step.reads, step.writes, step.flops
+            assert all(costs) if count == LOW else costs == (0, 0, 0)
+
+
 @pytest.mark.parametrize("place", [0, 1, 2])
 @pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
 def test_which_part_of_a_product_may_leave(place: int, dtype: Any) -> None:
