@@ -380,7 +380,7 @@ class BoundSegment:
         for cell, value in written.items():
             if value in self.segment.overwritten:
                 # Whatever it held, or nothing, is replaced; a reader may still have the old array.
-                array = new_array(value.node.attrs["shape"], dtype_of(value).numpy, memory.empty)
+                array = new_array(value.node.attrs["shape"], dtype_of(value).numpy, is_kept=True)
                 old = cell.vacate()
                 stack.push(partial(_replace, cell, old, array))
             else:
@@ -437,16 +437,14 @@ class Unexpected(Exception):
     """An array is not what the plan was made for; nothing was computed with it."""
 
 
-def new_array(
-    shape: Sequence[int], dtype: Any, empty: Callable[[Sequence[int], Any], Array] = np.empty
-) -> Array:
-    """An array, not initialized.
+def new_array(shape: Sequence[int], dtype: Any, is_kept: bool = False) -> Array:
+    """An array, not initialized; one that is kept is a variable's.
 
     Raises:
         ResourceExhaustedError: there is no memory.
     """
     try:
-        return empty(shape, dtype)
+        return memory.empty(shape, dtype) if is_kept else np.empty(shape, dtype)
     except MemoryError as error:
         raise errors.ResourceExhaustedError(None, None, f"OOM when allocating tensor: {error}") from error
 

@@ -148,6 +148,7 @@ def hostile() -> Generator[Watch]:
     with shared(), pytest.MonkeyPatch.context() as patch:
         numpy = _Numpy(watch)
         patch.setattr(segments, "np", numpy)
+        patch.setattr(segments, "memory", numpy)
         patch.setattr(builtin, "_definition", definition_with(numpy.empty))
         patch.setattr(segments, "laid_out", laid_out)
         patch.setattr(segments.BoundSegment, "_frame", watched)

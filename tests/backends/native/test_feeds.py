@@ -176,7 +176,7 @@ def test_no_memory(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
             if what == "outputs":
                 patch.setattr(segments, "np", _NoMemory())
             else:
-                patch.setattr(runtime, "np", _NoMemory())
+                patch.setattr(runtime, "memory", _NoMemory())
             for _ in range(3):
                 with pytest.raises(tf.errors.ResourceExhaustedError, match="OOM"):
                     sess.run([y, train], feed)
