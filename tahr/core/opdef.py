@@ -28,7 +28,7 @@ from tahr.core import dtypes, shapes
 from tahr.core.dtypes import DType
 from tahr.core.forms import HOST, Elementwise, Form
 from tahr.core.shapes import Shape, Spec
-from tahr.core.sizes import Size, Unknown
+from tahr.core.sizes import UNKNOWN, Dim, Size, Unknown
 from tahr.core.views import Assembly, Part, View
 
 Array = np.ndarray[Any, Any]
@@ -502,6 +502,12 @@ def known_int(spec: Spec) -> int | None:
     """The value of an integer scalar (or one-element vector) where it is known as an integer, else None."""
     values = known_value(spec)
     return values[0] if values is not None and len(values) == 1 and isinstance(values[0], int) else None
+
+
+def known_dim(spec: Spec) -> Dim:
+    """The value of an integer scalar (or one-element vector) as far as it is known: an integer, a size, or UNKNOWN."""
+    values = known_value(spec)
+    return values[0] if values is not None and len(values) == 1 else UNKNOWN
 
 
 def known_ints(spec: Spec) -> list[int] | None:

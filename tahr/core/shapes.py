@@ -48,6 +48,18 @@ class Items(NamedTuple):
         return self._replace(items=self.items.of_shape(shape))
 
 
+class Range(NamedTuple):
+    """Between what an integer scalar is.
+
+    Attributes:
+        least: it is not less.
+        most: it is not more.
+    """
+
+    least: Dim
+    most: Dim
+
+
 class Spec(NamedTuple):
     """What is known of a tensor before it is computed.
 
@@ -56,12 +68,14 @@ class Spec(NamedTuple):
         shape: a tuple of dimensions, or None for an unknown rank.
         value: for small integer tensors an object array of `Dim`s, partly known; else None.
         items: for a list of tensors what is known of its items; None where nothing is.
+        within: for the counter of a loop around, between what it is.
     """
 
     dtype: DType | None
     shape: Shape
     value: np.ndarray[Any, Any] | None = None
     items: Items | None = None
+    within: Range | None = None
 
     @property
     def rank(self) -> int | None:
@@ -77,7 +91,7 @@ class Spec(NamedTuple):
     def key(self) -> tuple[Any, ...]:
         """A hashable form."""
         value = None if self.value is None else (self.value.shape, tuple(self.value.flat))
-        return (self.dtype, self.shape, value, self.items)
+        return (self.dtype, self.shape, value, self.items, self.within)
 
 
 def dims(shape: Shape, rank: int) -> tuple[Dim, ...]:

@@ -173,13 +173,13 @@ class _GradientRegion(Region):
         """The value that a tensor of the forward region took in the execution that is being taken back.
 
         What only brings together what is there is not kept, but done again: a concatenation, the item of a list
-        that does not change in the region, such as a row of the inputs, and a list that is made of a tensor. So are
-        constants, and integers that follow from shapes.
+        that does not change in the region, such as a row of the inputs, a list that is made of a tensor, and the
+        bounds of a slice. So are constants, and integers that follow from shapes.
         """
         op = inner.op
         is_row = op.opdef is lists.TensorListGetItem and op.inputs[0].op.region is not self.forward
         follows_from_shapes = inner.spec.value is not None and op.opdef is not Arg and _is_pure(op)
-        if op.opdef is Const or is_row or follows_from_shapes or op.opdef in _DONE_AGAIN:
+        if op.opdef is Const or is_row or follows_from_shapes or op.opdef in _DONE_AGAIN or _is_bound(inner):
             inputs = [_own(self, t) for t in op.inputs]
             return self.graph.add_operation(op.opdef, inputs, dict(op.attrs)).outputs[inner.value_index]
         return self.fetch(inner)
@@ -232,6 +232,17 @@ class _GradientRegion(Region):
         if isinstance(around, _GradientRegion) and around.forward is self.operation.region:
             return [*around._path(), self]
         return [self]
+
+
+# How the bounds of slices follow from counters: sums and products of integers, beside each other.
+_BOUNDS = (joining.Pack, elementwise.AddV2, elementwise.Sub, elementwise.Mul)
+
+
+def _is_bound(tensor: Tensor) -> bool:
+    """Whether a tensor is made of integers as the bounds of slices are."""
+    op = tensor.op
+    is_made_of_scalars = all(t.spec.shape == () for t in op.inputs)
+    return op.opdef in _BOUNDS and tensor.spec.dtype in dtypes.INDICES and is_made_of_scalars
 
 
 def carries_gradient(tensor: Tensor) -> bool:

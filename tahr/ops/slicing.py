@@ -170,6 +170,35 @@ def _index_within(dim: Dim, index: Dim) -> Dim | None:
     return index if is_within else None
 
 
+class RangeEntry(NamedTuple):
+    """An entry of a key that is a range.
+
+    Attributes:
+        place: which entry it is.
+        axis: the axis that it is for.
+        result_axis: which axis of the slice that becomes.
+    """
+
+    place: int
+    axis: int
+    result_axis: int
+
+
+def range_entries(rank: int, entries: int, masks: dict[str, int]) -> list[RangeEntry]:
+    """The entries of a key that are ranges; none where there are more entries than axes."""
+    places = range(entries)
+    parts = _parts(places, places, places, masks)
+    used = sum(part.kind in ("slice", "index") for part in parts)
+    found: list[RangeEntry] = []
+    axis = result_axis = 0
+    for place, part in enumerate(parts if used <= rank else ()):
+        if part.kind == "slice":
+            found.append(RangeEntry(place, axis, result_axis))
+        axis += rank - used if part.kind == "rest" else part.kind != "new"
+        result_axis += rank - used if part.kind == "rest" else part.kind != "index"
+    return found
+
+
 def _known_parts(begin: Spec, end: Spec, strides: Spec, masks: dict[str, int]) -> list[_Part] | None:
     vectors = [_positions(v) for v in (begin, end, strides)]
     if any(v is None for v in vectors):

@@ -17,9 +17,10 @@ from tahr.core import dtypes, shapes
 from tahr.core.convert import Const
 from tahr.core.graph import Operation, Region, Tensor
 from tahr.core.opdef import OpDef
-from tahr.core.shapes import Shape, Spec
+from tahr.core.shapes import Range, Shape, Spec
 from tahr.core.sizes import Unknown
-from tahr.ops import casts, control_flow, counted, state
+from tahr.ops import casts, control_flow, counted, slicing, state
+from tahr.program import counters, slices
 from tahr.program.effects import Key, SlotKey, StateRead, is_variable, own_read, slot_of
 from tahr.program.function import (
     Function,
@@ -279,6 +280,8 @@ class _Extraction:
         inputs, attrs = self._promoted(op, inputs), _attrs(op)
         opdef, inputs = self._counted(op, inputs)
         try:
+            if opdef is slicing.StridedSlice:
+                inputs, attrs = slices.with_block(self.builder, inputs, attrs, op)
             node = self.builder.node(opdef, inputs, attrs, op, tokens)
         except ValueError:
             # What was fed does not fit. The kernel says so if the operation runs: a branch may never be taken.
@@ -375,11 +378,9 @@ class _Extraction:
             "body": self._placed(op, body_function(op, live), captures, len(live)),
         }
         inputs = [*(self._input(op, i) for i in live), *captures]
-        function, places = attrs["body"]
-        captured = [inputs[p].spec for p in places]
-        specs = _loop_specs(
-            function, [body.inputs[i] for i in live], [v.spec for v in inputs[: len(live)]], captured
-        )
+        known = [v.spec for v in inputs]
+        within = counters_within(attrs, known)
+        specs = _loop_specs(attrs["body"], [body.inputs[i] for i in live], known, within)
         return self._higher_order(op, inputs, attrs, specs, live, tokens)
 
     def _higher_order(
@@ -430,21 +431,57 @@ def _inferred(function: Function, specs: Sequence[Spec]) -> list[Spec]:
     return found
 
 
+def counters_within(regions: Mapping[str, Any], known: Sequence[Spec]) -> list[Range | None]:
+    """Between what the variables of a loop are in its body, where that matters.
+
+    Args:
+        regions: the loop's attributes: its condition and its body, and the places of their captures.
+        known: what is known of what the loop takes.
+    """
+    (test, places), (body, _) = regions["cond"], regions["body"]
+    count = len(body.outputs)
+    if not counters.may_matter(body.outline.order):
+        return [None] * count
+    # All that is known of what the body changes is what holds in every iteration.
+    specs = [
+        Spec(first.dtype, first.shape if before is after else before.spec.shape)
+        for first, before, after in zip(known, body.inputs, body.outputs)
+    ]
+    specs += [known[p] for p in places]
+    stage = extract(test, dict(zip(test.keys, specs)), frozenset(), frozenset())
+    if not stage.is_last:
+        return [None] * count
+    condition = stage.program.outputs[stage.outputs.index(result_key(test, 0))]
+    return counters.ranges(condition, stage.program.inputs[:count], body, known[:count])
+
+
 def _loop_specs(
-    body: Function, variables: Sequence[Tensor], initial: Sequence[Spec], captured: Sequence[Spec]
+    region: tuple[Function, Sequence[int]],
+    variables: Sequence[Tensor],
+    known: Sequence[Spec],
+    within: Sequence[Range | None],
 ) -> list[Spec]:
     """What holds of a loop's variables in every iteration: a fixed point of what one iteration makes of it.
 
     It starts from the initial values' sizes and gives up those that the body changes. Where all sizes stay, the loop's
     results have known shapes, and no stage need end behind it.
+
+    Args:
+        region: the loop's body, and the places of what it captures.
+        variables: the loop's variables.
+        known: what is known of what the loop takes: its variables' first values, and what is captured.
+        within: between what the variables are in the body.
     """
+    body, places = region
+    initial, captured = known[: len(variables)], [known[p] for p in places]
     specs = [
         Spec(s.dtype, _specific(t.spec.shape, s.shape), None, s.items) for t, s in zip(variables, initial)
     ]
     for _ in range(4):
         if not all(map(_is_known, specs)):
             break
-        after = _inferred(body, [*specs, *captured])
+        counting = [s._replace(within=w) for s, w in zip(specs, within)]
+        after = _inferred(body, [*counting, *captured])
         joined = [
             Spec(s.dtype, shapes.join(s.shape, a.shape), None, shapes.join_items(s.items, a.items))
             for s, a in zip(specs, after)

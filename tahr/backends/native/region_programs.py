@@ -16,7 +16,7 @@ from tahr.core.shapes import Spec
 from tahr.core.sizes import Dim
 from tahr.ops import control_flow, elementwise
 from tahr.program.effects import SlotKey
-from tahr.program.extract import extract, result_key
+from tahr.program.extract import counters_within, extract, result_key
 from tahr.program.function import Function
 from tahr.program.node import Node, Program, Value
 from tahr.program.passes import pipeline
@@ -118,7 +118,11 @@ def program_of(node: Node, name: str) -> Region:
     variables = node.outputs
     if node.opdef is control_flow.If:
         variables, places = (), tuple(p + 1 for p in places)  # behind the predicate
-    specs = [*(v.spec for v in variables), *(node.inputs[p].spec for p in places)]
+    specs = [v.spec for v in variables]
+    if name == "body":
+        within = counters_within(node.attrs, [v.spec for v in node.inputs])
+        specs = [s._replace(within=w) for s, w in zip(specs, within)]
+    specs += [node.inputs[p].spec for p in places]
     stage = extract(function, dict(zip(function.keys, specs)), frozenset(), frozenset())
     if not stage.is_last or stage.blocking:
         raise Unfit("its shapes are data")

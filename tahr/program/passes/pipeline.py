@@ -11,6 +11,7 @@ from tahr.core.opdef import OpDef
 from tahr.program import check
 from tahr.program.node import Program
 from tahr.program.passes import (
+    blocks,
     canonicalize,
     convolutions,
     divisors,
@@ -91,6 +92,7 @@ def _has_form(opdef: OpDef) -> bool:
 
 
 NATIVE = (
+    Pass("blocks", blocks.run),
     Pass("convolutions", convolutions.run),
     # Before expansion, after which nobody sees what a softmax was.
     Pass("softmaxes", softmaxes.run),
