@@ -16,6 +16,8 @@ from tahr.core import dtypes
 from tahr.ops import list_arrays, lists
 from tests.backends.native import natively
 
+pytest.importorskip("llvmlite")
+
 RNG = np.random.RandomState(7)
 LOW = blocked.blocking(dtypes.float32, target.current()).rows // 2
 """The most rows of items that leave the loop in any case."""
