@@ -150,8 +150,10 @@ def tiled(plan: Blocking, product: Product, problem: Problem, is_swapped: bool =
     packs_a, packs_b = _packs_a(plan, product, problem), _packs_b(plan, product, problem)
     rows, columns = _tile(plan, problem, depth, packs_a, packs_b)
     stays = not (packs_a or packs_b or is_swapped) and _stays(plan, problem, depth)
-    if stays and columns == plan.columns and blocks(problem.n, plan.lanes) % 12 in (4, 8):
-        columns = 2 * plan.lanes  # so that the same columns are half of the tiles, and a quarter
+    vectors = blocks(problem.n, plan.lanes)
+    if stays and columns == plan.columns and vectors % 4 == 0 and vectors % 3 != 0:
+        # The widest block would leave a narrower one at the end, and half of the tiles were not half of the columns.
+        columns = 2 * plan.lanes
     # A block stays packed from one tile to the next if both need it and K is one block: along a row of tiles A's, down
     # a column B's.
     again_a = problem.m * (blocks(problem.n, columns) - 1) if packs_a else 0
