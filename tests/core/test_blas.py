@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
@@ -62,31 +63,8 @@ def test_what_the_user_sets_meanwhile_stays() -> None:
     assert threads() == 3
 
 
-def test_the_last_thread_that_leaves_restores_it() -> None:
-    is_inside, may_leave = threading.Event(), threading.Event()
-
-    def other() -> None:
-        with ONE_THREAD:
-            is_inside.set()
-            may_leave.wait(timeout=60)
-
-    thread = threading.Thread(target=other)
-    with ONE_THREAD:
-        thread.start()
-        is_inside.wait(timeout=60)
-    try:
-        assert threads() == 1
-        with AS_SET:  # this thread is not inside
-            assert threads() == 1
-    finally:
-        may_leave.set()
-        thread.join()
-    assert threads() == 2
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_child_does_not_wait_for_threads_that_it_does_not_have() -> None:
+@contextmanager
+def another_thread_inside() -> Generator[None]:
     is_inside, may_leave = threading.Event(), threading.Event()
 
     def other() -> None:
@@ -97,12 +75,31 @@ def test_a_child_does_not_wait_for_threads_that_it_does_not_have() -> None:
     thread = threading.Thread(target=other)
     thread.start()
     is_inside.wait(timeout=60)
-    child = os.fork()
-    if not child:
-        os._exit(0 if threads() == 2 else 1)
-    assert os.waitpid(child, 0)[1] == 0
-    may_leave.set()
-    thread.join()
+    try:
+        yield
+    finally:
+        may_leave.set()
+        thread.join()
+
+
+def test_the_last_thread_that_leaves_restores_it() -> None:
+    with ExitStack() as stack:
+        with ONE_THREAD:
+            stack.enter_context(another_thread_inside())
+        assert threads() == 1
+        with AS_SET:  # this thread is not inside
+            assert threads() == 1
+    assert threads() == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_does_not_wait_for_threads_that_it_does_not_have() -> None:
+    with another_thread_inside():
+        child = os.fork()
+        if not child:
+            os._exit(0 if threads() == 2 else 1)
+        assert os.waitpid(child, 0)[1] == 0
     with ONE_THREAD:
         child = os.fork()
         if not child:

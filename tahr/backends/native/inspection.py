@@ -66,10 +66,9 @@ def _kernel_step(
     number: int, call: Call, bound: Sequence[Bind | Seat], plan: NativePlan, known: Mapping[str, int]
 ) -> Step:
     step = Step(number, call.title, call.nodes, "", 0, 0, 0, depth=call.depth, library=_libraries(bound))
+    # There are sizes for which nothing is computed, as of a product that is not wanted ahead of its loop.
     if bound and all(isinstance(b, Bind) and not b.bound.tiles for b in bound):
-        return (
-            step  # sizes for which nothing is computed, as of a product that is not wanted ahead of its loop
-        )
+        return step
     counted = [costs.flops(node, known) for node in call.nodes]
     flops = None if None in counted else sum(c for c in counted if c is not None)
     if call.loop is not None:
