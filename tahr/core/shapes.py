@@ -49,7 +49,7 @@ class Items(NamedTuple):
 
 
 class Range(NamedTuple):
-    """Between what an integer scalar is.
+    """The least and the most that an integer scalar can be.
 
     Attributes:
         least: it is not less.
@@ -68,7 +68,7 @@ class Spec(NamedTuple):
         shape: a tuple of dimensions, or None for an unknown rank.
         value: for small integer tensors an object array of `Dim`s, partly known; else None.
         items: for a list of tensors what is known of its items; None where nothing is.
-        within: for the counter of a loop around, between what it is.
+        within: for the counter of a loop around, its range.
     """
 
     dtype: DType | None

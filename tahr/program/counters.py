@@ -1,4 +1,4 @@
-"""Counters of loops: between what they are in the loop's body, where that follows from sizes."""
+"""Counters of loops: their ranges in the loop's body, where those follow from sizes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def may_matter(operations: Iterable[Operation]) -> bool:
 def ranges(
     test: Value, variables: Sequence[Value], body: Function, starts: Sequence[Spec]
 ) -> list[Range | None]:
-    """Between what the variables of a loop are in its body; None where that does not follow from sizes.
+    """The ranges of a loop's variables in its body; None where one does not follow from sizes.
 
     Args:
         test: the loop's condition.
@@ -55,7 +55,7 @@ _LIMITS = {logic.Less: -1, logic.LessEqual: 0}
 
 
 def _range(start: Dim, step: int, limit: Dim) -> Range | None:
-    """Between what a counter is that goes from a number up to a limit."""
+    """The range of a counter that goes from a number up to a limit."""
     if step <= 0 or start is UNKNOWN or limit is UNKNOWN:
         return None
     if isinstance(start, int) and isinstance(limit, int):

@@ -432,7 +432,7 @@ def _inferred(function: Function, specs: Sequence[Spec]) -> list[Spec]:
 
 
 def counters_within(regions: Mapping[str, Any], known: Sequence[Spec]) -> list[Range | None]:
-    """Between what the variables of a loop are in its body, where that matters.
+    """The ranges of a loop's variables in its body, where they matter.
 
     Args:
         regions: the loop's attributes: its condition and its body, and the places of their captures.
@@ -470,7 +470,7 @@ def _loop_specs(
         region: the loop's body, and the places of what it captures.
         variables: the loop's variables.
         known: what is known of what the loop takes: its variables' first values, and what is captured.
-        within: between what the variables are in the body.
+        within: the variables' ranges in the body.
     """
     body, places = region
     initial, captured = known[: len(variables)], [known[p] for p in places]
