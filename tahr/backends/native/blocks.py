@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 
 from tahr.backends.native import ir, kernel, target as targets
 from tahr.backends.native.kernel import Kernel
-from tahr.backends.native.loops import Emitter, Loop, count, cut, itemsize
+from tahr.backends.native.loops import Emitter
 from tahr.backends.native.nests import Access, Bound, Nest, Position, Source
+from tahr.backends.native.passes import itemsize
 from tahr.backends.native.products import call, declaration
+from tahr.backends.native.tiles import Loop, count, cut
 from tahr.backends.native.turning import turned
 from tahr.core import sizes
 from tahr.core.sizes import Dim

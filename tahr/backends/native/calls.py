@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from tahr.backends.native.kernel import Kernel
-from tahr.backends.native.loops import Loop
 from tahr.backends.native.nests import Bound
+from tahr.backends.native.tiles import Loop
 from tahr.core.dtypes import DType
 from tahr.core.sizes import Dim
 from tahr.core.views import View

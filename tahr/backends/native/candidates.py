@@ -16,9 +16,9 @@ from tahr.backends.native.calls import Bind, Call, Known, Partial, Place, Ref, R
 from tahr.backends.native.draws import LANES, Distribution
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.lookups import Rows
-from tahr.backends.native.loops import Loop
 from tahr.backends.native.nests import Access, Nest
 from tahr.backends.native.single import Single
+from tahr.backends.native.tiles import Loop
 from tahr.core import dtypes, forms, scalar, sizes
 from tahr.core.scalar import Scalar
 from tahr.ops import philox, scalar_math

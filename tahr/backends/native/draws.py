@@ -28,7 +28,7 @@ from tahr.backends.native.calls import (
     Seat,
 )
 from tahr.backends.native.kernel import Kernel
-from tahr.backends.native.loops import Bound
+from tahr.backends.native.nests import Bound
 from tahr.backends.native.single import Single
 from tahr.core import dtypes, scalar
 from tahr.core.dtypes import DType

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tahr.backends.native import blocks, engine, loops
+from tahr.backends.native import blocks, combining, engine
 from tahr.backends.native.blocks import BlockLoop
 from tahr.backends.native.calls import Bind, Jump, Known, Mark, Partial, Ref, Seat
 from tahr.backends.native.kernel import Kernel, with_parts
-from tahr.backends.native.loops import Loop
 from tahr.backends.native.nests import Access, Extent, Nest, Position, Reduce, Source
+from tahr.backends.native.passes import Passes
 from tahr.backends.native.plan import NativePlan, Segment
 from tahr.backends.native.strips import StripLoop
+from tahr.backends.native.tiles import Loop
 from tahr.core import scalar
 from tahr.core.scalar import Scalar
 from tahr.core.views import dense_strides
@@ -152,6 +153,7 @@ class _Nest:
     def __init__(self, loop: Loop, buffers: Sequence[Ref], numbers: Numbers) -> None:
         self.nest: Nest = loop.nest
         self.tile = loop.tile
+        self._level = Passes(self.nest).level
         self.note = "written out, so that the loop over rows is the inner one" if loop.is_narrow else ""
         if isinstance(loop, StripLoop):
             self.note = f"inside of it a loop over a strip of up to {loop.strip} rows"
@@ -200,7 +202,7 @@ class _Nest:
 
     def _start(self, j: int) -> str:
         reduce = self.nest.reduces[j]
-        return f"r{j} = {loops.identity(reduce.combine, reduce.accumulator)}"
+        return f"r{j} = {combining.identity(reduce.combine, reduce.accumulator)}"
 
     def _stores(self, level: int, on_columns: bool) -> list[int]:
         return [
@@ -212,15 +214,6 @@ class _Nest:
     def _is_wide(self, access: Access) -> bool:
         """Whether a store goes to every column of a row."""
         return any(s != 0 for s in access.strides[len(self.nest.rows) :]) or not self.nest.rows
-
-    def _level(self, e: Scalar) -> int:
-        """The pass over a row in which an expression can be computed: behind the reductions that it needs."""
-        found = 0
-        for leaf in (x for x in scalar.ordered([e]) if x.op == "leaf"):
-            j = leaf.value - len(self.nest.inputs)
-            if j >= 0:
-                found = max(found, self._level(self.nest.reduces[j].what) + 1)
-        return found
 
     def _accumulate(self, j: int, reduce: Reduce) -> str:
         target = f"r{j}"

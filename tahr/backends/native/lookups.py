@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tahr.backends.native import ir, kernel, loops, scalars, single
+from tahr.backends.native import combining, ir, kernel, scalars, single
 from tahr.backends.native.calls import Bind, Call, Known, Partial, Place, Ref, Status
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.nests import Bound
@@ -342,7 +342,7 @@ def _combine(f: ir.Function, dtype: DType, combine: str, target: str, source: st
         old = f.value(f"load {memory}, ptr {target}, {align}")
         a, b = (scalars.from_memory(f, dtype, value) for value in (old, new))
         if combine in ("maximum", "minimum"):
-            result = loops.combined(f, combine, dtype, a, b)
+            result = combining.combined(f, combine, dtype, a, b)
         else:
             name = ("f" if dtype.is_floating else "") + _INSTRUCTIONS[combine]
             result = f.value(f"{name} {kind} {a}, {b}")

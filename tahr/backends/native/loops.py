@@ -1,154 +1,35 @@
 """The code of loop nests.
 
-A row is gone through in several passes, one for each level of reductions along it; what a later pass needs again and
-is dear is kept in the thread's scratch memory, which stays in the cache. Of a reduction whose result leaves the nest,
-each tile leaves a partial result, and a second kernel combines them in the order of the tiles.
+A row is gone through in several passes (`passes.py`); what is kept from one to the next lies in the thread's scratch
+memory, which stays in the cache. Of a reduction whose result leaves the nest, each tile (`tiles.py`) leaves a partial
+result, and a second kernel combines them in the order of the tiles.
 
-A tile is a block of rows; where there are no rows, a stretch of the columns. The innermost loops are written for one
-element; LLVM's vectorizer turns them into vector code. They are marked free of dependencies between iterations, which
-holds by construction, so that no alias is checked at run time. (`vector_loops.py` writes vectors itself.)
+The innermost loops are written for one element; LLVM's vectorizer turns them into vector code. They are marked free of
+dependencies between iterations, which holds by construction, so that no alias is checked at run time.
+(`vector_loops.py` writes vectors itself, `narrow_loops.py` writes few columns out.)
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any
 
-from tahr.backends.native import ir, kernel, scalars
+from tahr.backends.native import combining, ir, kernel, scalars
 from tahr.backends.native.kernel import AS_WRITTEN, Kernel
-from tahr.backends.native.nests import Access, Bound, Extent, Nest, Position, Reduce, Source, accesses
-from tahr.core import scalar, sizes
+from tahr.backends.native.nests import Access, Extent, Nest, Reduce, Source, accesses
+from tahr.backends.native.passes import Passes, leaves, stash_kind
+from tahr.backends.native.tiles import Loop
+from tahr.core import scalar
 from tahr.core.dtypes import DType
 from tahr.core.scalar import Scalar
 from tahr.core.sizes import Dim
 
-# A tile has about so many elements: a few microseconds of work, against half a microsecond to hand it out. That is for
-# expressions of so many nodes; where more is computed of each element, a tile has fewer, but not less than the last.
-TILE = 16_384
-LIGHT = 16
-LEAST = 2_048
 # Counts up to this are compiled in, so that LLVM can unroll the loop.
 SMALL = 16
-# So few columns are written out, where that makes no more nodes than this of all expressions together; the rows are
-# then what is vectorized. A softmax of 100 rows of 2 takes a fifth of the time.
-NARROW = 8
-# Without reductions, vectors of columns are better beyond this many (2 MB in rows of 8: twice as fast).
-NARROW_WITHOUT_SUMS = 3
-MOST_UNROLLED = 1200
-# An expression of more nodes than this is kept from one pass over a row to the next; a smaller one is computed again.
-DEAR = 8
-
 # So many rows are worked on at once where totals of columns are changed in memory.
 ROWS = 4
-# Tiles that leave totals of long rows have so many rows, if that makes enough tiles.
-MOST_ROWS, FEWEST_TILES = 64, 16
-# Stretches of columns are multiples of so many.
-STRETCH = 64
-
-
-# ---------------------------------------------------------------- exact sizes
-
-
-@dataclass(frozen=True)
-class Loop:
-    """A nest's kernel, with what its table of sizes holds.
-
-    Attributes:
-        nest: what it computes.
-        kernel: the code.
-        entries: the dimensions in the table, behind the size of a tile.
-        kept: the expressions that are kept in scratch from one pass over a row to the next.
-        is_narrow: whether the columns are written out; then everything is kept, in registers.
-    """
-
-    nest: Nest
-    kernel: Kernel
-    entries: tuple[Dim, ...]
-    kept: tuple[Scalar, ...]
-    is_narrow: bool
-
-    def bind(self, known: Mapping[str, int]) -> Bound:
-        """The call for exact values of the symbols."""
-        rows, columns = count(self.nest.rows, known), count(self.nest.columns, known)
-        leaves_columns = any(r.over == "column" for r in self.nest.reduces)
-        tile, tiles = cut(rows, columns, bool(self.nest.rows), self.tile, leaves_columns)
-        table = (tile, *(sizes.evaluate(d, known) for d in self.entries))  # pyright: ignore[reportArgumentType]
-        return Bound(table, tiles, self.kept_bytes * (columns + 16))
-
-    @property
-    def kept_bytes(self) -> int:
-        """The bytes of scratch for each column."""
-        return sum(itemsize(e.dtype) for e in self.kept)
-
-    @functools.cached_property
-    def tile(self) -> int:
-        """About how many elements a tile has: fewer, the more is computed of each."""
-        return max(LEAST, min(TILE, TILE * LIGHT // max(len(scalar.ordered(self.nest.expressions)), 1)))
-
-    def width(self, known: Mapping[str, int]) -> int:
-        """How many columns there are."""
-        return count(self.nest.columns, known)
-
-
-def count(dims: Iterable[Dim], known: Mapping[str, int]) -> int:
-    """How many elements some dimensions have."""
-    result = 1
-    for dim in dims:
-        result *= sizes.evaluate(dim, known)  # pyright: ignore[reportArgumentType]
-    return result
-
-
-def cut(rows: int, columns: int, has_rows: bool, elements: int, leaves_columns: bool) -> tuple[int, int]:
-    """How many rows (or columns, if there are no rows) a tile has, and how many tiles there are: at least one.
-
-    Where each tile leaves a result for every column, tiles of a few long rows would leave nearly as much as they read.
-    A few tiles are of one size, and so many that two or four threads get as many each.
-    """
-    tile = max(1, elements // max(columns, 1)) if has_rows else elements
-    if leaves_columns:
-        tile = max(tile, min(MOST_ROWS, -(-rows // FEWEST_TILES)))
-    count = rows if has_rows else columns
-    tiles = max(1, -(-count // tile))
-    if 1 < tiles < FEWEST_TILES:
-        wanted, unit = tiles if leaves_columns else -(-tiles // 4) * 4, 1 if has_rows else STRETCH
-        tile = -(-count // (wanted * unit)) * unit
-        tiles = -(-count // tile)
-    return tile, tiles
-
-
-# ---------------------------------------------------------------- code
-
-_IDENTITY: dict[str, Any] = {"add": 0, "multiply": 1, "and": True, "or": False}
-
-
-def identity(combine: str, dtype: DType) -> Any:
-    """The value that changes nothing when it is combined with another."""
-    if combine in _IDENTITY:
-        return _IDENTITY[combine]
-    lowest = combine == "maximum"
-    if dtype.is_floating:
-        return float("-inf") if lowest else float("inf")
-    return dtype.min if lowest else dtype.max
-
-
-def combined(f: ir.Function, combine: str, dtype: DType, a: str, b: str, width: int | None = None) -> str:
-    """a and b combined. Sums of floats may be reordered, so that they can be vectorized.
-
-    Signs of zeros count: else LLVM takes a common factor out of a sum, and infinity times 0 is no longer NaN.
-    """
-    kind = scalars.kind(dtype, width)
-    if combine in ("add", "multiply"):
-        name = {"add": "add", "multiply": "mul"}[combine]
-        return f.value(f"f{name} reassoc {kind} {a}, {b}" if dtype.is_floating else f"{name} {kind} {a}, {b}")
-    if combine in ("and", "or"):
-        return f.value(f"{combine} {kind} {a}, {b}")
-    if dtype.is_floating:
-        return ir.intrinsic(f, combine, kind, a, b)
-    return ir.intrinsic(f, f"{'u' if dtype.is_unsigned else 's'}{combine[:3]}", kind, a, b)
+# Rows or columns are written out where that makes no more nodes than this of all expressions together.
+MOST_UNROLLED = 1200
 
 
 def independent(f: ir.Function, number: int) -> tuple[str, int]:
@@ -178,6 +59,7 @@ class Emitter:
 
     def __init__(self, nest: Nest, title: str) -> None:
         self.nest = nest
+        self.passes = Passes(nest)
         self.title = title
         self.f = kernel.function(plain=self.heading == AS_WRITTEN)
         self.dims = (*nest.rows, *nest.columns)
@@ -185,45 +67,11 @@ class Emitter:
         # What is one run of elements is the same kernel for every length, but for a single element.
         self._literal = SMALL if len(self.dims) > 1 else 1
         self._entries: dict[Dim, str] = {}
-        self._levels: dict[Scalar, int] = {}
-        self._dependent: dict[Scalar, bool] = {}
         self._stashed: dict[Scalar, int] = {}
         self._groups = 0
         self._row_group: int | None = None  # the group of accesses outside the loops over columns
         self.parts: dict[str, Kernel] = {}
         """The parts that the kernel calls, by their symbols."""
-
-    # ------------------------------------------------------------ what an expression depends on
-
-    def level(self, e: Scalar) -> int:
-        """The pass in which an expression can first be computed."""
-        if e not in self._levels:
-            for node in scalar.ordered([e], known=self._levels):
-                if node.op == "leaf":
-                    j = node.value - len(self.nest.inputs)
-                    self._levels[node] = 0 if j < 0 else self.level(self.nest.reduces[j].what) + 1
-                else:
-                    self._levels[node] = max((self._levels[a] for a in node.args), default=0)
-        return self._levels[e]
-
-    def on_columns(self, e: Scalar) -> bool:
-        """Whether an expression differs between the columns of a row."""
-        if e not in self._dependent:
-            inputs = self.nest.inputs
-            for node in scalar.ordered([e], known=self._dependent):
-                if node.op == "leaf":
-                    found = node.value < len(inputs) and self._input_on_columns(inputs[node.value])
-                else:
-                    found = any(self._dependent[a] for a in node.args)
-                self._dependent[node] = found
-        return self._dependent[e]
-
-    def _input_on_columns(self, access: Source) -> bool:
-        if isinstance(access, Extent):
-            return False
-        if isinstance(access, Position):
-            return access.axis >= self.split
-        return any(s != 0 for s in access.strides[self.split :])
 
     # ------------------------------------------------------------ the function
 
@@ -300,7 +148,7 @@ class Emitter:
         for j in self.nest.leaving:
             reduce = self.nest.reduces[j]
             kind = scalars.kind(reduce.accumulator)
-            nothing = ir.number(identity(reduce.combine, reduce.accumulator), kind)
+            nothing = ir.number(combining.identity(reduce.combine, reduce.accumulator), kind)
             if reduce.over == "all":
                 totals[j] = self.f.variable(kind, nothing, "total")
             else:
@@ -311,7 +159,7 @@ class Emitter:
         """The address of a reduction's totals, one for each column."""
         reduce = self.nest.reduces[j]
         memory = ir.MEMORY[reduce.accumulator]
-        nothing = ir.number(identity(reduce.combine, reduce.accumulator), memory)
+        nothing = ir.number(combining.identity(reduce.combine, reduce.accumulator), memory)
         place = self._settled(self.f.mul(tile, self.column_count))
         totals = self.f.at(memory, self.partials[j], place, "totals")
         self._clear(totals, reduce.accumulator, nothing)
@@ -362,7 +210,7 @@ class Emitter:
         self.row_indices = indices
         self.bases = self._bases()
         self.known: dict[Scalar, str] = {}  # values that are the same in the whole row
-        last = max(map(self.level, nest.expressions), default=0)
+        last = max(map(self.passes.level, nest.expressions), default=0)
         for number in range(last + 1):
             self._pass(number, totals)
         # What follows from the last pass's reductions alone.
@@ -390,7 +238,8 @@ class Emitter:
             for self.row_indices, self.bases, self.known in rows:
                 values = self._element(roots, 0, indices, flat, group)
                 sums = [
-                    combined(f, r.combine, r.accumulator, a, b) for r, a, b in zip(nest.reduces, sums, values)
+                    combining.combined(f, r.combine, r.accumulator, a, b)
+                    for r, a, b in zip(nest.reduces, sums, values)
                 ] or values
             for j, value in enumerate(sums):
                 self._accumulate(j, value, totals, totals, flat, group)
@@ -479,7 +328,7 @@ class Emitter:
     def _start_row_total(self, reduce: Reduce) -> str:
         """Where a reduction along the row is accumulated."""
         kind = scalars.kind(reduce.accumulator)
-        nothing = ir.number(identity(reduce.combine, reduce.accumulator), kind)
+        nothing = ir.number(combining.identity(reduce.combine, reduce.accumulator), kind)
         accumulator = self.f.variable(kind, nothing, "sum")
         self.f.store(kind, nothing, accumulator)
         return accumulator
@@ -494,9 +343,10 @@ class Emitter:
             the reductions, the stores and the expressions to be kept that the pass is for, and what they all compute.
         """
         nest = self.nest
-        reduces = [j for j, r in enumerate(nest.reduces) if self.level(r.what) == number]
-        stores = [i for i, (e, _) in enumerate(nest.stores) if self.level(e) == number and self._is_wide(i)]
-        stash = [e for e in self._stashed if self.level(e) == number]
+        level, is_wide = self.passes.level, self.passes.is_wide
+        reduces = [j for j, r in enumerate(nest.reduces) if level(r.what) == number]
+        stores = [i for i, (e, _) in enumerate(nest.stores) if level(e) == number and is_wide(i)]
+        stash = [e for e in self._stashed if level(e) == number]
         self._row_stores([number])
         roots = [nest.reduces[j].what for j in reduces] + [nest.stores[i][0] for i in stores] + stash
         if not roots:
@@ -504,46 +354,24 @@ class Emitter:
         self._row_values(roots)
         return reduces, stores, stash, roots
 
-    def _is_wide(self, store: int) -> bool:
-        """Whether a store goes to every column of a row."""
-        strides = self.nest.stores[store][1].strides[self.split :]
-        return any(s != 0 for s in strides) or self.on_columns(self.nest.stores[store][0])
-
     def _row_stores(self, levels: Iterable[int]) -> None:
         """Stores that happen once for each row."""
         for i, (e, access) in enumerate(self.nest.stores):
-            if self.level(e) in levels and not self._is_wide(i):
+            if self.passes.level(e) in levels and not self.passes.is_wide(i):
                 self._row_values([e])
                 place = self.bases[id(access)]
                 self._write(access.dtype, self.known[e], self.targets[i], place, self._row_group)
 
     def _row_values(self, roots: Sequence[Scalar]) -> None:
         """Computes, outside the loop over columns, whatever is the same for all of them."""
-        self._compute(self._row_parts(roots))
+        self._compute(self.passes.row_parts(roots))
         for e in roots:
             if e.op == "constant":
                 self.known[e] = ir.number(e.value, scalars.kind(e.dtype))
 
-    def _row_parts(self, roots: Sequence[Scalar]) -> list[Scalar]:
-        """The largest parts of expressions that are the same for all columns, constants apart."""
-        wanted: dict[Scalar, None] = {}
-        stack = list(roots)
-        seen: set[Scalar] = set()
-        while stack:
-            e = stack.pop()
-            if e in seen:
-                continue
-            seen.add(e)
-            if not self.on_columns(e):
-                if e.op != "constant":
-                    wanted[e] = None
-            else:
-                stack += e.args
-        return list(wanted)
-
     def _compute(self, wanted: Sequence[Scalar]) -> None:
         """Computes expressions that are the same for all columns."""
-        for e in _leaves(wanted):
+        for e in leaves(wanted):
             if e not in self.known:
                 access = self.nest.inputs[e.value]
                 self.known[e] = self._input(access, e.value, self.row_indices, self._row_group)
@@ -606,7 +434,7 @@ class Emitter:
             seen.add(e)
             if e in self.known:
                 same.append(e)
-            elif e in self._stashed and self.level(e) < number:
+            elif e in self._stashed and self.passes.level(e) < number:
                 kept.append(e)
             elif e.op == "leaf":
                 leaves.append(e)
@@ -626,12 +454,16 @@ class Emitter:
         reduce, f = self.nest.reduces[j], self.f
         if reduce.over == "column":
             dtype = reduce.accumulator
-            sum_ = combined(f, reduce.combine, dtype, self._read(dtype, totals[j], flat, group), value)
+            sum_ = combining.combined(
+                f, reduce.combine, dtype, self._read(dtype, totals[j], flat, group), value
+            )
             self._write(dtype, sum_, totals[j], flat, group)
             return
         kind = scalars.kind(reduce.accumulator)
         before = f.load(kind, accumulators[j])
-        f.store(kind, combined(f, reduce.combine, reduce.accumulator, before, value), accumulators[j])
+        f.store(
+            kind, combining.combined(f, reduce.combine, reduce.accumulator, before, value), accumulators[j]
+        )
 
     # ------------------------------------------------------------ memory
 
@@ -670,27 +502,12 @@ class Emitter:
     # ------------------------------------------------------------ what is kept between passes
 
     def _plan_stashes(self) -> None:
-        """Finds the expressions of earlier passes that later ones need, and that are dear to compute again."""
-        for root in self.nest.expressions:
-            stack = [root]
-            seen: set[Scalar] = set()
-            while stack:
-                e = stack.pop()
-                if e in seen:
-                    continue
-                seen.add(e)
-                is_earlier = self.level(e) < self.level(root)
-                if is_earlier and self.on_columns(e) and e.op != "leaf":
-                    if _is_dear(e) and e not in self._stashed:
-                        self._stashed[e] = len(self._stashed)
-                    if e in self._stashed:
-                        continue
-                stack += e.args
+        """Finds what is kept."""
+        self._stashed = self.passes.kept()
 
     def _stash_place(self, e: Scalar, flat: str) -> str:
-        """Stash i begins behind those before it, each as long as a row."""
-        before = sum(itemsize(s.dtype) for s, i in self._stashed.items() if i < self._stashed[e])
-        start = self.f.at(ir.I8, "%scratch", self.f.mul(self.f.add(self.column_count, 16), before))
+        """Where an expression's value in a column is kept: behind those before it, each as long as a row."""
+        start = self.f.at(ir.I8, "%scratch", self.f.mul(self.f.add(self.column_count, 16), self._stashed[e]))
         return self.f.at(stash_kind(e.dtype), start, flat)
 
     def _put(self, dtype: DType, value: str, address: str, group: int) -> None:
@@ -702,133 +519,3 @@ class Emitter:
         """A value that was kept."""
         kept = self.f.value(f"load {stash_kind(dtype)}, ptr {address}, !llvm.access.group !{group}")
         return self.f.value(f"trunc i8 {kept} to i1") if dtype.is_bool else kept
-
-
-class NarrowEmitter(Emitter):
-    """Writes a nest of few columns: they are written out, and the loop over rows is the innermost.
-
-    LLVM must know how far one row is from the next, or it only vectorizes for rows that lie side by side.
-    """
-
-    literal_stride = NARROW
-    is_narrow = True
-
-    def _takes_rows_together(self) -> bool:
-        return False  # totals are in registers
-
-    def _row_metadata(self) -> str:
-        vectorized, self._row_group = self._new_group()
-        return vectorized
-
-    def _plan_stashes(self) -> None:
-        """Nothing is kept in memory: a row is straight-line code."""
-        columns = [range(d) for d in self.nest.columns if isinstance(d, int)]
-        self.columns = [list(map(str, place)) for place in itertools.product(*columns)]
-
-    def _start_totals(self, tile: str) -> dict[int, str]:
-        self.column_totals: dict[tuple[int, int], str] = {}
-        totals: dict[int, str] = {}
-        for j in self.nest.leaving:
-            reduce = self.nest.reduces[j]
-            kind = scalars.kind(reduce.accumulator)
-            nothing = ir.number(identity(reduce.combine, reduce.accumulator), kind)
-            if reduce.over == "all":
-                totals[j] = self.f.variable(kind, nothing, "total")
-            else:
-                for c in range(len(self.columns)):
-                    self.column_totals[j, c] = self.f.variable(kind, nothing, "total")
-        return totals
-
-    def _store_totals(self, tile: str, totals: Mapping[int, str]) -> None:
-        super()._store_totals(tile, totals)
-        first = self.f.mul(tile, len(self.columns))
-        for (j, c), total in self.column_totals.items():
-            dtype = self.nest.reduces[j].accumulator
-            value = self.f.load(scalars.kind(dtype), total)
-            self._write(dtype, value, self.partials[j], self.f.add(first, c))
-
-    def _row(self, indices: list[str], totals: Mapping[int, str]) -> None:
-        self.by_column: list[dict[Scalar, str]] = [{} for _ in self.columns]
-        super()._row(indices, totals)
-
-    def _pass(self, number: int, totals: Mapping[int, str]) -> None:
-        nest = self.nest
-        self._row_stores([number])
-        for i, (e, access) in enumerate(nest.stores):
-            if self.level(e) == number and self._is_wide(i):
-                for value, indices in zip(self._values(e), self.columns):
-                    place = self._place(access, indices)
-                    self._write(access.dtype, value, self.targets[i], place, self._row_group)
-        for j, reduce in enumerate(nest.reduces):
-            if self.level(reduce.what) == number:
-                self._reduce(j, self._values(reduce.what), totals)
-
-    def _reduce(self, j: int, values: Sequence[str], totals: Mapping[int, str]) -> None:
-        reduce, f = self.nest.reduces[j], self.f
-        dtype = reduce.accumulator
-        kind = scalars.kind(dtype)
-        if reduce.over == "column":
-            for c, value in enumerate(values):
-                total = self.column_totals[j, c]
-                f.store(kind, combined(f, reduce.combine, dtype, f.load(kind, total), value), total)
-            return
-        result = ir.number(identity(reduce.combine, dtype), kind)
-        for value in values:
-            result = combined(f, reduce.combine, dtype, result, value)
-        if reduce.over == "row":
-            self.known[scalar.leaf(len(self.nest.inputs) + j, reduce.dtype)] = result
-        else:
-            f.store(kind, combined(f, reduce.combine, dtype, f.load(kind, totals[j]), result), totals[j])
-
-    def _values(self, e: Scalar) -> list[str]:
-        """An expression's value in each column."""
-        self._row_values([e])
-        for known, indices in zip(self.by_column, self.columns):
-            known.update(self.known)
-            for leaf in _leaves([e]):
-                if leaf not in known:
-                    places = [*self.row_indices, *indices]
-                    known[leaf] = self._input(
-                        self.nest.inputs[leaf.value], leaf.value, places, self._row_group
-                    )
-            missing = [n for n in scalar.ordered([e], known) if n.op != "leaf"]
-            known.update(zip(missing, scalars.lower(self.f, missing, known=known)))
-        return [known[e] for known in self.by_column]
-
-
-def stash_kind(dtype: DType) -> str:
-    """The LLVM type as which an expression is kept."""
-    return ir.I8 if dtype.is_bool else scalars.kind(dtype)
-
-
-def itemsize(dtype: DType) -> int:
-    """How many bytes a value takes that is computed with."""
-    return 4 if dtype in scalar.HALVES else dtype.size
-
-
-def _is_dear(e: Scalar) -> bool:
-    """Whether an expression has many nodes."""
-    seen: set[Scalar] = set()
-    stack = [e]
-    while stack:
-        node = stack.pop()
-        if node not in seen:
-            seen.add(node)
-            if len(seen) > DEAR:
-                return True
-            stack += node.args
-    return False
-
-
-def _leaves(roots: Iterable[Scalar]) -> list[Scalar]:
-    seen: set[Scalar] = set()
-    stack = list(roots)
-    found: list[Scalar] = []
-    while stack:
-        e = stack.pop()
-        if e not in seen:
-            seen.add(e)
-            if e.op == "leaf":
-                found.append(e)
-            stack += e.args
-    return sorted(found, key=lambda e: e.value)

@@ -13,11 +13,11 @@ from tahr.backends.native.calls import Bind, Call, Known, Partial, Place, Ref
 from tahr.backends.native.epilogue import COLUMN, FULL, SCALAR, Epilogue, Operand
 from tahr.backends.native.fuse import Fusion
 from tahr.backends.native.groups import Group, Map
-from tahr.backends.native.loops import Loop
 from tahr.backends.native.matrices import flips, matrix, merged_batches
 from tahr.backends.native.multiplication import Multiplication
 from tahr.backends.native.nests import Access, Bound, Extent, Nest, Position, Reduce
 from tahr.backends.native.roles import Role
+from tahr.backends.native.tiles import Loop
 from tahr.core import scalar
 from tahr.core.convert import Const
 from tahr.core.dtypes import DType

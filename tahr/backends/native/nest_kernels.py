@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
-from tahr.backends.native import ir, kernel, loops, scalars
+from tahr.backends.native import combining, ir, kernel, scalars
 from tahr.backends.native.blocks import BlockEmitter, across
 from tahr.backends.native.epilogue import Segment
 from tahr.backends.native.kernel import AS_WRITTEN, Kernel
-from tahr.backends.native.loops import Emitter, Loop, NarrowEmitter
+from tahr.backends.native.loops import Emitter
+from tahr.backends.native.narrow_loops import NarrowEmitter
 from tahr.backends.native.nests import Nest
 from tahr.backends.native.products import mask
 from tahr.backends.native.strips import StripEmitter, lies_in_strips
 from tahr.backends.native.target import current
+from tahr.backends.native.tiles import Loop
 from tahr.backends.native.vector_groups import GroupEmitter
 from tahr.backends.native.vector_loops import VectorEmitter, masks
 from tahr.backends.native.vector_strips import VectorStripEmitter
-from tahr.core import scalar
 from tahr.core.dtypes import DType
 
 # Totals of so many columns are combined by one tile.
@@ -33,19 +32,10 @@ def compiled(nest: Nest, title: str) -> Loop:
         return strips(nest, title).emit()
     if turned is not None:
         return BlockEmitter(turned, title).emit()
-    if _is_narrow(nest):
+    if NarrowEmitter.can_write(nest):
         return NarrowEmitter(nest, title).emit()
     emitter = VectorEmitter if VectorEmitter.can_write(nest) else Emitter
     return emitter(nest, title).emit()
-
-
-def _is_narrow(nest: Nest) -> bool:
-    """Whether there are so few columns that a loop over them is not worth having."""
-    columns = [d for d in nest.columns if isinstance(d, int)]
-    most = loops.NARROW if nest.reduces else loops.NARROW_WITHOUT_SUMS
-    if not nest.rows or len(columns) < len(nest.columns) or math.prod(columns) > most:
-        return False
-    return len(scalar.ordered(nest.expressions)) * math.prod(columns) <= loops.MOST_UNROLLED
 
 
 def combiner(combine: str, accumulator: DType, dtype: DType) -> Kernel:
@@ -68,7 +58,7 @@ def combiner(combine: str, accumulator: DType, dtype: DType) -> Kernel:
         with f.loop(1, tiles, hint="tile") as tile:
             value = run.load(f, accumulator, f.at(memory, source, f.add(f.mul(tile, columns), column)))
             before = f.load(kind, total)
-            f.store(kind, loops.combined(f, combine, accumulator, before, value, run.width), total)
+            f.store(kind, combining.combined(f, combine, accumulator, before, value, run.width), total)
         run.store(f, dtype, f.load(kind, total), f.at(out, target, column))
 
     start, stop = f.mul("%begin", COMBINED), f.minimum(f.mul("%end", COMBINED), columns)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tahr.backends.native import ir, kernel, loops, scalars, single
+from tahr.backends.native import combining, ir, kernel, scalars, single
 from tahr.backends.native.calls import Bind, Call, Known, Place, Ref
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.single import Single
@@ -86,7 +86,7 @@ def scan(running: Running) -> Kernel:
         "!1 = distinct !{!1, !3}",
     ]
     align = f"align {running.dtype.size}, !llvm.access.group !2"
-    one = loops.identity(running.combine, running.dtype)
+    one = combining.identity(running.combine, running.dtype)
     nothing = scalars.to_memory(f, running.dtype, ir.number(one, scalars.kind(running.dtype)))
 
     def each(count: str, value: Callable[[str], str], into: str) -> None:
@@ -140,7 +140,7 @@ def scan_rows(running: Running) -> Kernel:
     source, target = kernel.buffer(f, 0), kernel.buffer(f, 1)
     tile, total, length = kernel.sizes(f, 3)
     memory = ir.MEMORY[running.dtype]
-    one = loops.identity(running.combine, running.dtype)
+    one = combining.identity(running.combine, running.dtype)
     nothing = scalars.to_memory(f, running.dtype, ir.number(one, scalars.kind(running.dtype)))
     so_far = f.variable(memory)
 
@@ -287,7 +287,7 @@ class _Extreme:
         """What nothing is worse than."""
         if self._dtype.is_bool:
             return "0" if self._largest else "1"
-        worst: Any = loops.identity("maximum" if self._largest else "minimum", self._dtype)
+        worst: Any = combining.identity("maximum" if self._largest else "minimum", self._dtype)
         if self._dtype.is_unsigned and worst:
             return "-1"
         return ir.number(worst, self._kind)

@@ -11,10 +11,12 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from tahr.backends.native import ir, scalars
+from tahr.backends.native import combining, ir, scalars
 from tahr.backends.native.kernel import Kernel
-from tahr.backends.native.loops import Emitter, Loop, combined, count, cut, identity, itemsize, stash_kind
+from tahr.backends.native.loops import Emitter
 from tahr.backends.native.nests import Bound, Nest, Reduce, accesses
+from tahr.backends.native.passes import itemsize, stash_kind
+from tahr.backends.native.tiles import Loop, count, cut
 from tahr.core import sizes
 from tahr.core.scalar import Scalar
 
@@ -95,8 +97,7 @@ class Strips(Emitter):
 
     def _stash_row(self, e: Scalar, flat: str) -> str:
         """Where the values of a kept expression in one column begin, one for each row of the strip."""
-        before = sum(itemsize(s.dtype) for s, i in self._stashed.items() if i < self._stashed[e])
-        start = self.f.at(ir.I8, "%scratch", self.f.mul(self.column_count, self.strip * before))
+        start = self.f.at(ir.I8, "%scratch", self.f.mul(self.column_count, self.strip * self._stashed[e]))
         return self.f.at(stash_kind(e.dtype), start, self.f.mul(flat, self.strip))
 
 
@@ -157,14 +158,14 @@ class StripEmitter(Strips):
 
     def _row_stores(self, levels: Iterable[int]) -> None:
         for i, (e, access) in enumerate(self.nest.stores):
-            if self.level(e) in levels and not self._is_wide(i):
+            if self.passes.level(e) in levels and not self.passes.is_wide(i):
                 self._row_values([e])
                 with self._each_lane() as (_, group):
                     self._write(access.dtype, self.known[e], self.targets[i], self.bases[id(access)], group)
 
     def _start_row_total(self, reduce: Reduce) -> str:
         dtype, array = reduce.accumulator, self._array()
-        nothing = ir.number(identity(reduce.combine, dtype), scalars.kind(dtype))
+        nothing = ir.number(combining.identity(reduce.combine, dtype), scalars.kind(dtype))
         with self._each_lane() as (lane, group):
             self._put(dtype, nothing, self.f.at(stash_kind(dtype), array, lane), group)
         return array
@@ -192,7 +193,7 @@ class StripEmitter(Strips):
             return
         dtype = reduce.accumulator
         place = self.f.at(stash_kind(dtype), accumulators[j], self.lane)
-        total = combined(self.f, reduce.combine, dtype, self._take(dtype, place, group), value)
+        total = combining.combined(self.f, reduce.combine, dtype, self._take(dtype, place, group), value)
         self._put(dtype, total, place, group)
 
     def _stash_place(self, e: Scalar, flat: str) -> str:

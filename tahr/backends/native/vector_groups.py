@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tahr.backends.native import ir, loops, scalars
+from tahr.backends.native import combining, ir, scalars
 from tahr.backends.native.epilogue import Segment
 from tahr.backends.native.nests import Access, Nest, Position, Reduce, Source, accesses
 from tahr.backends.native.target import current
@@ -80,7 +80,7 @@ class GroupEmitter(VectorStripEmitter):
         kind = scalars.kind(reduce.accumulator, self.lanes)
         while step < self.group:
             others = self._shuffled(kind, total, [lane ^ step for lane in range(self.lanes)])
-            total = loops.combined(self.f, reduce.combine, reduce.accumulator, total, others, self.lanes)
+            total = combining.combined(self.f, reduce.combine, reduce.accumulator, total, others, self.lanes)
             step *= 2
         return total
 

@@ -12,14 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from tahr.backends.native import ir, loops, scalars
+from tahr.backends.native import combining, ir, scalars
 from tahr.backends.native.epilogue import Segment, broadcast
 from tahr.backends.native.kernel import AS_WRITTEN, QUICKLY
-from tahr.backends.native.loops import Emitter, itemsize, stash_kind
+from tahr.backends.native.loops import Emitter
 from tahr.backends.native.nests import Access, Nest, Position, Reduce
+from tahr.backends.native.passes import itemsize, stash_kind, stashed
 from tahr.backends.native.products import mask
 from tahr.backends.native.target import Target, current
-from tahr.core import dtypes, scalar
+from tahr.core import scalar
 from tahr.core.dtypes import DType
 from tahr.core.scalar import Scalar
 
@@ -94,7 +95,7 @@ class VectorEmitter(Emitter):
 
     def _is_vector(self, e: Scalar) -> bool:
         """Whether an expression is computed in vectors."""
-        return self.on_columns(e)
+        return self.passes.on_columns(e)
 
     def _fit(self, nodes: int) -> None:
         """Finds how to go through rows of a known length."""
@@ -209,7 +210,9 @@ class VectorEmitter(Emitter):
                 by_row = [element(run) for element in elements]
                 for j, (reduce, values) in enumerate(zip(nest.reduces, zip(*by_row))):
                     value = functools.reduce(
-                        lambda a, b: loops.combined(f, reduce.combine, reduce.accumulator, a, b, self.lanes),
+                        lambda a, b: combining.combined(
+                            f, reduce.combine, reduce.accumulator, a, b, self.lanes
+                        ),
                         values,
                     )
                     if reduce.over == "column":
@@ -295,7 +298,7 @@ class VectorEmitter(Emitter):
     def _nothing(self, reduce: Reduce) -> list[str]:
         """Accumulators of a reduction along the columns, one for each vector in work."""
         kind = scalars.kind(reduce.accumulator)
-        nothing = ir.splat(kind, ir.number(loops.identity(reduce.combine, reduce.accumulator), kind))
+        nothing = ir.splat(kind, ir.number(combining.identity(reduce.combine, reduce.accumulator), kind))
         vector = ir.vector(self.lanes, kind)
         sums = [self.f.variable(vector, nothing, "sum") for _ in range(self.copies)]
         if reduce.combine in EXTREMA and reduce.accumulator.is_floating:
@@ -307,7 +310,7 @@ class VectorEmitter(Emitter):
         kind = scalars.kind(dtype)
         vector = ir.vector(self.lanes, kind)
         if segment.mask is not None:
-            nothing = ir.splat(kind, ir.number(loops.identity(reduce.combine, dtype), kind))
+            nothing = ir.splat(kind, ir.number(combining.identity(reduce.combine, dtype), kind))
             mask_ = f"{segment.type(ir.I1)} {segment.mask}"
             value = f.value(f"select {mask_}, {vector} {value}, {vector} {nothing}")
         before = f.load(vector, sum_)
@@ -315,7 +318,7 @@ class VectorEmitter(Emitter):
             self._note_missing(sum_, vector, value)
             f.store(vector, _extremum(f, reduce.combine, dtype, before, value, self.lanes), sum_)
         else:
-            f.store(vector, loops.combined(f, reduce.combine, dtype, before, value, self.lanes), sum_)
+            f.store(vector, combining.combined(f, reduce.combine, dtype, before, value, self.lanes), sum_)
 
     def _note_missing(self, sum_: str, vector: str, value: str) -> None:
         """Notes, beside a maximum or minimum, what is not a number."""
@@ -371,7 +374,7 @@ class VectorEmitter(Emitter):
         place = f.at(ir.MEMORY[dtype], total, run.column)
         before = run.segment.load(f, dtype, place)
         run.segment.store(
-            f, dtype, loops.combined(f, reduce.combine, dtype, before, value, self.lanes), place
+            f, dtype, combining.combined(f, reduce.combine, dtype, before, value, self.lanes), place
         )
 
     def _finish(self, j: int, copies: Sequence[str], totals: Mapping[int, str]) -> None:
@@ -380,7 +383,9 @@ class VectorEmitter(Emitter):
         dtype, width = reduce.accumulator, self.lanes
         kind = scalars.kind(dtype)
         vectors = [self._total(reduce, copy) for copy in copies]
-        value = functools.reduce(lambda a, b: loops.combined(f, reduce.combine, dtype, a, b, width), vectors)
+        value = functools.reduce(
+            lambda a, b: combining.combined(f, reduce.combine, dtype, a, b, width), vectors
+        )
         while width > 1:
             vector, width = ir.vector(width, kind), width // 2
             halves = [
@@ -391,12 +396,14 @@ class VectorEmitter(Emitter):
                 )
                 for first in (0, width)
             ]
-            value = loops.combined(f, reduce.combine, dtype, *halves, width)
+            value = combining.combined(f, reduce.combine, dtype, *halves, width)
         value = f.value(f"extractelement {ir.vector(1, kind)} {value}, i64 0")
         if reduce.over == "row":
             self.known[scalar.leaf(len(self.nest.inputs) + j, reduce.dtype)] = value
         else:
-            f.store(kind, loops.combined(f, reduce.combine, dtype, f.load(kind, totals[j]), value), totals[j])
+            f.store(
+                kind, combining.combined(f, reduce.combine, dtype, f.load(kind, totals[j]), value), totals[j]
+            )
 
 
 def _extremum(f: ir.Function, combine: str, dtype: DType, a: str, b: str, width: int) -> str:
@@ -407,8 +414,3 @@ def _extremum(f: ir.Function, combine: str, dtype: DType, a: str, b: str, width:
     kind = scalars.kind(dtype, width)
     better = f.value(f"fcmp {EXTREMA[combine]} {kind} {b}, {a}")
     return f.value(f"select {ir.vector(width, ir.I1)} {better}, {kind} {b}, {kind} {a}")
-
-
-def stashed(dtype: DType) -> DType:
-    """As what an expression is kept: halves as they are computed."""
-    return dtypes.float32 if dtype in scalar.HALVES else dtype

@@ -11,12 +11,13 @@ from contextlib import ExitStack
 from tahr.backends.native import ir, scalars
 from tahr.backends.native.epilogue import Segment, broadcast
 from tahr.backends.native.kernel import Kernel
-from tahr.backends.native.loops import Loop, stash_kind
 from tahr.backends.native.nests import Access, Nest, Position, accesses
+from tahr.backends.native.passes import stash_kind, stashed
 from tahr.backends.native.products import mask
 from tahr.backends.native.strips import StripLoop, Strips
 from tahr.backends.native.target import current
-from tahr.backends.native.vector_loops import VectorEmitter, masks, stashed
+from tahr.backends.native.tiles import Loop
+from tahr.backends.native.vector_loops import VectorEmitter, masks
 from tahr.core import scalar
 from tahr.core.scalar import Scalar
 
@@ -68,7 +69,7 @@ class VectorStripEmitter(Strips, VectorEmitter):
 
     def _row_stores(self, levels: Iterable[int]) -> None:
         for i, (e, access) in enumerate(self.nest.stores):
-            if self.level(e) in levels and not self._is_wide(i):
+            if self.passes.level(e) in levels and not self.passes.is_wide(i):
                 self._row_values([e])
                 for copy, values in enumerate(self.by_copy):
                     (value,) = self._vectors([e], copy, [], values)

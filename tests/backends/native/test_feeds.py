@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import builtin, loops, runtime, segments
+from tahr.backends.native import builtin, runtime, segments
+from tahr.backends.native.tiles import TILE
 from tests.backends.native.hostile import definition_with, hostile
 
-LONG = 2 * loops.TILE + 1
+LONG = 2 * TILE + 1
 
 
 def numbers(*shape: int, dtype: Any = np.float32) -> np.ndarray:
@@ -119,7 +120,7 @@ def test_feeds_that_change_while_they_are_read() -> None:
     """Whatever is read, it is some number that was there; sizes and indices are never believed twice."""
     x, ids = tf.placeholder(tf.float32, [None, 8]), tf.placeholder(tf.int32, [None])
     fetch = tf.reduce_max(tf.gather(tf.nn.relu(x) + 1.0, ids))
-    values, indices = numbers(64, 8), np.zeros(4 * loops.TILE, np.int32)
+    values, indices = numbers(64, 8), np.zeros(4 * TILE, np.int32)
     over = threading.Event()
 
     def change() -> None:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import engine, execute, loops
+from tahr.backends.native import engine, execute
 from tahr.backends.native.blocks import BlockLoop
 from tahr.backends.native.kernel import Kernel
 from tahr.backends.native.strips import StripLoop
+from tahr.backends.native.tiles import STRETCH, cut
 from tahr.core.opdef import Array
 from tests.backends.native.hostile import hostile
 from tests.backends.native.natively import by_numpy, random, run, same
@@ -326,12 +327,12 @@ def test_a_column_with_a_dear_epilogue_is_left_to_a_nest() -> None:
     ],
 )
 def test_a_few_tiles_are_of_one_size(rows, columns, elements, expected):
-    assert loops.cut(rows, columns, True, elements, False) == expected
+    assert cut(rows, columns, True, elements, False) == expected
 
 
 def test_stretches_of_columns_are_multiples_of_vectors():
-    tile, tiles = loops.cut(1, 20_000, False, 16_384, False)
-    assert tile % loops.STRETCH == 0 and (tiles - 1) * tile < 20_000 <= tiles * tile and tiles == 4
+    tile, tiles = cut(1, 20_000, False, 16_384, False)
+    assert tile % STRETCH == 0 and (tiles - 1) * tile < 20_000 <= tiles * tile and tiles == 4
 
 
 def test_more_tiles_compile_nothing(monkeypatch: pytest.MonkeyPatch):

@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import given, settings, strategies as st
 
 import tahr as tf
-from tahr.backends.native import loops
+from tahr.backends.native.tiles import TILE
 from tahr.core.opdef import Array
 from tests.backends.native import graphs
 from tests.backends.native.graphs import Recipe
@@ -23,7 +23,7 @@ RECIPES = st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS), min_size=1, ma
 SMALL = st.sampled_from([2, 3, 1, 0, 5, 7, 17, 64])
 # Tiles end where a number of elements, or of rows of some width, is reached.
 EDGES = st.sampled_from(
-    [loops.TILE // width + more for width in (1, 3, 5, 8, 15) for more in (-1, 0, 1)] + [2 * loops.TILE + 1]
+    [TILE // width + more for width in (1, 3, 5, 8, 15) for more in (-1, 0, 1)] + [2 * TILE + 1]
 )
 FLOATS = st.sampled_from(graphs.FLOATS)
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import loops
+from tahr.backends.native.tiles import TILE
 from tests.backends.native.hostile import shared
 
-ROWS = 3 * loops.TILE // 16 + 5
+ROWS = 3 * TILE // 16 + 5
 
 
 def session(threads: int = 0) -> tf.Session:

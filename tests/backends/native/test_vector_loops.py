@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.backends.native import loops, nest_kernels, nests, target, vector_loops
+from tahr.backends.native import nest_kernels, nests, target, vector_loops
 from tahr.backends.native.kernel import AS_WRITTEN
+from tahr.backends.native.tiles import Loop
 from tahr.core import dtypes, scalar, sizes
 from tests.backends.native.hostile import hostile
 from tests.backends.native.test_random_graphs import check
@@ -160,7 +161,7 @@ def test_equal_nests_of_a_plan_are_written_once(monkeypatch: pytest.MonkeyPatch)
     written: list[nests.Nest] = []
     right = nest_kernels.compiled
 
-    def compiled(nest: nests.Nest, title: str) -> loops.Loop:
+    def compiled(nest: nests.Nest, title: str) -> Loop:
         written.append(nest)
         return right(nest, title)
 

@@ -12,6 +12,7 @@ import pytest
 import tahr as tf
 from tahr.backends.native import (
     blocks,
+    combining,
     execute,
     fuse,
     ir,
@@ -22,6 +23,7 @@ from tahr.backends.native import (
     segments,
     strips,
     target,
+    tiles,
     vector_loops,
     vector_strips,
 )
@@ -38,7 +40,7 @@ IN_VECTORS = pytest.mark.skipif(
     not vector_loops.masks(target.current()), reason="LLVM makes the vectors here"
 )
 
-ROWS = 2 * loops.TILE // 16 + 3
+ROWS = 2 * tiles.TILE // 16 + 3
 
 
 def numbers(*shape: int) -> np.ndarray:
@@ -165,13 +167,13 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def wrong_sum_of_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(loops._IDENTITY, "add", 1)
+    patch.setitem(combining._IDENTITY, "add", 1)
 
 
 def maximum_of_nothing_is_zero(patch: pytest.MonkeyPatch) -> None:
-    right = loops.identity
+    right = combining.identity
     wrong = lambda combine, dtype: 0.0 if combine == "maximum" else right(combine, dtype)  # noqa: E731
-    patch.setattr(loops, "identity", wrong)
+    patch.setattr(combining, "identity", wrong)
 
 
 def last_tile_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -179,7 +181,7 @@ def last_tile_forgotten(patch: pytest.MonkeyPatch) -> None:
         tile = max(1, elements // max(columns, 1)) if has_rows else elements
         return tile, max(1, (rows if has_rows else columns) // tile)
 
-    patch.setattr(loops, "cut", cut)
+    patch.setattr(tiles, "cut", cut)
 
 
 def broadcast_along_the_wrong_dimension(patch: pytest.MonkeyPatch) -> None:
@@ -193,7 +195,7 @@ def broadcast_along_the_wrong_dimension(patch: pytest.MonkeyPatch) -> None:
 
 
 def missing_numbers_lost_in_reductions(patch: pytest.MonkeyPatch) -> None:
-    right = loops.combined
+    right = combining.combined
 
     def combined(f: ir.Function, combine: str, dtype: DType, a: str, b: str, width: int | None = None) -> str:
         if combine in ("maximum", "minimum"):
@@ -201,7 +203,7 @@ def missing_numbers_lost_in_reductions(patch: pytest.MonkeyPatch) -> None:
             return ir.intrinsic(f, name, scalars.kind(dtype, width), a, b)
         return right(f, combine, dtype, a, b, width)
 
-    patch.setattr(loops, "combined", combined)
+    patch.setattr(combining, "combined", combined)
 
 
 def missing_numbers_lost_in_maxima(patch: pytest.MonkeyPatch) -> None:
