@@ -416,18 +416,18 @@ def select(condition: Scalar, x: Scalar | Number, y: Scalar | Number) -> Scalar:
 
 
 def seldom(function: str, condition: Scalar, usual: Scalar, *operands: Scalar) -> Scalar:
-    """A function by the C library where a condition holds, which is seldom, else what is usual.
+    """A function where a condition holds, which is seldom, else what is usual.
 
     Unlike `select`, which computes both, it branches: the function is called only if the condition holds anywhere in
     a vector.
 
     Args:
-        function: "sin", "cos", "tan" or "fmod".
+        function: "fmod"; or "sin", "cos" or "tan", of angles of 2^45 or more.
         condition: a bool.
-        usual, operands: of the same floating-point dtype, no half.
+        usual, operands: float64.
     """
     _require(condition.dtype.is_bool, "a condition", condition.dtype)
-    _require(usual.dtype.is_floating and usual.dtype not in HALVES, function, usual.dtype)
+    _require(usual.dtype is dtypes.float64, function, usual.dtype)
     if is_constant(condition, False):
         return usual
     return _apply(function, (condition, *_operands(usual, *operands)), usual.dtype)

@@ -1,6 +1,6 @@
 """Trigonometric functions in the scalar language, and their inverses.
 
-Angles that only a long table can reduce are left to the C library, behind a branch (`scalar.seldom`).
+Angles that only a long table can reduce are rare, and behind a branch (`scalar.seldom`).
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ def _reduce_angle(x: Scalar) -> tuple[Scalar, Scalar]:
     return r, bitcast(shifted, F64.bits)
 
 
-# Beyond it the reduction of angles would take a table of the digits of 2 / pi: the C library has one.
+# Beyond it the reduction of angles takes a table of the digits of 2 / pi.
 _LARGEST_ANGLE = 2.0**45
 
 
-def _or_library(function: str, x: Scalar, value: Scalar) -> Scalar:
-    """A function's value for a usual angle; of a finite one that is too large, what the C library computes."""
+def _unless_huge(function: str, x: Scalar, value: Scalar) -> Scalar:
+    """A function's value for a usual angle; for a finite one that is too large the function itself."""
     size = abs(x)
     return scalar.seldom(function, (size > _LARGEST_ANGLE) & (size < math.inf), value, x)
 
@@ -92,7 +92,7 @@ def sin(x: Scalar, *, short: bool) -> Scalar:
     """The sine."""
     sine, cosine, q = sin_and_cos(x, short)
     value = select(scalar.eq(q & 1, 0), sine, cosine)
-    return _or_library("sin", x, _negate(value, (q << 62) ^ bitcast(x, q.dtype)))
+    return _unless_huge("sin", x, _negate(value, (q << 62) ^ bitcast(x, q.dtype)))
 
 
 @in_float64
@@ -100,7 +100,7 @@ def cos(x: Scalar, *, short: bool) -> Scalar:
     """The cosine."""
     sine, cosine, q = sin_and_cos(x, short)
     value = select(scalar.eq(q & 1, 0), cosine, sine)
-    return _or_library("cos", x, _negate(value, (q + 1) << 62))
+    return _unless_huge("cos", x, _negate(value, (q + 1) << 62))
 
 
 @in_float64
@@ -109,7 +109,7 @@ def tan(x: Scalar, *, short: bool) -> Scalar:
     sine, cosine, q = sin_and_cos(x, short)
     is_even = scalar.eq(q & 1, 0)
     value = select(is_even, sine, -cosine) / select(is_even, cosine, sine)
-    return _or_library("tan", x, _negate(value, bitcast(x, q.dtype)))
+    return _unless_huge("tan", x, _negate(value, bitcast(x, q.dtype)))
 
 
 # ---------------------------------------------------------------- inverses

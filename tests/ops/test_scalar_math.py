@@ -153,7 +153,7 @@ def test_large_angles(name: str):
 
 @pytest.mark.parametrize("dtype", [dtypes.float32, dtypes.float64], ids=lambda dtype: dtype.name)
 @pytest.mark.parametrize("name", ["sin", "cos", "tan"])
-def test_angles_that_only_the_library_reduces(name: str, dtype: DType):
+def test_huge_angles(name: str, dtype: DType):
     largest = float(np.finfo(dtype.numpy).max)
     draws = np.random.default_rng(0).uniform(math.log(2.0**44), math.log(largest), COUNT)
     x = np.concatenate([np.exp(draws), [largest, 2.0**45], [1.0] * 40])  # vectors of one sort, and of both
@@ -161,7 +161,7 @@ def test_angles_that_only_the_library_reduces(name: str, dtype: DType):
     x = x[np.abs(x) <= largest].astype(dtype.numpy)
     with np.errstate(invalid="ignore"):
         error = errors(compiled(name, dtype, x), EXACTNESS[name][0](x.astype(Wide)))
-    assert error.max() <= (0.6 if dtype is dtypes.float32 else 3.5 + SLACK)
+    assert error.max() <= (0.6 if dtype is dtypes.float32 else 2.6 + SLACK)
 
 
 @pytest.mark.parametrize(("name", "oracle", "most"), [("erf", math.erf, 1.5), ("erfc", math.erfc, 1.2)])

@@ -231,12 +231,12 @@ def _select_node(f: ir.Function, node: Scalar, width: int | None, condition: str
 
 
 def _seldom(name: str) -> _Emitter:
-    """The emitter of a function of the C library."""
+    """The emitter of a function for rare arguments."""
 
     def emit(
         f: ir.Function, node: Scalar, width: int | None, condition: str, usual: str, *operands: str
     ) -> str:
-        return seldom.emit(f, name, kind(node.dtype), width, condition, usual, operands)
+        return seldom.emit(f, name, width, condition, usual, operands)
 
     return emit
 

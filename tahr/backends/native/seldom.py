@@ -1,8 +1,9 @@
-"""Functions of the C library for rare arguments, behind branches: what `scalar.seldom` means.
+"""Functions for rare arguments, behind branches: what `scalar.seldom` means.
 
 A vector branches where it stands, if the condition holds for any element. One element is as a rule in a loop that LLVM
 makes vectors of, if there is no branch in it: there, the branch is in a function, a *companion*, which has variants for
-vectors. Either calls a second companion, which calls the library for each element.
+vectors. Either calls a second companion, which computes element by element: remainders are the C library's, and huge
+angles are reduced in `huge_angles.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tahr.backends.native import ir
+from tahr.backends.native import huge_angles, ir
 
 # LLVM's vectorizer makes vectors of up to so many doubles, in which these functions are computed.
 _WIDTHS = (2, 4, 8)
@@ -18,25 +19,23 @@ _PURE = "noinline nounwind willreturn memory(none)"
 
 
 @dataclass(frozen=True)
-class _Library:
-    """A function of the C library, for vectors of a width or for one element.
+class _Rare:
+    """A function for rare arguments, of vectors of a width or of one element.
 
     Attributes:
         name: "sin", "cos", "tan" or "fmod".
-        element: the LLVM type of an element.
         arity: how many operands it has.
         width: how many elements a vector has; None for one element.
     """
 
     name: str
-    element: str
     arity: int
     width: int | None
 
     @property
     def type(self) -> str:
         """The type of operands and result."""
-        return self.element if self.width is None else ir.vector(self.width, self.element)
+        return ir.F64 if self.width is None else ir.vector(self.width, ir.F64)
 
     @property
     def parameters(self) -> list[tuple[str, str]]:
@@ -44,20 +43,30 @@ class _Library:
         return [(self.type, f"x{i}") for i in range(self.arity)]
 
     def companion(self, f: ir.Function) -> str:
-        """The name of a function that calls it.
+        """The name of a function that computes it.
 
         LLVM knows that it is seldom run, and may not compute ahead of the branch what it gives.
         """
-        name = f"library.{f.name}.{self.name}.{ir.suffix(self.type)}"
+        name = f"rare.{f.name}.{self.name}.{ir.suffix(self.type)}"
         if name not in f.companions:
             own = ir.Function(name, self.parameters, self.type, f"cold {_PURE}", "internal")
-            operands = [f"%{parameter}" for _, parameter in self.parameters]
             if self.name == "fmod":
-                result = own.value(f"frem {self.type} {', '.join(operands)}")
+                operands = ", ".join(f"%{parameter}" for _, parameter in self.parameters)
+                result = own.value(f"frem {self.type} {operands}")
             else:
-                result = ir.intrinsic(own, self.name, self.type, *operands)
+                result = self._of_angles(own, huge_angles.function(f, self.name))
             f.companions[name] = own.finish(f"{self.type} {result}")
         return name
+
+    def _of_angles(self, f: ir.Function, function: str) -> str:
+        """A function of a double, for each element of the one operand."""
+        if self.width is None:
+            return f.value(f"call double @{function}(double %x0)")
+        result = f.variable(self.type)
+        with f.loop(0, self.width) as i:
+            x = f.value(f"extractelement {self.type} %x0, i64 {i}")
+            f.store(ir.F64, f.value(f"call double @{function}(double {x})"), f.at(ir.F64, result, i))
+        return f.load(self.type, result)
 
     def branch(self, f: ir.Function, condition: str, usual: str, operands: Sequence[str]) -> str:
         """The function where a condition holds, else what is usual, in blocks of their own."""
@@ -87,41 +96,34 @@ class _Library:
 
 
 def emit(
-    f: ir.Function,
-    name: str,
-    element: str,
-    width: int | None,
-    condition: str,
-    usual: str,
-    operands: Sequence[str],
+    f: ir.Function, name: str, width: int | None, condition: str, usual: str, operands: Sequence[str]
 ) -> str:
-    """Emits a function of the C library, or what is usual.
+    """Emits a function of doubles for rare arguments, or what is usual.
 
     Args:
         name: "sin", "cos", "tan" or "fmod".
-        element: the LLVM type of an element.
         width: how many elements the values have; None for one.
         condition: where the function is called: i1.
-        usual, operands: of the element's type.
+        usual, operands: doubles.
     """
     if width is not None:
-        return _Library(name, element, len(operands), width).branch(f, condition, usual, operands)
-    function, attribute = _vectorizable(f, name, element, len(operands))
-    arguments = ", ".join(f"{element} {x}" for x in (usual, *operands))
-    return f.value(f"call {element} @{function}(i1 {condition}, {arguments}) {attribute}")
+        return _Rare(name, len(operands), width).branch(f, condition, usual, operands)
+    function, attribute = _vectorizable(f, name, len(operands))
+    arguments = ", ".join(f"double {x}" for x in (usual, *operands))
+    return f.value(f"call double @{function}(i1 {condition}, {arguments}) {attribute}")
 
 
-def _vectorizable(f: ir.Function, name: str, element: str, arity: int) -> tuple[str, str]:
+def _vectorizable(f: ir.Function, name: str, arity: int) -> tuple[str, str]:
     """The name of a function that branches for one element, and the attribute of its calls.
 
     The attribute names the same function for vectors, which LLVM's vectorizer calls instead:
     https://llvm.org/docs/LangRef.html#call-site-attributes, "vector-function-abi-variant".
     """
-    function = f"seldom.{f.name}.{name}.{element}"
+    function = f"seldom.{f.name}.{name}"
     variants = {width: f"{function}.{width}" for width in _WIDTHS}
     if function not in f.companions:
         for width, each in {None: function, **variants}.items():
-            f.companions[each] = _Library(name, element, arity, width).branching(each)
+            f.companions[each] = _Rare(name, arity, width).branching(each)
         f.kept += variants.values()
     vectors = "v" * (2 + arity)
     named = ",".join(f"_ZGV_LLVM_N{width}{vectors}_{function}({each})" for width, each in variants.items())

@@ -1,4 +1,4 @@
-"""Angles that only the C library reduces, wherever element-wise code stands: `scalar.seldom` is a branch there."""
+"""Angles that only a long table reduces, wherever element-wise code stands: `scalar.seldom` is a branch there."""
 
 from __future__ import annotations
 
