@@ -151,8 +151,9 @@ def tiled(plan: Blocking, product: Product, problem: Problem, is_swapped: bool =
     rows, columns = _tile(plan, problem, depth, packs_a, packs_b)
     stays = not (packs_a or packs_b or is_swapped) and _stays(plan, problem, depth)
     vectors = blocks(problem.n, plan.lanes)
-    if stays and columns == plan.columns and vectors % 4 == 0 and vectors % 3 != 0:
+    if stays and columns == plan.columns and vectors % 4 == 0 and vectors % 3 != 0 and 2 in plan.micro.widths:
         # The widest block would leave a narrower one at the end, and half of the tiles were not half of the columns.
+        # What is made to measure may have no code for blocks of two vectors.
         columns = 2 * plan.lanes
     # A block stays packed from one tile to the next if both need it and K is one block: along a row of tiles A's, down
     # a column B's.

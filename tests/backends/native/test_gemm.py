@@ -655,3 +655,30 @@ def test_products_of_the_same_weights_are_halved_at_the_same_column(vectors: int
             assert n // 2 % table[Size.NC] == 0
     large = gemm.problem(forward, 32, n, 1 << 15)
     assert not blocked.tiled(plan, forward, large)[Size.BY_COLUMNS]
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [(512, 256, 20), (200, 320, 20), (400, 320, 16), (512, 250, 20)])
+@pytest.mark.parametrize("transpose_a", [False, True])
+def test_blocks_are_as_wide_as_there_is_code_for(m: int, n: int, k: int, transpose_a: bool) -> None:
+    """Short sums into many columns: a micro-kernel made to measure, for blocks of one and of three vectors."""
+    product = Product(dtypes.float32, transpose_a, False, plain(dtypes.float32))
+    problem = gemm.problem(product, m, n, k)
+    check(product, gemm.choose(product, problem, (m, n, k)), problem)
+
+
+def test_all_tiles_are_made_of_blocks_that_there_is_code_for() -> None:
+    rng = np.random.default_rng(0)
+    for m, n, k in (rng.integers(1, 700, (1000, 3)) // rng.integers(1, 16, (1000, 3)) + 2).tolist():
+        for transpose_a, transpose_b in TRANSPOSITIONS:
+            product = Product(dtypes.float32, transpose_a, transpose_b, plain(dtypes.float32))
+            problem = gemm.problem(product, m, n, k)
+            way = gemm.choose(product, problem, (m, n, k))
+            if way.kind != gemm.BLOCKED or way.library:
+                continue
+            usual = blocked.blocking(dtypes.float32, targets.current()).micro
+            micro = way.tailored.micro if way.tailored else usual
+            table = gemm.sizes(product, problem, way)
+            columns, wide = table[Size.N], table[Size.NC]
+            tiles = {wide, columns % wide} - {0} if columns > wide else {columns}
+            blocks = {min(tile - at, micro.columns) for tile in tiles for at in range(0, tile, micro.columns)}
+            assert {-(-block // micro.lanes) for block in blocks} <= {*micro.widths}, (m, n, k)
