@@ -18,6 +18,7 @@ from tahr.program.passes import (
     expand,
     fold,
     hits,
+    integers,
     simplify,
     softmaxes,
     stabilize,
@@ -97,6 +98,7 @@ NATIVE = (
     # Before expansion, after which nobody sees what a softmax was.
     Pass("softmaxes", softmaxes.run),
     Pass("accidental hits", hits.run),
+    Pass("products of integers", integers.run),
     *passes(keeps=_has_form),
     # Behind expansion, which makes divisions too.
     Pass("divisors", divisors.run),
