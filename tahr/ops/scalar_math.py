@@ -293,7 +293,9 @@ def _power(x: Scalar, y: Scalar, *, short: bool) -> Scalar:
     is_one = scalar.eq(size, 1)
     exponent = select(is_one, y * 0, exponent)
     result = _exp_within(exponent, None if extra is None else select(is_one, 0, extra))
-    result = select(exponent <= F64.exp_max, result, exponent * math.inf)
+    # With `extra` it may be the sum that is too large: then the bits of the result are those of a NaN.
+    fits = (exponent <= F64.exp_max) & scalar.eq(result, result)
+    result = select(fits, result, exponent * math.inf)
     whole = scalar.floor(y)
     half = 0.5 * y
     is_odd = scalar.eq(whole, y) & scalar.ne(scalar.floor(half), half)

@@ -75,7 +75,8 @@ def erf(x: Scalar) -> Scalar:
         return select(is_small, small, copysign(1 - complement, x))
     # Polynomials alone: beside an exponential they take three quarters of its time.
     size = scalar.minimum(abs(x), 3.9)
-    small = muladd(x, polynomial(x * x, _ERF_SMALL), x)
+    # Not x + x * polynomial: without fused operations that product of the smallest numbers counts as zero.
+    small = x * (1 + polynomial(x * x, _ERF_SMALL))
     return select(size < 1, small, copysign(polynomial(size - 2.5, _ERF_LARGE), x))
 
 

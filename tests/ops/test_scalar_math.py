@@ -261,6 +261,16 @@ def test_powers_at_ends_of_the_range():
         np.testing.assert_array_equal(np.signbit(result[expected == 0]), np.signbit(expected[expected == 0]))
 
 
+def test_powers_of_float64_that_are_just_too_large():
+    """y log(x) in one part is not above the largest exponent, in two parts it is."""
+    largest, above = np.finfo(np.float64).max, np.nextafter(1.0, 2.0)
+    x = np.array([largest, -largest, largest, 0.5 * largest])
+    y = np.array([above, above, 1.0, above])
+    found = compiled("power", dtypes.float64, x, y)
+    np.testing.assert_array_equal(found[:2], [math.inf, math.nan])
+    np.testing.assert_allclose(found[2:], x[2:], rtol=1e-12)
+
+
 def test_angles_of_points():
     edges = np.array([0.0, -0.0, math.inf, -math.inf, 1.0, -2.0, 1e-300, 1e300])
     y, x = (a.ravel() for a in np.meshgrid(edges, edges))

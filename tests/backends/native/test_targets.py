@@ -55,9 +55,9 @@ def test_some_ops_and_graphs_without_avx() -> None:
     names = [f"{HERE}/test_ops.py::test_op[{name}-sizes hidden]" for name in SOME]
     graphs = f"{HERE}/test_random_graphs.py::test_small_batches"
     angles = f"{HERE}/test_large_angles.py"
-    on_baseline(
-        *names, graphs, angles, f"{HERE}/test_threads.py::test_bits_do_not_depend_on_the_number_of_threads"
-    )
+    smallest = f"{HERE}/test_smallest_numbers.py"
+    threads = f"{HERE}/test_threads.py::test_bits_do_not_depend_on_the_number_of_threads"
+    on_baseline(*names, graphs, angles, smallest, threads)
 
 
 @x86
