@@ -213,7 +213,8 @@ def _sin_pi(x: Array) -> Array:
 
 def _lgamma_negative(x: Array) -> Array:
     # Reflection, DLMF 5.5.3: |gamma(x) gamma(1 - x)| = pi / |sin(pi x)|. Infinite at 0, -1, -2 ...
-    value = np.log(np.pi / np.abs(x * _sin_pi(x))) - _lgamma_positive(-x)
+    # Two logarithms: the product x sin(pi x) of tiny x would be 0.
+    value = np.log(np.pi / np.abs(_sin_pi(x))) - np.log(np.abs(x)) - _lgamma_positive(-x)
     return np.where(x == np.floor(x), np.inf, value)
 
 

@@ -14,7 +14,7 @@ import scipy.special
 from tahr.backends.native import target
 from tahr.core import dtypes, scalar
 from tahr.core.dtypes import DType
-from tahr.ops import scalar_math, scalars_angles, scalars_formats, scalars_special
+from tahr.ops import scalar_math, scalars_angles, scalars_formats, scalars_special, special_functions
 from tests.backends.native.loop import Loop
 from tests.ops import minimax
 
@@ -199,6 +199,12 @@ def test_gamma_functions_of_float32(name: str, low: float, high: float):
 def test_gamma_functions_have_no_float64():
     with pytest.raises(scalar.Unsupported, match="not exact enough"):
         scalars_special.lgamma(scalar.leaf(0, dtypes.float64))
+
+
+def test_log_gamma_of_tiny_negative_numbers():
+    """There gamma(x) is 1 / x, and what the reflection divides by is too small for a float64."""
+    x = np.array([-1e-100, -1e-154, -1e-200, -1e-307])
+    np.testing.assert_allclose(special_functions.lgamma(x), -np.log(-x), rtol=1e-15)
 
 
 PI = Decimal("3.14159265358979323846264338327950288419716939937510")
