@@ -117,11 +117,12 @@ def tan(x: Scalar, *, short: bool) -> Scalar:
 
 def _atan_of_quotient(low: Scalar, high: Scalar, short: bool) -> Scalar:
     """atan(low / high) for 0 <= low <= high, of which high may be 0 or both infinite."""
-    # atan(t) = pi / 4 + atan((t - 1) / (t + 1)); halves, so that the sum does not overflow.
     is_infinite = scalar.eq(low, math.inf)
     is_large = (low > (math.sqrt(2) - 1) * high) | is_infinite
-    half_low, half_high = 0.5 * low, 0.5 * high
-    t = select(is_large, half_low - half_high, low) / select(is_large, half_low + half_high, high)
+    # atan(t) = pi / 4 + atan((t - 1) / (t + 1)), scaled: the sum must not overflow, nor the difference underflow.
+    scale = select(high > 1, constant(0.5, high.dtype), 2.0**60)
+    scaled_low, scaled_high = scale * low, scale * high
+    t = select(is_large, scaled_low - scaled_high, low) / select(is_large, scaled_low + scaled_high, high)
     t = select(scalar.eq(high, 0) | is_infinite, 0, t)
     square = t * t
     angle = muladd(t * square, polynomial(square, _ATAN_SHORT if short else _ATAN), t)
