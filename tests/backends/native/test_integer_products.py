@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 import tahr as tf
+from tahr.backends.native import target
+
+pytestmark = pytest.mark.skipif(not target.is_available(), reason="needs llvmlite")
 
 DTYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
 
