@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from tahr.backends.native import combining, ir, kernel, scalars
 from tahr.backends.native.kernel import AS_WRITTEN, Kernel
 from tahr.backends.native.nests import Access, Extent, Nest, Reduce, Source, accesses
-from tahr.backends.native.passes import Passes, leaves, stash_kind
+from tahr.backends.native.passes import Passes, leaves, parts, stash_kind
 from tahr.backends.native.tiles import Loop
 from tahr.core import scalar
 from tahr.core.dtypes import DType
@@ -147,13 +147,16 @@ class Emitter:
         totals: dict[int, str] = {}
         for j in self.nest.leaving:
             reduce = self.nest.reduces[j]
-            kind = scalars.kind(reduce.accumulator)
-            nothing = ir.number(combining.identity(reduce.combine, reduce.accumulator), kind)
-            if reduce.over == "all":
-                totals[j] = self.f.variable(kind, nothing, "total")
-            else:
-                totals[j] = self._start_column_totals(j, tile)
+            totals[j] = (
+                self._new_total(reduce) if reduce.over == "all" else self._start_column_totals(j, tile)
+            )
         return totals
+
+    def _new_total(self, reduce: Reduce) -> str:
+        """A stack slot in which a reduction's values are combined."""
+        kind = scalars.kind(reduce.accumulator)
+        nothing = ir.number(combining.identity(reduce.combine, reduce.accumulator), kind)
+        return self.f.variable(kind, nothing, "total")
 
     def _start_column_totals(self, j: int, tile: str) -> str:
         """The address of a reduction's totals, one for each column."""
@@ -425,21 +428,17 @@ class Emitter:
         same: list[Scalar] = []
         kept: list[Scalar] = []
         leaves: list[Scalar] = []
-        stack = list(roots)
-        seen: set[Scalar] = set()
-        while stack:
-            e = stack.pop()
-            if e in seen:
-                continue
-            seen.add(e)
+
+        def is_kept(e: Scalar) -> bool:
+            return e in self._stashed and self.passes.level(e) < number
+
+        for e in parts(roots, lambda e: e not in self.known and not is_kept(e)):
             if e in self.known:
                 same.append(e)
-            elif e in self._stashed and self.passes.level(e) < number:
+            elif is_kept(e):
                 kept.append(e)
             elif e.op == "leaf":
                 leaves.append(e)
-            else:
-                stack += e.args
         return same, kept, sorted(leaves, key=lambda e: e.value)
 
     def _accumulate(

@@ -55,13 +55,11 @@ class NarrowEmitter(Emitter):
         totals: dict[int, str] = {}
         for j in self.nest.leaving:
             reduce = self.nest.reduces[j]
-            kind = scalars.kind(reduce.accumulator)
-            nothing = ir.number(combining.identity(reduce.combine, reduce.accumulator), kind)
             if reduce.over == "all":
-                totals[j] = self.f.variable(kind, nothing, "total")
+                totals[j] = self._new_total(reduce)
             else:
                 for c in range(len(self.columns)):
-                    self.column_totals[j, c] = self.f.variable(kind, nothing, "total")
+                    self.column_totals[j, c] = self._new_total(reduce)
         return totals
 
     def _store_totals(self, tile: str, totals: Mapping[int, str]) -> None:

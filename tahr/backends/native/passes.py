@@ -6,7 +6,8 @@ the whole row was gone through. What a later pass needs again is computed again,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tahr.backends.native import ir, scalars
 from tahr.backends.native.nests import Extent, Nest, Position, Source
@@ -64,20 +65,8 @@ class Passes:
 
     def row_parts(self, roots: Sequence[Scalar]) -> list[Scalar]:
         """The largest parts of expressions that are the same for all columns, constants apart."""
-        wanted: dict[Scalar, None] = {}
-        stack = list(roots)
-        seen: set[Scalar] = set()
-        while stack:
-            e = stack.pop()
-            if e in seen:
-                continue
-            seen.add(e)
-            if not self.on_columns(e):
-                if e.op != "constant":
-                    wanted[e] = None
-            else:
-                stack += e.args
-        return list(wanted)
+        found = parts(roots, self.on_columns)
+        return [e for e in found if not self.on_columns(e) and e.op != "constant"]
 
     def kept(self) -> dict[Scalar, int]:
         """The expressions that later passes need, and that are dear to compute again.
@@ -88,51 +77,41 @@ class Passes:
         found: dict[Scalar, int] = {}
         before = 0
         for root in self._nest.expressions:
-            stack = [root]
-            seen: set[Scalar] = set()
-            while stack:
-                e = stack.pop()
-                if e in seen:
-                    continue
-                seen.add(e)
-                is_earlier = self.level(e) < self.level(root)
-                if is_earlier and self.on_columns(e) and e.op != "leaf":
-                    if _is_dear(e) and e not in found:
-                        found[e] = before
-                        before += itemsize(e.dtype)
-                    if e in found:
-                        continue
-                stack += e.args
+            last = self.level(root)
+            for e in parts([root], lambda e, last=last: e not in found or self.level(e) == last):
+                is_wanted = self.level(e) < last and self.on_columns(e) and e.op != "leaf"
+                if is_wanted and e not in found and _is_dear(e):
+                    found[e] = before
+                    before += itemsize(e.dtype)
         return found
 
 
-def _is_dear(e: Scalar) -> bool:
-    """Whether an expression has many nodes."""
-    seen: set[Scalar] = set()
-    stack = [e]
-    while stack:
-        node = stack.pop()
-        if node not in seen:
-            seen.add(node)
-            if len(seen) > DEAR:
-                return True
-            stack += node.args
-    return False
+def parts(roots: Iterable[Scalar], is_entered: Callable[[Scalar], bool] = lambda e: True) -> Iterator[Scalar]:
+    """The nodes of expressions, each once.
 
-
-def leaves(roots: Iterable[Scalar]) -> list[Scalar]:
-    """The inputs and results of reductions that expressions are made of, in order."""
-    seen: set[Scalar] = set()
+    Args:
+        roots: the expressions.
+        is_entered: whether what a node is made of is looked at too; asked when the caller is done with the node.
+    """
     stack = list(roots)
-    found: list[Scalar] = []
+    seen: set[Scalar] = set()
     while stack:
         e = stack.pop()
         if e not in seen:
             seen.add(e)
-            if e.op == "leaf":
-                found.append(e)
-            stack += e.args
-    return sorted(found, key=lambda e: e.value)
+            yield e
+            if is_entered(e):
+                stack += e.args
+
+
+def _is_dear(e: Scalar) -> bool:
+    """Whether an expression has many nodes."""
+    return sum(1 for _ in itertools.islice(parts([e]), DEAR + 1)) > DEAR
+
+
+def leaves(roots: Iterable[Scalar]) -> list[Scalar]:
+    """The inputs and results of reductions that expressions are made of, in order."""
+    return sorted((e for e in parts(roots) if e.op == "leaf"), key=lambda e: e.value)
 
 
 # ---------------------------------------------------------------- how a value is kept
