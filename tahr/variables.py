@@ -6,16 +6,22 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from tahr.core import convert, dtypes, scopes, shapes
+from tahr.core import convert, dtypes, scopes
 from tahr.core.convert import IndexedSlices
 from tahr.core.dtypes import DType
 from tahr.core.graph import Graph, Operation, Operators, Region, Tensor, install_operators
 from tahr.core.opdef import Array
 from tahr.core.scopes import GraphKeys
 from tahr.core.shapes import TensorShape
-from tahr.ops import control_flow, elementwise, indexing, joining, slicing, state, structural
+from tahr.ops import (
+    assignments,
+    control_flow,
+    indexing,
+    slicing,
+    state,
+    structural,
+    variable_lists,
+)
 
 
 class VariableSynchronization:
@@ -302,7 +308,7 @@ class Variable(Operators):
         """Its value if it is initialized, else its initial value."""
         with scopes.init_scope():
             return control_flow.cond(
-                is_variable_initialized(self), self.read_value, lambda: self.initial_value
+                assignments.is_variable_initialized(self), self.read_value, lambda: self.initial_value
             )
 
     # ------------------------------------------------------------ writing
@@ -318,21 +324,21 @@ class Variable(Operators):
             name: the operation's name.
             read_value: whether to return the new value rather than the operation.
         """
-        result = assign(self, value, use_locking=use_locking, name=name)
+        result = assignments.assign(self, value, use_locking=use_locking, name=name)
         return result if read_value else self._write_op(result)
 
     def assign_add(
         self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True
     ) -> Any:
         """Adds `delta` to it; as `assign`."""
-        result = assign_add(self, delta, use_locking=use_locking, name=name)
+        result = assignments.assign_add(self, delta, use_locking=use_locking, name=name)
         return result if read_value else self._write_op(result)
 
     def assign_sub(
         self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True
     ) -> Any:
         """Subtracts `delta` from it; as `assign`."""
-        result = assign_sub(self, delta, use_locking=use_locking, name=name)
+        result = assignments.assign_sub(self, delta, use_locking=use_locking, name=name)
         return result if read_value else self._write_op(result)
 
     def _write_op(self, result: Tensor) -> Operation:
@@ -342,7 +348,7 @@ class Variable(Operators):
     def _scatter(self, kind: str, rows: Any, use_locking: bool, name: str | None) -> Tensor:
         if not isinstance(rows, IndexedSlices):
             raise TypeError(f"sparse_delta is not IndexedSlices: {rows}")
-        return _scatter(kind, self, rows.indices, rows.values, use_locking, name)
+        return assignments.scatter(kind, self, rows.indices, rows.values, use_locking, name)
 
     def scatter_sub(
         self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None
@@ -388,19 +394,19 @@ class Variable(Operators):
 
     def scatter_nd_sub(self, indices: Any, updates: Any, name: str | None = None) -> Tensor:
         """Subtracts from the elements or slices at `indices`, [..., depth]."""
-        return scatter_nd_sub(self, indices, updates, name=name)
+        return assignments.scatter_nd_sub(self, indices, updates, name=name)
 
     def scatter_nd_add(self, indices: Any, updates: Any, name: str | None = None) -> Tensor:
         """Adds to the elements or slices at `indices`, [..., depth]."""
-        return scatter_nd_add(self, indices, updates, name=name)
+        return assignments.scatter_nd_add(self, indices, updates, name=name)
 
     def scatter_nd_update(self, indices: Any, updates: Any, name: str | None = None) -> Tensor:
         """Sets the elements or slices at `indices`, [..., depth]."""
-        return scatter_nd_update(self, indices, updates, name=name)
+        return assignments.scatter_nd_update(self, indices, updates, name=name)
 
     def count_up_to(self, limit: int) -> Tensor:
         """Adds one unless that would pass `limit`, which raises OutOfRangeError; gives the value before."""
-        return count_up_to(self, limit)
+        return assignments.count_up_to(self, limit)
 
     def load(self, value: Any, session: Any = None) -> None:
         """Gives it a value in `session` or the default session at once.
@@ -422,7 +428,7 @@ class Variable(Operators):
             part: a tensor; it gets the method if a StridedSlice made it, which a mask's tensor is not.
         """
         if part.op.opdef is slicing.StridedSlice:
-            part.assign = functools.partial(_assign_slice, self, part.op)
+            part.assign = functools.partial(assignments.assign_slice, self, part.op)
         return part
 
     def __iter__(self) -> Any:
@@ -518,7 +524,9 @@ def _with_initialized_values(value: Tensor, scope: str) -> Tensor:
     variables: dict[Operation, Variable] = {}
     for op in _operations_behind(value):
         if op.opdef is state.VariableV2:
-            variables = variables or {v.op: v for v in global_variables() + local_variables()}
+            variables = variables or {
+                v.op: v for v in variable_lists.global_variables() + variable_lists.local_variables()
+            }
             if op in variables:
                 copies[op] = variables[op].initialized_value().op
         elif any(t.op in copies for t in op.inputs):
@@ -545,278 +553,3 @@ def _operations_behind(value: Tensor) -> list[Operation]:
             stack.append((op, True))
             stack += [(t.op, False) for t in op.inputs]
     return list(found)
-
-
-# ---------------------------------------------------------------- writing, as functions
-
-
-def is_resource(ref: Any) -> bool:
-    """Whether something is a variable made with `use_resource=True`."""
-    return isinstance(ref, Variable) and ref.handle_or_ref.spec.dtype is dtypes.resource
-
-
-def _after(ref: Variable, op: Operation) -> Tensor:
-    """A resource variable's value after a write."""
-    with scopes.control_dependencies([op]):
-        return ref.value()
-
-
-def _resource_value(ref: Variable, value: Any) -> Tensor:
-    tensor = convert.convert_to_tensor(value, dtype=ref.dtype.base_dtype)
-    if not shapes.compatible(tensor.spec.shape, ref.shape.raw):
-        raise ValueError(f"Shapes {ref.shape} and {tensor.shape} are incompatible")
-    return tensor
-
-
-def assign(
-    ref: Any,
-    value: Any,
-    validate_shape: bool | None = None,
-    use_locking: bool | None = None,
-    name: str | None = None,
-) -> Tensor:
-    """Gives a variable a new value.
-
-    Args:
-        ref: the variable.
-        value: a tensor of its dtype.
-        validate_shape: whether the value must have the variable's shape.
-        use_locking: accepted; a write is always whole.
-        name: the operation's name.
-
-    Returns:
-        The variable's value after the write.
-    """
-    if is_resource(ref):
-        return _after(ref, state.AssignVariableOp(ref.handle, _resource_value(ref, value), name=name))
-    return state.Assign(ref, value, validate_shape=validate_shape is not False, name=name)
-
-
-def assign_add(ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None) -> Tensor:
-    """Adds a value to a variable and returns the sum; as `assign`."""
-    if is_resource(ref):
-        return _after(ref, state.AssignAddVariableOp(ref.handle, _resource_value(ref, value), name=name))
-    return state.AssignAdd(ref, value, use_locking=bool(use_locking), name=name)
-
-
-def assign_sub(ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None) -> Tensor:
-    """Subtracts a value from a variable and returns the difference; as `assign`."""
-    if is_resource(ref):
-        return _after(ref, state.AssignSubVariableOp(ref.handle, _resource_value(ref, value), name=name))
-    return state.AssignSub(ref, value, use_locking=bool(use_locking), name=name)
-
-
-def _assign_slice(ref: Variable, part: Operation, value: Any, name: str | None = None) -> Tensor:
-    """Gives the part of a variable that a StridedSlice takes a new value, and returns the variable's."""
-    name = f"{part.name}/_assign" if name is None else name
-    _, *bounds = part.inputs
-    if is_resource(ref):
-        value = convert.convert_to_tensor(value, dtype=ref.dtype.base_dtype)
-        write = state.ResourceStridedSliceAssign(ref.handle, *bounds, value, **part.attrs, name=name)
-        return _after(ref, write)
-    return state.StridedSliceAssign(ref, *bounds, value, **part.attrs, name=name)
-
-
-def _scatter(kind: str, ref: Any, indices: Any, updates: Any, use_locking: bool, name: str | None) -> Tensor:
-    by_ref, by_handle = state.SCATTER[kind]
-    if is_resource(ref):
-        updates = convert.convert_to_tensor(updates, dtype=ref.dtype.base_dtype)
-        return _after(ref, by_handle(ref.handle, indices, updates, name=name))
-    return by_ref(ref, indices, updates, use_locking=use_locking, name=name)
-
-
-def scatter_update(
-    ref: Any, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None
-) -> Tensor:
-    """Sets rows of a variable: `ref[indices] = updates`; returns the new value.
-
-    Args:
-        ref: the variable, [n, ...].
-        indices: int32 or int64, of any shape.
-        updates: of shape `indices.shape + ref.shape[1:]`, or a scalar.
-        use_locking: accepted.
-        name: the operation's name.
-
-    Raises:
-        InvalidArgumentError: at run time, for an index out of range.
-    """
-    return _scatter("Update", ref, indices, updates, use_locking, name)
-
-
-def scatter_add(
-    ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
-) -> Tensor:
-    """Adds to rows of a variable; rows with equal indices add up. As `scatter_update`."""
-    return _scatter("Add", ref, indices, updates, use_locking, name)
-
-
-def scatter_sub(
-    ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
-) -> Tensor:
-    """Subtracts from rows of a variable. As `scatter_update`."""
-    return _scatter("Sub", ref, indices, updates, use_locking, name)
-
-
-def scatter_mul(
-    ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
-) -> Tensor:
-    """Multiplies rows of a variable. As `scatter_update`."""
-    return _scatter("Mul", ref, indices, updates, use_locking, name)
-
-
-def scatter_div(
-    ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
-) -> Tensor:
-    """Divides rows of a variable. As `scatter_update`."""
-    return _scatter("Div", ref, indices, updates, use_locking, name)
-
-
-def scatter_min(
-    ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
-) -> Tensor:
-    """Takes the minimum with rows of a variable. As `scatter_update`."""
-    return _scatter("Min", ref, indices, updates, use_locking, name)
-
-
-def scatter_max(
-    ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
-) -> Tensor:
-    """Takes the maximum with rows of a variable. As `scatter_update`."""
-    return _scatter("Max", ref, indices, updates, use_locking, name)
-
-
-def _scatter_nd(
-    kind: str, ref: Any, indices: Any, updates: Any, use_locking: bool, name: str | None
-) -> Tensor:
-    by_ref, by_handle = state.SCATTER_ND[kind]
-    if is_resource(ref):
-        updates = convert.convert_to_tensor(updates, dtype=ref.dtype.base_dtype)
-        return _after(ref, by_handle(ref.handle, indices, updates, name=name))
-    return by_ref(ref, indices, updates, use_locking=use_locking, name=name)
-
-
-def scatter_nd_update(
-    ref: Any, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None
-) -> Tensor:
-    """Sets elements or slices of a variable; returns the new value.
-
-    Args:
-        ref: the variable.
-        indices: int32 or int64, [..., depth]: index tuples along its first `depth` dimensions.
-        updates: of shape `indices.shape[:-1] + ref.shape[depth:]`.
-        use_locking: accepted.
-        name: the operation's name.
-
-    Raises:
-        InvalidArgumentError: at run time, for an index out of range.
-    """
-    return _scatter_nd("Update", ref, indices, updates, use_locking, name)
-
-
-def scatter_nd_add(
-    ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
-) -> Tensor:
-    """Adds to elements or slices of a variable. As `scatter_nd_update`."""
-    return _scatter_nd("Add", ref, indices, updates, use_locking, name)
-
-
-def scatter_nd_sub(
-    ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
-) -> Tensor:
-    """Subtracts from elements or slices of a variable. As `scatter_nd_update`."""
-    return _scatter_nd("Sub", ref, indices, updates, use_locking, name)
-
-
-def count_up_to(ref: Any, limit: int, name: str | None = None) -> Tensor:
-    """Adds one to an integer variable unless that would pass `limit`; gives the value before.
-
-    Raises:
-        OutOfRangeError: at run time, when the limit is reached.
-    """
-    return state.CountUpTo(ref, limit=limit, name=name)
-
-
-# ---------------------------------------------------------------- all variables of a graph
-
-
-def global_variables(scope: str | None = None) -> list[Any]:
-    """The default graph's variables; with `scope` those whose name matches that regular expression."""
-    return scopes.get_collection(GraphKeys.GLOBAL_VARIABLES, scope)
-
-
-all_variables = global_variables
-
-
-def local_variables(scope: str | None = None) -> list[Any]:
-    """The variables that belong to one process and are not saved."""
-    return scopes.get_collection(GraphKeys.LOCAL_VARIABLES, scope)
-
-
-def model_variables(scope: str | None = None) -> list[Any]:
-    """The variables in the collection MODEL_VARIABLES."""
-    return scopes.get_collection(GraphKeys.MODEL_VARIABLES, scope)
-
-
-def trainable_variables(scope: str | None = None) -> list[Any]:
-    """The variables that optimizers change by default."""
-    return scopes.get_collection(GraphKeys.TRAINABLE_VARIABLES, scope)
-
-
-def moving_average_variables(scope: str | None = None) -> list[Any]:
-    """The variables of which an `ExponentialMovingAverage` keeps an average."""
-    return scopes.get_collection(GraphKeys.MOVING_AVERAGE_VARIABLES, scope)
-
-
-def variables_initializer(var_list: Sequence[Any], name: str = "init") -> Operation:
-    """An operation that initializes variables."""
-    if var_list:
-        return control_flow.group(*[v.initializer for v in var_list], name=name)
-    return control_flow.no_op(name=name)
-
-
-def global_variables_initializer() -> Operation:
-    """An operation that initializes all global variables."""
-    return variables_initializer(global_variables())
-
-
-def local_variables_initializer() -> Operation:
-    """An operation that initializes all local variables."""
-    return variables_initializer(local_variables())
-
-
-initialize_all_variables = global_variables_initializer
-initialize_local_variables = local_variables_initializer
-initialize_variables = variables_initializer
-
-
-def is_variable_initialized(ref: Any, name: str | None = None) -> Tensor:
-    """Whether a variable has been initialized in the session, as a bool scalar."""
-    if is_resource(ref):
-        return state.VarIsInitializedOp(ref.handle, name=name)
-    return state.IsVariableInitialized(ref, name=name)
-
-
-def report_uninitialized_variables(
-    var_list: Sequence[Any] | None = None, name: str = "report_uninitialized_variables"
-) -> Tensor:
-    """The names of the variables that are not initialized: a string vector, empty if all are.
-
-    Args:
-        var_list: the variables to look at; all global and local ones by default.
-        name: the name scope.
-    """
-    if var_list is None:
-        var_list = global_variables() + local_variables()
-    with scopes.name_scope(name), scopes.control_dependencies(None):
-        if not var_list:
-            return convert.constant(np.empty(0, dtype=object), dtype=dtypes.string)
-        from_all = joining.stack([is_variable_initialized(v) for v in var_list])
-        names = convert.constant([v.op.name for v in var_list])
-        return indexing.boolean_mask(names, elementwise.logical_not(from_all))
-
-
-def assert_variables_initialized(var_list: Sequence[Any] | None = None) -> Any:
-    """An operation that fails unless all variables are initialized; deprecated in TensorFlow, too."""
-    if var_list is None:
-        var_list = global_variables() + local_variables()
-    return joining.stack([is_variable_initialized(v) for v in var_list]) if var_list else None

@@ -17,6 +17,7 @@ from tahr.ops import initializers
 from tahr.ops.elementwise import multiply
 from tahr.ops.fills import ones, zeros
 from tahr.ops.structural import reduce_sum
+from tahr.ops.variable_lists import global_variables_initializer
 from tahr.session.session import Session
 from tahr.variable_scope import (
     AUTO_REUSE,
@@ -31,7 +32,7 @@ from tahr.variable_scope import (
     variable_op_scope,
     variable_scope,
 )
-from tahr.variables import Variable, VariableSynchronization, global_variables_initializer
+from tahr.variables import Variable, VariableSynchronization
 
 
 @pytest.fixture(autouse=True)

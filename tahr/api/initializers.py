@@ -4,7 +4,7 @@
 
 from tahr.core import boundary as _boundary
 from tahr.ops import initializers as _initializers
-from tahr import variables as _variables
+from tahr.ops import variable_lists as _variable_lists
 from tahr.ops.initializers import he_normal as he_normal
 from tahr.ops.initializers import he_uniform as he_uniform
 from tahr.ops.initializers import lecun_normal as lecun_normal
@@ -23,8 +23,8 @@ truncated_normal = _initializers.TruncatedNormal
 uniform_unit_scaling = _initializers.UniformUnitScaling
 variance_scaling = _initializers.VarianceScaling
 zeros = _initializers.Zeros
-global_variables = _variables.global_variables_initializer
-local_variables = _variables.local_variables_initializer
-variables = _variables.variables_initializer
+global_variables = _variable_lists.global_variables_initializer
+local_variables = _variable_lists.local_variables_initializer
+variables = _variable_lists.variables_initializer
 
 _boundary.enclose(globals(), __name__)

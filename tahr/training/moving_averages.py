@@ -10,9 +10,10 @@ from tahr.core.graph import Operation, Tensor
 from tahr.core.scopes import GraphKeys
 from tahr.ops import casts, control_flow, elementwise, special
 from tahr.ops.initializers import Zeros
+from tahr.ops.variable_lists import global_variables, moving_average_variables, trainable_variables
 from tahr.training import slot_creator
 from tahr.variable_scope import get_variable, get_variable_scope, variable_scope
-from tahr.variables import Variable, global_variables, moving_average_variables, trainable_variables
+from tahr.variables import Variable
 
 
 def assign_moving_average(

@@ -18,8 +18,10 @@ from tahr.core.dtypes import DType
 from tahr.core.graph import Graph, Operation, Tensor
 from tahr.core.scopes import GraphKeys
 from tahr.ops import control_flow, indexing, shaping, sorting
+from tahr.ops.assignments import is_resource
+from tahr.ops.variable_lists import trainable_variables
 from tahr.training import slot_creator
-from tahr.variables import Variable, is_resource, trainable_variables
+from tahr.variables import Variable
 
 GradientAndVariable = tuple[Any, Any]
 

@@ -12,10 +12,10 @@ from tahr.core import convert, scopes
 from tahr.core.convert import IndexedSlices
 from tahr.core.graph import Operation, Tensor
 from tahr.ops import casts, control_flow, identities, special, training_ops
+from tahr.ops.assignments import is_resource, scatter_add, scatter_sub
 from tahr.ops.training_ops import Step
 from tahr.training import slot_creator
 from tahr.training.optimizer import Optimizer
-from tahr.variables import is_resource, scatter_add, scatter_sub
 
 
 class _StepOptimizer(Optimizer):

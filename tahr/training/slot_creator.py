@@ -10,9 +10,10 @@ from tahr.core import dtypes
 from tahr.core.graph import Tensor
 from tahr.core.shapes import TensorShape
 from tahr.ops import fills, shaping
+from tahr.ops.assignments import is_resource
 from tahr.ops.initializers import Constant, Ones, Zeros
 from tahr.variable_scope import get_variable, get_variable_scope, variable_scope
-from tahr.variables import Variable, is_resource
+from tahr.variables import Variable
 
 
 def create_slot(primary: Any, val: Any, name: str, colocate_with_primary: bool = True) -> Any:

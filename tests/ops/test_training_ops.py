@@ -17,8 +17,9 @@ from tahr.core import dtypes
 from tahr.core.graph import Graph
 from tahr.core.opdef import OPS
 from tahr.ops import training_ops
+from tahr.ops.variable_lists import global_variables_initializer
 from tahr.session.session import Session
-from tahr.variables import Variable, global_variables_initializer
+from tahr.variables import Variable
 
 NAMES = [
     "ApplyGradientDescent",
