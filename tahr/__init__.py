@@ -69,9 +69,9 @@ from tahr.core.dtypes import uint8 as uint8
 from tahr.core.dtypes import variant as variant
 
 # shapes
-from tahr.core.shapes import Dimension as Dimension
-from tahr.core.shapes import dimension_value as dimension_value
-from tahr.core.shapes import TensorShape as TensorShape
+from tahr.core.tensor_shapes import Dimension as Dimension
+from tahr.core.tensor_shapes import dimension_value as dimension_value
+from tahr.core.tensor_shapes import TensorShape as TensorShape
 
 # graphs
 from tahr.core.graph import Graph as Graph

@@ -12,7 +12,7 @@ from tahr.core.dtypes import DType
 from tahr.core.graph import Graph, Operation, Operators, Region, Tensor, install_operators
 from tahr.core.opdef import Array
 from tahr.core.scopes import GraphKeys
-from tahr.core.shapes import TensorShape
+from tahr.core.tensor_shapes import TensorShape
 from tahr.ops import (
     assignments,
     control_flow,

@@ -12,7 +12,7 @@ from tahr.core import dtypes
 from tahr.core.convert import constant, convert_to_tensor
 from tahr.core.graph import Graph
 from tahr.core.scopes import GraphKeys, get_collection, get_default_graph, name_scope, set_random_seed
-from tahr.core.shapes import TensorShape
+from tahr.core.tensor_shapes import TensorShape
 from tahr.ops import initializers
 from tahr.ops.elementwise import multiply
 from tahr.ops.fills import ones, zeros

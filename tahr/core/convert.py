@@ -14,7 +14,8 @@ from tahr.core.dtypes import DType
 from tahr.core.forms import MOVEMENT
 from tahr.core.graph import Graph, Operation, Tensor
 from tahr.core.opdef import REQUIRED, Arg, Array, OpDef
-from tahr.core.shapes import Dimension, Spec, TensorShape
+from tahr.core.shapes import Spec
+from tahr.core.tensor_shapes import Dimension, TensorShape
 
 # ---------------------------------------------------------------- Const
 

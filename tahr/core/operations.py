@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tahr import errors
-from tahr.core import shapes, source
+from tahr.core import shapes, source, tensor_shapes
 from tahr.core.boundary import boundary
 from tahr.core.dtypes import DType
 from tahr.core.opdef import OpDef
-from tahr.core.shapes import Spec, TensorShape
+from tahr.core.shapes import Spec
+from tahr.core.tensor_shapes import TensorShape
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,7 +133,7 @@ class Tensor(Operators):
             ValueError: where the new statement contradicts what is known.
         """
         try:
-            merged = shapes.merge(self.spec.shape, shapes.as_shape(shape))
+            merged = shapes.merge(self.spec.shape, tensor_shapes.as_shape(shape))
         except ValueError as error:
             where = [source.caller().describe(), self.op.describe()]
             raise ValueError(errors.describe("set_shape", str(error), where)) from None

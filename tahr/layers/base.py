@@ -20,7 +20,7 @@ import numpy as np
 from tahr.core import convert, dtypes, nest, scopes
 from tahr.core.graph import Operation, Tensor
 from tahr.core.scopes import GraphKeys
-from tahr.core.shapes import TensorShape
+from tahr.core.tensor_shapes import TensorShape
 from tahr.variable_scope import PartitionedVariable, VariableScope, get_variable, variable_scope
 from tahr.variables import Variable, VariableAggregation, VariableSynchronization
 

@@ -13,7 +13,7 @@ from typing import Any
 from tahr.core import convert, dtypes, nest, scopes
 from tahr.core.dtypes import DType
 from tahr.core.graph import Tensor
-from tahr.core.shapes import TensorShape
+from tahr.core.tensor_shapes import TensorShape
 from tahr.layers.rnn_cell import assert_like_rnncell, sizes_with_batch
 from tahr.ops import control_flow, logic, reductions
 from tahr.ops.assertions import assert_

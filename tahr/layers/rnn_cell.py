@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from tahr.core import convert, dtypes, nest, scopes
 from tahr.core.dtypes import DType
 from tahr.core.graph import Tensor
-from tahr.core.shapes import TensorShape, dimension_value
+from tahr.core.tensor_shapes import TensorShape, dimension_value
 from tahr.layers.base import InputSpec, Layer
 from tahr.ops import activations, initializers
 from tahr.ops.channels import bias_add

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tahr import errors
-from tahr.core import convert, dtypes, nest, scopes, shapes, source
+from tahr.core import convert, dtypes, nest, scopes, shapes, source, tensor_shapes
 from tahr.core.building import ControlScope
 from tahr.core.convert import IndexedSlices
 from tahr.core.dtypes import DType
@@ -415,7 +415,7 @@ def _limited(
             inner, nest.flatten(result)
         )
 
-    new_invariants = None if invariants is None else [shapes.scalar(), invariants]
+    new_invariants = None if invariants is None else [tensor_shapes.scalar(), invariants]
     return limited_cond, limited_body, [counter, structure], new_invariants
 
 
@@ -498,7 +498,7 @@ def _invariant_specs(initial: list[Tensor], structure: Any, invariants: Any) -> 
             raise ValueError(
                 f"The shape invariant specified for {tensor.name} is not compatible with the initial shape of the "
                 f"loop variable. It enters the loop with shape {tensor.shape}, but the specified shape invariant is "
-                f"{shapes.TensorShape(shape)}."
+                f"{tensor_shapes.TensorShape(shape)}."
             )
     return [Spec(t.spec.dtype, s) for t, s in zip(initial, flat)]
 
@@ -513,7 +513,7 @@ def _flatten_shapes(invariants: Any, structure: Any) -> list[Any]:
 
 
 def _as_shape(value: Any) -> Shape:
-    return shapes.as_shape(value)
+    return tensor_shapes.as_shape(value)
 
 
 def _covers(invariant: Shape, shape: Shape) -> bool:

@@ -17,7 +17,17 @@ from tahr.core.building import RegionScope
 from tahr.core.convert import Const, IndexedSlices
 from tahr.core.graph import Operation, Region, Tensor
 from tahr.core.shapes import Shape, Spec
-from tahr.ops import elementwise, fills, joining, list_arrays, lists, ranges, state, structural
+from tahr.ops import (
+    elementwise,
+    fills,
+    hidden_results,
+    joining,
+    list_arrays,
+    lists,
+    ranges,
+    state,
+    structural,
+)
 from tahr.ops.control_flow import (
     Arg,
     If,
@@ -27,112 +37,6 @@ from tahr.ops.control_flow import (
     loop_operation,
     no_control,
 )
-
-# ---------------------------------------------------------------- what forward regions give away
-
-
-def _add_hidden_variable(loop: Operation, initial: Tensor, build: Callable[[Tensor], Tensor]) -> Tensor:
-    """Gives a loop one more variable, which its user does not see, and returns its final value.
-
-    Args:
-        loop: the While operation.
-        initial: the first value, outside of the loop.
-        build: from the variable's value at the start of an iteration to its value at the end.
-    """
-    graph, body, test = loop.graph, loop.attrs["body"], loop.attrs["cond"]
-    spec = Spec(initial.spec.dtype, initial.spec.shape)
-    with RegionScope(graph, body):
-        body.outputs.append(build(add_argument(body, spec, "Hidden")))
-    with RegionScope(graph, test):
-        add_argument(test, spec, "Hidden")
-    loop.insert_input(len(body.inputs) - 1, initial)
-    loop.attrs["Tout"].append(spec.dtype)
-    graph.touch()
-    return loop.add_output(spec)
-
-
-def _trip_count(loop: Operation) -> Tensor:
-    """The number of iterations that the loop ran."""
-    hidden = loop.hidden
-    if "trips" not in hidden:
-        with RegionScope(loop.graph, loop.region):
-            zero = convert.constant(0, dtype=dtypes.int32)
-        one = np.int32(1)
-        hidden["trips"] = _add_hidden_variable(
-            loop, zero, lambda i: elementwise.add(i, convert.constant(one))
-        )
-    return hidden["trips"]
-
-
-Path = Sequence["tuple[Operation, Region]"]
-"""A loop or cond and its body or branch, one that lies in that, and so on."""
-
-
-def _accumulated(path: Path, inner: Tensor) -> Tensor:
-    """The list of the values that a tensor took, one for each time that it was computed.
-
-    Args:
-        path: leads to the tensor's region. All that run there push on one list, which goes through all of them.
-        inner: the tensor.
-    """
-    op, region = path[0]
-    hidden = op.hidden
-    if inner not in hidden:
-        if op.opdef is If:
-            hidden[inner] = _add_hidden_result(
-                op, region, lambda: _accumulated(path[1:], inner), lists.EmptyTensorList
-            )
-        else:
-            with RegionScope(op.graph, op.region):
-                empty = lists.EmptyTensorList()
-            hidden[inner] = _pushed(path, empty, inner)
-    return hidden[inner]
-
-
-def _pushed(path: Path, items: Tensor, inner: Tensor) -> Tensor:
-    """A list with one more item, or, given a path, with as many as are computed there."""
-    if not path:
-        return lists.TensorListPushBack(items, inner)
-    op, region = path[0]
-    if op.opdef is While:
-        return _add_hidden_variable(op, items, lambda mine: _pushed(path[1:], mine, inner))
-    if items not in op.inputs[1:]:
-        op.insert_input(len(op.inputs), items)
-    return _add_hidden_result(op, region, lambda: _pushed(path[1:], items, inner), lambda: items)
-
-
-def _add_hidden_result(
-    branching: Operation, branch: Region, build: Callable[[], Tensor], otherwise: Callable[[], Tensor]
-) -> Tensor:
-    """Gives a cond one more result, a list which its user does not see, and returns it.
-
-    Args:
-        branching: the If operation.
-        branch: one of its branches.
-        build: makes the result in that branch.
-        otherwise: makes it in the other one.
-    """
-    graph = branching.graph
-    for region in (branching.attrs["then_branch"], branching.attrs["else_branch"]):
-        with RegionScope(graph, region):
-            region.outputs.append(build() if region is branch else otherwise())
-    branching.attrs["Tout"].append(dtypes.variant)
-    graph.touch()
-    return branching.add_output(Spec(dtypes.variant, ()))
-
-
-def _exposed(branching: Operation, branch: Region, inner: Tensor) -> Tensor:
-    """A list that holds the value of a branch's tensor, empty where the other branch ran."""
-    hidden = branching.hidden
-    if inner not in hidden:
-        hidden[inner] = _add_hidden_result(
-            branching,
-            branch,
-            lambda: lists.TensorListPushBack(lists.EmptyTensorList(), inner),
-            lists.EmptyTensorList,
-        )
-    return hidden[inner]
-
 
 # What brings together what is there.
 _DONE_AGAIN = (
@@ -199,7 +103,7 @@ class _GradientRegion(Region):
     def popped(self, inner: Tensor) -> Tensor:
         """The value of a forward tensor from a list on which all executions push, also those of what is around it."""
         path = self._path()
-        items = _accumulated([(region.operation, region.forward) for region in path], inner)
+        items = hidden_results.accumulated([(region.operation, region.forward) for region in path], inner)
         number: int | None = None
         for region in path:
             around = number
@@ -289,7 +193,7 @@ class _BackwardBranch(_GradientRegion):
         self.lists: list[tuple[Tensor, Tensor | None]] = []
 
     def fetch(self, inner: Tensor) -> Tensor:
-        items = _exposed(self.operation, self.forward, inner)
+        items = hidden_results.exposed(self.operation, self.forward, inner)
         spec = inner.spec
         return lists.TensorListPopBack(items, element_dtype=spec.dtype, element_shape=spec.shape)[1]
 
@@ -414,7 +318,7 @@ def while_gradient(op: Operation, dys: Sequence[Any], driver: Driver) -> list[An
     if not op.attrs["back_prop"]:
         return [None] * len(op.inputs)
     graph, body = op.graph, op.attrs["body"]
-    trips = _trip_count(op)
+    trips = hidden_results.trip_count(op)
     active = _active(body, dys)
     captured = [t for t in op.inputs[len(body.inputs) :] if carries_gradient(t)]
     starts = [_nothing(op, i) if dys[i] is None else convert.convert_to_tensor(dys[i]) for i in active]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tahr.core import dtypes, scalar, shapes, sizes
+from tahr.core import dtypes, scalar, shapes, sizes, tensor_shapes
 from tahr.core.convert import IndexedSlices, convert_to_tensor, dtype_of, weak_constant
 from tahr.core.dtypes import COMPLEX, FLOATING, FLOATS, INTEGERS, NUMBERS, REALS, SIGNED, DType
 from tahr.core.forms import ELEMENTWISE, Elementwise, NotZero
@@ -198,7 +198,7 @@ def accumulate_n(inputs: Any, shape: Any = None, tensor_dtype: Any = None, name:
         raise ValueError("inputs must be a list of at least one Tensor with the same dtype and shape")
     tensors = [convert_to_tensor(x, dtype=tensor_dtype) for x in inputs]
     for tensor in tensors if shape is not None else ():
-        shapes.merge(tensor.spec.shape, shapes.as_shape(shape))
+        shapes.merge(tensor.spec.shape, tensor_shapes.as_shape(shape))
     if len(tensors) == 1:
         return tensors[0] if name is None else identity(tensors[0], name=name)
     return add_n(tensors, name=name)

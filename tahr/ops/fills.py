@@ -14,8 +14,9 @@ from tahr.core.forms import MOVEMENT, Elementwise
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import Array, OpDef, known_ints
 from tahr.core.scopes import name_scope
-from tahr.core.shapes import Shape, Spec, TensorShape
+from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
+from tahr.core.tensor_shapes import TensorShape
 from tahr.core.views import View
 from tahr.errors import Complaint
 from tahr.ops import scalars_arithmetic

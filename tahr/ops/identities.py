@@ -10,8 +10,9 @@ from tahr.core.dtypes import DType
 from tahr.core.forms import MOVEMENT
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import REQUIRED, Array, OpDef
-from tahr.core.shapes import Shape, Spec, TensorShape
+from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import Unknown
+from tahr.core.tensor_shapes import TensorShape
 from tahr.core.views import View
 from tahr.errors import Complaint
 from tahr.ops.shaping import same_shape

@@ -17,7 +17,7 @@ import numpy as np
 from tahr.core import convert, dtypes
 from tahr.core.dtypes import DType
 from tahr.core.graph import Tensor
-from tahr.core.shapes import TensorShape
+from tahr.core.tensor_shapes import TensorShape
 from tahr.ops import fills, linalg, random
 from tahr.ops.cropping import slice_
 from tahr.ops.decompositions import qr

@@ -17,8 +17,9 @@ from tahr.core.forms import MOVEMENT
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import REQUIRED, Array, OpDef, known_int, known_value
 from tahr.core.scopes import name_scope
-from tahr.core.shapes import Dimension, Shape, Spec
+from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
+from tahr.core.tensor_shapes import Dimension
 from tahr.core.views import Part, View
 from tahr.errors import Complaint
 from tahr.ops.casts import cast

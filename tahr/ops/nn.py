@@ -14,7 +14,8 @@ from tahr.core.dtypes import FLOATS, float32, int64
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import Array, OpDef
 from tahr.core.scopes import name_scope
-from tahr.core.shapes import Shape, Spec, TensorShape
+from tahr.core.shapes import Shape, Spec
+from tahr.core.tensor_shapes import TensorShape
 from tahr.ops.activations import relu
 from tahr.ops.casts import cast
 from tahr.ops.channels import bias_add

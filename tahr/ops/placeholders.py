@@ -9,7 +9,8 @@ from tahr.core.dtypes import DType
 from tahr.core.forms import MOVEMENT
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import REQUIRED, Array, OpDef
-from tahr.core.shapes import Shape, Spec, TensorShape
+from tahr.core.shapes import Shape, Spec
+from tahr.core.tensor_shapes import TensorShape
 from tahr.errors import Complaint
 from tahr.ops.identities import same_place
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from tahr.core import convert, dtypes, scopes, shapes
+from tahr.core import convert, dtypes, scopes, shapes, tensor_shapes
 from tahr.core.dtypes import DType
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import IO, REQUIRED, Array, Effects, OpDef, known_int
-from tahr.core.shapes import Shape, Spec, TensorShape
+from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN
+from tahr.core.tensor_shapes import TensorShape
 from tahr.errors import Complaint
 from tahr.ops.queue_states import Buffer, ByPriority, Element, FirstInFirstOut, QueueState, Shuffled
 from tahr.ops.seeds import get_seed
@@ -456,7 +457,7 @@ class QueueBase:
 
 def as_shape(value: Any) -> Shape:
     """A component's shape as shape rules want it."""
-    return value if value is None else shapes.as_shape(value)
+    return value if value is None else tensor_shapes.as_shape(value)
 
 
 def _values(vals: Any) -> list[Any]:

@@ -17,8 +17,9 @@ from tahr.core.forms import Position
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import Array, OpDef, known_ints
 from tahr.core.scopes import name_scope
-from tahr.core.shapes import Dimension, Shape, Spec
+from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
+from tahr.core.tensor_shapes import Dimension
 from tahr.core.views import Along, Assembly, Part, Selection, View
 from tahr.errors import Complaint
 from tahr.ops import elementwise, fills, joining, structural

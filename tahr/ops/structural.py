@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from tahr.core import convert, dtypes, shapes, sizes
+from tahr.core import convert, dtypes, shapes, sizes, tensor_shapes
 from tahr.core.forms import MOVEMENT, Elementwise, Reduction
 from tahr.core.graph import Operation, Tensor
 from tahr.core.opdef import Array, OpDef, known_ints
-from tahr.core.shapes import Shape, Spec, TensorShape
+from tahr.core.shapes import Shape, Spec
 from tahr.core.sizes import UNKNOWN, Dim
+from tahr.core.tensor_shapes import TensorShape
 from tahr.core.views import View
 from tahr.errors import Complaint
 from tahr.ops import scalars_arithmetic
@@ -342,7 +343,7 @@ def broadcast_static_shape(shape_x: Any, shape_y: Any) -> TensorShape:
     Raises:
         ValueError: they do not.
     """
-    return TensorShape(shapes.broadcast(shapes.as_shape(shape_x), shapes.as_shape(shape_y)))
+    return TensorShape(shapes.broadcast(tensor_shapes.as_shape(shape_x), tensor_shapes.as_shape(shape_y)))
 
 
 BroadcastGradientArgs = OpDef(

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tahr.core import convert, dtypes, scopes, shapes
+from tahr.core import convert, dtypes, scopes, shapes, tensor_shapes
 from tahr.core.dtypes import DType
 from tahr.core.graph import Operation, Tensor
-from tahr.core.shapes import Shape, TensorShape
+from tahr.core.shapes import Shape
+from tahr.core.tensor_shapes import TensorShape
 from tahr.ops import control_flow, list_arrays, lists, ranges, structural
 
 
@@ -84,7 +85,7 @@ class TensorArray:
         with scopes.name_scope(name, "TensorArray", [size, flow]) as scope:
             size = convert.convert_to_tensor(size, dtype=dtypes.int32, name="size")
             self._flow: Tensor = lists.TensorListReserve(size, name=scope) if flow is None else flow
-        self._elements = _Elements(shapes.as_shape(element_shape), None if dynamic_size else size)
+        self._elements = _Elements(tensor_shapes.as_shape(element_shape), None if dynamic_size else size)
 
     # ------------------------------------------------------------ what it is
 

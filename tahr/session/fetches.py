@@ -13,7 +13,7 @@ from tahr import errors
 from tahr.core import convert, dtypes, shapes
 from tahr.core.convert import IndexedSlices
 from tahr.core.graph import Graph, Operation, Tensor
-from tahr.core.shapes import TensorShape
+from tahr.core.tensor_shapes import TensorShape
 from tahr.program.effects import value_spec
 
 # Above this number of operations no name is looked for that resembles a misspelt one.

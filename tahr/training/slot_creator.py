@@ -8,7 +8,7 @@ import numpy as np
 
 from tahr.core import dtypes
 from tahr.core.graph import Tensor
-from tahr.core.shapes import TensorShape
+from tahr.core.tensor_shapes import TensorShape
 from tahr.ops import fills, shaping
 from tahr.ops.assignments import is_resource
 from tahr.ops.initializers import Constant, Ones, Zeros

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tahr.core import convert, dtypes, scopes
 from tahr.core.dtypes import DType
 from tahr.core.graph import Tensor
-from tahr.core.shapes import TensorShape
+from tahr.core.tensor_shapes import TensorShape
 from tahr.ops.identities import identity
 from tahr.ops.joining import concat, split
 from tahr.variables import Variable

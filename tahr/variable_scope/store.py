@@ -15,7 +15,7 @@ from tahr.core import convert, dtypes, scopes, source
 from tahr.core.dtypes import DType
 from tahr.core.graph import Tensor
 from tahr.core.scopes import GraphKeys
-from tahr.core.shapes import TensorShape
+from tahr.core.tensor_shapes import TensorShape
 from tahr.ops import initializers
 from tahr.ops.cropping import slice_
 from tahr.variable_scope.partitions import (

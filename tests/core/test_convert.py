@@ -11,7 +11,7 @@ import pytest
 
 import tahr as tf
 from tahr.core.convert import as_array
-from tahr.core.shapes import Dimension, TensorShape
+from tahr.core.tensor_shapes import Dimension, TensorShape
 
 
 def _made(value: Any, dtype: Any = None) -> tuple[str, Any]:

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import tahr as tf
-from tahr.core import shapes
-from tahr.core.shapes import Dimension, Spec, TensorShape, unknown_shape
+from tahr.core import shapes, tensor_shapes
+from tahr.core.shapes import Spec
 from tahr.core.sizes import UNKNOWN
+from tahr.core.tensor_shapes import Dimension, TensorShape, unknown_shape
 
 D, S = Dimension, TensorShape
 
@@ -200,7 +201,11 @@ class TestTensorShape:
             str(unknown_shape()) == "<unknown>"
             and str(unknown_shape(2)) == str(unknown_shape(ndims=2)) == "(?, ?)"
         )
-        assert [shapes.scalar(), shapes.vector(3), shapes.matrix(2, None)] == [[], [3], [2, None]]
+        assert [tensor_shapes.scalar(), tensor_shapes.vector(3), tensor_shapes.matrix(2, None)] == [
+            [],
+            [3],
+            [2, None],
+        ]
 
 
 class TestRules:

@@ -11,7 +11,7 @@ import pytest
 
 from tahr.core import dtypes
 from tahr.core.graph import Graph
-from tahr.core.shapes import Dimension, TensorShape
+from tahr.core.tensor_shapes import Dimension, TensorShape
 from tahr.ops import initializers as init
 from tahr.session.session import Session
 

@@ -18,7 +18,7 @@ from tahr.core.convert import constant
 from tahr.core.graph import Graph
 from tahr.core.opdef import OPS
 from tahr.core.scopes import get_default_graph, set_random_seed
-from tahr.core.shapes import TensorShape
+from tahr.core.tensor_shapes import TensorShape
 from tahr.errors import Complaint, InvalidArgumentError
 from tahr.ops import candidate_sampling, random, seeds
 from tahr.ops.placeholders import placeholder

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from tahr.core import dtypes
-from tahr.core.shapes import TensorShape
+from tahr.core.tensor_shapes import TensorShape
 from tests.ops.samples import COMPLEX, FLOATS, INDICES, NUMBERS, Bad, Sample
 
 MATRIX = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
